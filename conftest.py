@@ -1,0 +1,3 @@
+"""Settings for the whole test run."""
+
+pytest_plugins = ["pytester"]

@@ -1,0 +1,65 @@
+"""The exceptions that quantguard raises.
+
+    QuantguardError
+    ├── UsageError            an argument, option or marker that cannot be meant
+    │   └── UnknownNameError  a name that no registered member, recipe or model has
+    ├── RecipeError           a recipe that contradicts itself or the model it is applied to
+    ├── ModelError            a model that cannot be loaded, or that quantguard does not support
+    ├── DataError             benchmark or calibration data that is absent, damaged or not what was pinned
+    ├── KernelError           an operation that the chosen backend or device cannot run
+    ├── RecordError           a record (JSON) that is damaged or of another schema
+    │   └── BaselineError     a baseline that is missing, damaged, edited, stale or foreign
+    └── MeasurementError      a run that produced too little, or nothing, to judge
+
+Every message says what was asked, what was found, what is possible and what to type next.
+"""
+
+import difflib
+from collections.abc import Iterable
+
+
+class QuantguardError(Exception):
+    """The root of everything that quantguard raises on purpose."""
+
+
+class UsageError(QuantguardError):
+    """Report an argument, option or marker value that cannot be meant."""
+
+
+class UnknownNameError(UsageError):
+    """Report a name that nobody has, with the names that come close."""
+
+    def __init__(self, kind: str, name: str, possible: Iterable[str], *, advice: str = "") -> None:
+        names = sorted(possible)
+        close = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+        hint = f" Did you mean {' or '.join(repr(match) for match in close)}?" if close else ""
+        listing = ", ".join(names) if names else "none"
+        super().__init__(f"unknown {kind} {name!r}.{hint} Available: {listing}.{' ' + advice if advice else ''}")
+
+
+class RecipeError(QuantguardError):
+    """Report a recipe that contradicts itself or the model it is applied to."""
+
+
+class ModelError(QuantguardError):
+    """Report a model that cannot be loaded or is not supported."""
+
+
+class DataError(QuantguardError):
+    """Report benchmark or calibration data that is absent, damaged or not what was pinned."""
+
+
+class KernelError(QuantguardError):
+    """Report an operation that the chosen backend or device cannot run."""
+
+
+class RecordError(QuantguardError):
+    """Report a record that is damaged or of another schema."""
+
+
+class BaselineError(RecordError):
+    """Report a baseline that is missing, damaged, edited, stale or foreign."""
+
+
+class MeasurementError(QuantguardError):
+    """Report a run that produced too little, or nothing, to judge."""

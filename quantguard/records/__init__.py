@@ -1,0 +1,21 @@
+"""The frozen records that flow through quantguard, and their strict JSON form."""
+
+from quantguard.records.codec import from_json, to_json
+from quantguard.records.evaluation import Generation, GenerationConfig, RunRecord, Sample, Score
+from quantguard.records.judgement import Outcome, Verdict
+from quantguard.records.quantization import CalibrationArgs, QuantArgs, Recipe
+
+__all__ = [
+    "CalibrationArgs",
+    "Generation",
+    "GenerationConfig",
+    "Outcome",
+    "QuantArgs",
+    "Recipe",
+    "RunRecord",
+    "Sample",
+    "Score",
+    "Verdict",
+    "from_json",
+    "to_json",
+]

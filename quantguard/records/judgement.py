@@ -1,0 +1,31 @@
+"""The verdict on a run."""
+
+import dataclasses
+from typing import Literal
+
+Outcome = Literal["PASS", "REGRESSED", "INCONCLUSIVE", "ERROR"]
+# From best to worst: the outcome of several verdicts is the worst of them.
+OUTCOMES: tuple[Outcome, ...] = ("PASS", "INCONCLUSIVE", "REGRESSED", "ERROR")
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """Whether a metric is still good, with the numbers behind it; see each judging function for their units.
+
+    ``delta`` is candidate minus baseline, ``ci_low`` and ``ci_high`` its one-sided bounds, ``margin`` what is
+    tolerated and ``n`` the number of pairs. All are absent on ERROR.
+    """
+
+    outcome: Outcome
+    metric: str
+    reason: str
+    delta: float | None = None
+    ci_low: float | None = None
+    ci_high: float | None = None
+    margin: float | None = None
+    n: int | None = None
+
+
+def worst(outcomes: list[Outcome]) -> Outcome:
+    """Return the worst of some outcomes; none at all is an ERROR."""
+    return max(outcomes, key=OUTCOMES.index, default="ERROR")
