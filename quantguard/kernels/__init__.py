@@ -1,0 +1,10 @@
+"""Quantized operations: a contract and reference body each, and faster bodies for the backends.
+
+``kernels/<op>.py`` is the contract and the reference; ``kernels/<backend>/<op>.py`` has the same functions. A linear op
+has three: ``unsupported(weights)`` gives the reason why it cannot take such weights, or None; ``pack`` turns a
+QuantTensor into the buffers it runs on; ``apply`` runs. Every backend agrees with the reference bit for bit.
+"""
+
+from quantguard.kernels.dispatch import backends, choose_backend, resolve
+
+__all__ = ["backends", "choose_backend", "resolve"]

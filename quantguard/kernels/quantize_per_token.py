@@ -1,0 +1,20 @@
+"""Contract: quantize activations symmetrically with one scale a token (the vendor's ``npu_dynamic_quant``)."""
+
+import torch
+
+from quantguard import numerics
+from quantguard.records import QuantArgs
+
+
+def unsupported(_weights: QuantArgs) -> str | None:
+    """Return None: the weights do not matter here."""
+    return None
+
+
+def apply(x: torch.Tensor, *, num_bits: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Quantize ``x``: ``scale = max|x| / (2^(b-1) - 1)``, ``q = round_half_even(x / scale)``, in float32.
+
+    x: float32, bfloat16 or float16, shape ``[num_tokens, in_features]``.
+    Returns int8 of the same shape and float32 scale ``[num_tokens, 1]``, at least 1e-30.
+    """
+    return numerics.quantize_tokens(x, num_bits)
