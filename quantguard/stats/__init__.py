@@ -1,0 +1,14 @@
+"""Statistics of paired comparisons: floats in, floats out."""
+
+from quantguard.stats.paired import PairedCounts, drop_p_value, exact_no_flip_bound, mean_bounds, tango_bounds
+from quantguard.stats.ratio import RatioEstimate, log_ratio_bounds
+
+__all__ = [
+    "PairedCounts",
+    "RatioEstimate",
+    "drop_p_value",
+    "exact_no_flip_bound",
+    "log_ratio_bounds",
+    "mean_bounds",
+    "tango_bounds",
+]

@@ -1,0 +1,148 @@
+"""Has accuracy fallen by more than is tolerated? Decided from the same items under two runs.
+
+With D the true mean of candidate minus baseline over items, and bounds of one-sided level alpha:
+
+* PASS where the lower bound of D is above ``-margin``: P(PASS | drop of margin or more) is at most alpha.
+* REGRESSED where the upper bound is below ``-margin``, or where the estimate is and the drop is significant;
+  ``strict`` leaves the second arm out. P(REGRESSED | no drop) is at most alpha.
+* INCONCLUSIVE otherwise. ERROR where the two runs cannot be compared.
+
+One binary outcome an item: Tango's bounds and the exact McNemar test, an exact bound where nothing flips. Otherwise:
+t bounds over items.
+"""
+
+import collections
+import dataclasses
+import statistics
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from quantguard import stats
+from quantguard.records import Score, Verdict
+
+METRIC = "accuracy"
+SMALLEST_JOINED_SHARE = 0.98
+# How much more often the candidate may hit the token limit, or leave no answer, before a run that has not regressed is
+# called incomparable.
+LARGEST_RATE_GAP = 0.02
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class AccuracyRule:
+    """What is tolerated: ``tol`` an absolute drop, ``rtol`` a share of the baseline's accuracy; the stricter holds."""
+
+    tol: float | None
+    rtol: float | None = None
+    alpha: float = 0.05
+    strict: bool = False
+
+    def margin(self, baseline_accuracy: float) -> float:
+        """Return the tolerated drop as an absolute difference of accuracies."""
+        allowed = [self.tol] if self.tol is not None else []
+        if self.rtol is not None:
+            allowed.append(self.rtol * baseline_accuracy)
+        return min(allowed)
+
+
+class _Evidence(NamedTuple):
+    delta: float
+    low: float
+    high: float
+    p_drop: float
+    gained: int
+    lost: int
+
+
+def judge_accuracy(
+    candidate: Sequence[Score], baseline: Sequence[Score], *, expected_ids: Sequence[str], rule: AccuracyRule
+) -> Verdict:
+    """Judge two runs on the items ``expected_ids``; bounds and margin are differences of accuracies, 0..1."""
+    new, old = _by_item(candidate, expected_ids), _by_item(baseline, expected_ids)
+    joined = [id_ for id_ in expected_ids if id_ in new and id_ in old]
+    if not expected_ids or len(joined) < SMALLEST_JOINED_SHARE * len(expected_ids):
+        return _error(
+            f"only {len(joined)} of {len(expected_ids)} items have a judged outcome in both runs"
+            f" ({len(new)} in this run, {len(old)} in the baseline); at least {SMALLEST_JOINED_SHARE:.0%} must"
+        )
+    if len(joined) < 2:
+        return _error("one item decides nothing; raise the limit")
+    epochs = {len(side[id_]) for side in (new, old) for id_ in joined}
+    differences = [_mean(new[id_]) - _mean(old[id_]) for id_ in joined]
+    binary = epochs == {1} and all(score.value in (0.0, 1.0) for id_ in joined for score in (*new[id_], *old[id_]))
+    evidence = _weigh(differences, binary=binary, alpha=rule.alpha)
+    verdict = _decide(evidence, rule.margin(statistics.fmean(_mean(old[id_]) for id_ in joined)), len(joined), rule)
+    return _check_rates(verdict, [s for id_ in joined for s in new[id_]], [s for id_ in joined for s in old[id_]])
+
+
+def _by_item(scores: Sequence[Score], expected_ids: Sequence[str]) -> dict[str, list[Score]]:
+    wanted = set(expected_ids)
+    grouped: dict[str, list[Score]] = collections.defaultdict(list)
+    for score in scores:
+        if score.sample_id in wanted and score.value is not None:
+            grouped[score.sample_id].append(score)
+    return dict(grouped)
+
+
+def _mean(scores: Sequence[Score]) -> float:
+    return statistics.fmean(score.value for score in scores if score.value is not None)
+
+
+def _weigh(differences: list[float], *, binary: bool, alpha: float) -> _Evidence:
+    gained, lost = sum(d > 0 for d in differences), sum(d < 0 for d in differences)
+    delta = statistics.fmean(differences)
+    if gained + lost == 0:
+        bound = stats.exact_no_flip_bound(len(differences), alpha=alpha)
+        return _Evidence(0.0, -bound, bound, 1.0, 0, 0)
+    if binary:
+        counts = stats.PairedCounts(gained, lost, len(differences))
+        return _Evidence(delta, *stats.tango_bounds(counts, alpha=alpha), stats.drop_p_value(counts), gained, lost)
+    low, high, p_drop = stats.mean_bounds(differences, alpha=alpha)
+    return _Evidence(delta, low, high, p_drop, gained, lost)
+
+
+def _decide(evidence: _Evidence, margin: float, n: int, rule: AccuracyRule) -> Verdict:
+    flips = f"{evidence.lost} lost and {evidence.gained} gained of {n} items"
+    change = f"changed by {evidence.delta * 100:+.1f} points"
+    tolerated = f"{margin * 100:.1f} points"
+    if evidence.low > -margin:
+        outcome = "PASS"
+        reason = f"{flips}; a drop of {tolerated} is ruled out (bound {evidence.low * 100:+.1f})"
+    elif evidence.high < -margin:
+        outcome = "REGRESSED"
+        reason = f"{flips}; {change}, and the drop is proven larger than {tolerated} (bound {evidence.high * 100:+.1f})"
+    elif not rule.strict and evidence.delta < -margin and evidence.p_drop <= rule.alpha:
+        outcome = "REGRESSED"
+        reason = f"{flips}; {change}, more than {tolerated}, and the drop is significant (p = {evidence.p_drop:.2g})"
+    else:
+        outcome = "INCONCLUSIVE"
+        reason = (
+            f"{flips}; {change}, and anything from {evidence.low * 100:+.1f} to {evidence.high * 100:+.1f} is plausible"
+            f" while {tolerated} are tolerated: more items are needed"
+        )
+    return Verdict(
+        outcome=outcome,  # type: ignore[arg-type]  # the literals above
+        metric=METRIC,
+        reason=reason,
+        delta=evidence.delta,
+        ci_low=evidence.low,
+        ci_high=evidence.high,
+        margin=margin,
+        n=n,
+    )
+
+
+def _check_rates(verdict: Verdict, new: list[Score], old: list[Score]) -> Verdict:
+    """Turn a verdict that is not REGRESSED into ERROR where the runs truncate or answer too differently."""
+    for rule, what in (("truncated", "hit the token limit"), ("unparsed", "left no answer to score")):
+        now, before = (statistics.fmean(score.explanation == rule for score in side) for side in (new, old))
+        if now - before <= LARGEST_RATE_GAP:
+            continue
+        fact = f"{now:.1%} of this run {what}, {before:.1%} of the baseline"
+        if verdict.outcome == "REGRESSED":
+            return dataclasses.replace(verdict, reason=f"{verdict.reason}; {fact}")
+        return _error(f"{fact}: the runs are not comparable. Raise max_new_tokens, or look whether the model loops")
+    return verdict
+
+
+def _error(reason: str) -> Verdict:
+    return Verdict(outcome="ERROR", metric=METRIC, reason=reason)
