@@ -1,0 +1,1 @@
+"""Scorers: ``score(sample, generation)`` returns a Score; ``VERSION`` changes whenever the judgement does."""
