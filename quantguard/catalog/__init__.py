@@ -1,0 +1,63 @@
+"""Models that go by a short name: one TOML file each, bundled with the package or fetched from a package index."""
+
+import dataclasses
+import pathlib
+import tomllib
+
+from quantguard.errors import UnknownNameError
+from quantguard.records import CalibrationArgs, from_json
+
+_FOLDER = pathlib.Path(__file__).parent
+_PACKAGE = _FOLDER.parent
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class PackagedFile:
+    """A model file inside a distribution on a Python package index."""
+
+    distribution: str
+    version: str
+    file: str
+    sha256: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class CatalogEntry:
+    """What a short model name stands for.
+
+    ``folder`` is relative to the package, for a model that is bundled; ``source`` is what ``quantguard fetch``
+    installs. ``dtype`` is the type the full-precision model runs in on a CPU.
+    """
+
+    name: str
+    description: str
+    licence: str
+    folder: str | None = None
+    source: PackagedFile | None = None
+    dtype: str
+    calibration: CalibrationArgs
+
+    @property
+    def path(self) -> pathlib.Path | None:
+        """The folder of a bundled model."""
+        return _PACKAGE / self.folder if self.folder else None
+
+
+def names() -> list[str]:
+    """List the names in the catalogue."""
+    return sorted(path.stem for path in _FOLDER.glob("*.toml"))
+
+
+def find(name: str) -> CatalogEntry | None:
+    """Return the entry of a short name, or None where the catalogue does not have it."""
+    if name not in names():
+        return None
+    return from_json(CatalogEntry, {"name": name, **tomllib.loads((_FOLDER / f"{name}.toml").read_text())})
+
+
+def entry(name: str) -> CatalogEntry:
+    """Return the entry of a short name; raise UnknownNameError where the catalogue does not have it."""
+    found = find(name)
+    if found is None:
+        raise UnknownNameError("model name", name, names())
+    return found

@@ -1,0 +1,169 @@
+"""Loading a causal language model from a short name, a Hugging Face id, a folder or a .gguf file."""
+
+import contextlib
+import dataclasses
+import hashlib
+import importlib.util
+import os
+import pathlib
+from collections.abc import Iterator
+from typing import Any
+
+import platformdirs
+import torch
+import transformers
+
+from quantguard import catalog
+from quantguard.errors import ModelError
+from quantguard.records import CalibrationArgs, Recipe
+
+# A model of one's own names no calibration set; plain English text is what every Python has.
+_DEFAULT_CALIBRATION = CalibrationArgs(dataset="python-docs", num_samples=64, max_length=512)
+_FEW_BYTES = 1 << 20
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class LoadedModel:
+    """A causal language model with its tokenizer, and what a record needs to know of it.
+
+    ``weights_sha256`` covers the bytes of every full-precision weight file, ``stored_bytes`` is their size. ``recipe``,
+    ``calibration_sha256`` and ``notes`` say how the model was quantized, and ``full_precision`` is what it was made
+    from.
+    """
+
+    name: str
+    model: Any
+    tokenizer: Any
+    weights_sha256: str
+    stored_bytes: int
+    calibration: CalibrationArgs
+    recipe: Recipe | None = None
+    calibration_sha256: str | None = None
+    notes: tuple[str, ...] = ()
+    full_precision: "LoadedModel | None" = None
+
+    @property
+    def device_type(self) -> str:
+        """The type of the device that the model is on, such as ``cpu`` or ``npu``."""
+        return str(self.model.device.type)
+
+    @property
+    def dtype(self) -> str:
+        """The floating-point type that activations have, such as ``float32``."""
+        return str(self.model.dtype).removeprefix("torch.")
+
+
+def load(name: str | os.PathLike[str], *, dtype: str | None = None, device: str = "cpu") -> LoadedModel:
+    """Load a model to a device in a floating-point type; absent, the catalogue's or the one it is stored in.
+
+    Raises ModelError where there is no such model or it is no causal language model.
+    """
+    text = os.fspath(name)
+    entry = catalog.find(text)
+    calibration = entry.calibration if entry else _DEFAULT_CALIBRATION
+    wanted = dtype or (entry.dtype if entry else "auto")
+    path = _locate(text, entry)
+    with _without_progress_bars():
+        model, tokenizer = load_gguf(path, wanted) if path.suffix == ".gguf" else _from_folder(path, wanted)
+    files = [path] if path.is_file() else sorted(path.glob("*.safetensors"))
+    model.eval().to(device)
+    return LoadedModel(
+        name=text if entry else path.name,
+        model=model,
+        tokenizer=tokenizer,
+        weights_sha256=_sha256(files),
+        stored_bytes=sum(file.stat().st_size for file in files),
+        calibration=calibration,
+    )
+
+
+def cache_folder(name: str) -> pathlib.Path:
+    """Return where ``quantguard fetch`` keeps a model, whether or not it is there."""
+    root = os.environ.get("QUANTGUARD_CACHE") or platformdirs.user_cache_dir("quantguard")
+    return pathlib.Path(root) / "models" / name
+
+
+def _locate(text: str, entry: catalog.CatalogEntry | None) -> pathlib.Path:
+    if entry is not None:
+        path = entry.path or cache_folder(entry.name)
+        if not (path / "config.json").is_file():
+            raise ModelError(f"{text} is not on this machine yet. Type: quantguard fetch {text}")
+        return path
+    path = pathlib.Path(text)
+    if path.exists():
+        return path
+    if path.suffix or text.startswith((".", "/", "~")) or text.count("/") != 1:
+        raise ModelError(
+            f"there is no model {text!r}: it is no path on this machine, no Hugging Face id (owner/name)"
+            f" and no short name ({', '.join(catalog.names())})"
+        )
+    return _download(text)
+
+
+def _download(repository: str) -> pathlib.Path:
+    import huggingface_hub  # noqa: PLC0415 - costs a second, and only ids need it
+
+    try:
+        return pathlib.Path(huggingface_hub.snapshot_download(repository))
+    except (OSError, ValueError, huggingface_hub.errors.HfHubHTTPError) as error:
+        raise ModelError(
+            f"cannot get {repository!r} from the Hugging Face hub: {error}. Give the path of a local copy instead."
+        ) from error
+
+
+def _from_folder(path: pathlib.Path, dtype: str) -> tuple[Any, Any]:
+    if not path.is_dir() or not (path / "config.json").is_file():
+        raise ModelError(f"{path} is not a model: expected a folder with config.json, or a .gguf file")
+    try:
+        config = transformers.AutoConfig.from_pretrained(path)
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelError(f"{path}/config.json cannot be read: {error}") from error
+    architectures = config.architectures or ["none"]
+    if not any(name.endswith("ForCausalLM") for name in architectures):
+        raise ModelError(
+            f"{path} is not a causal language model: its architecture is {', '.join(architectures)};"
+            " quantguard takes architectures that end in ForCausalLM"
+        )
+    if not any(path.glob("*.safetensors")):
+        raise ModelError(f"{path} has no .safetensors files; convert other weights with save_pretrained first")
+    model = transformers.AutoModelForCausalLM.from_pretrained(path, dtype=dtype, config=config)
+    return model, transformers.AutoTokenizer.from_pretrained(path)
+
+
+def load_gguf(path: pathlib.Path, dtype: str) -> tuple[Any, Any]:
+    """Load model and tokenizer of a .gguf file, dequantised; raise ModelError without what reads the format."""
+    missing = [name for name in ("accelerate", "gguf") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ModelError(f"reading {path.name} needs {' and '.join(missing)}. Type: pip install 'quantguard[gguf]'")
+    if not path.is_file():
+        raise ModelError(f"{path} is not a file")
+    stored = torch.float16 if dtype == "auto" else getattr(torch, dtype)
+    model = transformers.AutoModelForCausalLM.from_pretrained(
+        path.parent,
+        dtype=stored,
+        gguf_file=path.name,
+        quantization_config=transformers.GgufConfig(dequantize=True),
+    )
+    return model, transformers.AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
+
+
+@contextlib.contextmanager
+def _without_progress_bars() -> Iterator[None]:
+    """Keep transformers from drawing bars over ours; its setting is put back."""
+    settings: Any = transformers.utils.logging
+    shown = settings.is_progress_bar_enabled()
+    settings.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            settings.enable_progress_bar()
+
+
+def _sha256(files: list[pathlib.Path]) -> str:
+    digest = hashlib.sha256()
+    for file in files:
+        with file.open("rb") as stream:
+            while block := stream.read(_FEW_BYTES):
+                digest.update(block)
+    return digest.hexdigest()

@@ -1,0 +1,55 @@
+"""Recipes are TOML files: those beside this module by name, a user's own by path."""
+
+import pathlib
+import tomllib
+from typing import Any
+
+from quantguard import registry
+from quantguard.errors import RecipeError, RecordError, UnknownNameError
+from quantguard.records import Recipe, from_json
+
+_FOLDER = pathlib.Path(__file__).parent
+
+
+def names() -> list[str]:
+    """List the shipped recipes."""
+    return sorted(path.stem for path in _FOLDER.glob("*.toml"))
+
+
+def load_recipe(name_or_path: str | pathlib.Path) -> Recipe:
+    """Read a recipe by name, or from a path where ``name_or_path`` ends in ``.toml``.
+
+    Raises UnknownNameError for an unknown name and RecipeError for a file that is no valid recipe.
+    """
+    text = str(name_or_path)
+    if text.endswith(".toml"):
+        path = pathlib.Path(text)
+        if not path.is_file():
+            raise RecipeError(f"there is no recipe file {text}; shipped recipes go by name: {', '.join(names())}")
+        return _read(path)
+    if text not in names():
+        raise UnknownNameError(
+            "recipe", text, names(), advice="A recipe of your own is given as a path to a .toml file."
+        )
+    return _read(_FOLDER / f"{text}.toml")
+
+
+def _read(path: pathlib.Path) -> Recipe:
+    try:
+        table: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{path}: not readable as TOML: {error}") from error
+    table.setdefault("name", path.stem)
+    try:
+        recipe = from_json(Recipe, table, where=path.name)
+    except (RecordError, RecipeError) as error:
+        raise RecipeError(f"{path}: {error}") from error
+    for name in recipe.transforms:
+        _require(registry.transforms, name)
+    _require(registry.rounding, recipe.rounding)
+    return recipe
+
+
+def _require(family: registry.Registry, name: str) -> None:
+    if name not in family:
+        raise UnknownNameError(family.kind, name, family)
