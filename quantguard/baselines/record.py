@@ -1,0 +1,96 @@
+"""What a baseline holds: the outcomes of the full-precision model and of the accepted quantized run, item by item."""
+
+import dataclasses
+
+from quantguard.errors import BaselineError
+from quantguard.records import RunRecord, Score
+
+SCHEMA_VERSION = 1
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Acceptance:
+    """Who accepted the run, on which day (ISO, UTC) and why."""
+
+    by: str
+    on: str
+    why: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class BaselineItem:
+    """The outcomes of one item and epoch."""
+
+    sample_id: str
+    epoch: int
+    reference: Score
+    accepted: Score
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Baseline:
+    """The accepted run of one gate; ``must_match`` is what a later run has to share with it to be compared."""
+
+    schema_version: int
+    platform: str
+    model: str
+    recipe: str
+    benchmark: str
+    must_match: dict[str, str]
+    recorded: dict[str, str]
+    acceptance: Acceptance
+    items: tuple[BaselineItem, ...]
+
+    def __post_init__(self) -> None:
+        if self.schema_version != SCHEMA_VERSION:
+            raise BaselineError(f"schema_version is {self.schema_version}; this quantguard reads {SCHEMA_VERSION}")
+        if not self.items:
+            raise BaselineError("it holds no items")
+        keys = [(item.sample_id, item.epoch) for item in self.items]
+        if len(set(keys)) != len(keys):
+            raise BaselineError("it holds an item twice")
+        for item in self.items:
+            for score in (item.reference, item.accepted):
+                if (score.sample_id, score.epoch) != (item.sample_id, item.epoch):
+                    raise BaselineError(f"item {item.sample_id} holds the outcome of {score.sample_id}")
+
+    @property
+    def sample_ids(self) -> tuple[str, ...]:
+        """The ids of the items, each once, in the order in which they were drawn."""
+        return tuple(dict.fromkeys(item.sample_id for item in self.items))
+
+    def scores(self, against: str) -> tuple[Score, ...]:
+        """Return the stored outcomes of the accepted run (``baseline``) or of full precision (``reference``)."""
+        return tuple(item.reference if against == "reference" else item.accepted for item in self.items)
+
+
+def baseline_from_runs(candidate: RunRecord, reference: RunRecord, acceptance: Acceptance) -> Baseline:
+    """Join an accepted run with the full-precision run over the same items.
+
+    Raises BaselineError where the two did not run the same items.
+    """
+    floats = {(score.sample_id, score.epoch): score for score in reference.scores}
+    missing = [score.sample_id for score in candidate.scores if (score.sample_id, score.epoch) not in floats]
+    if missing:
+        raise BaselineError(
+            f"the full-precision run lacks {len(missing)} items of the candidate's, such as {missing[0]}"
+        )
+    return Baseline(
+        schema_version=SCHEMA_VERSION,
+        platform=candidate.platform,
+        model=candidate.model,
+        recipe=candidate.recipe_name,
+        benchmark=candidate.benchmark,
+        must_match=dict(candidate.must_match),
+        recorded=dict(candidate.recorded),
+        acceptance=acceptance,
+        items=tuple(
+            BaselineItem(
+                sample_id=score.sample_id,
+                epoch=score.epoch,
+                reference=floats[score.sample_id, score.epoch],
+                accepted=score,
+            )
+            for score in candidate.scores
+        ),
+    )

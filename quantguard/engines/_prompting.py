@@ -1,0 +1,32 @@
+"""What is put to a model: the request, and its text under the model's own chat template."""
+
+import dataclasses
+from typing import Any
+
+from quantguard.errors import UsageError
+from quantguard.modeling import LoadedModel
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """One thing to generate: what the user says, for which sample and epoch."""
+
+    sample_id: str
+    epoch: int
+    text: str
+
+
+def render(loaded: LoadedModel, text: str, mode: str | None) -> str:
+    """Return the full prompt; a model without a chat template gets the text as it is.
+
+    Raises UsageError where a thinking mode is asked of a template that has none.
+    """
+    template = loaded.tokenizer.chat_template
+    if mode is not None and "think_mode" not in (template or ""):
+        raise UsageError(f"mode={mode!r}: the chat template of {loaded.name} has no thinking modes; leave mode out")
+    if template is None:
+        return text
+    options: dict[str, Any] = {} if mode is None else {"think_mode": mode}
+    chat = [{"role": "user", "content": text}]
+    rendered: str = loaded.tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True, **options)
+    return rendered

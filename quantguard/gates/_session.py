@@ -1,0 +1,99 @@
+"""What a gate is given to measure with, and what it gives back."""
+
+import dataclasses
+import pathlib
+from collections.abc import Sequence
+from typing import Literal, NamedTuple, Protocol
+
+from quantguard.baselines import Baseline
+from quantguard.records import GenerationConfig, RunRecord, Verdict
+
+Update = Literal["new", "changed", "all"]
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class GateResult:
+    """One decided gate: the verdict, what it was about, and a baseline to be stored where an update was asked for."""
+
+    gate: str
+    model: str
+    recipe: str
+    subject: str
+    platform: str
+    verdict: Verdict
+    notes: tuple[str, ...] = ()
+    record: RunRecord | None = None
+    pending: Baseline | None = None
+    pending_path: str | None = None
+
+
+class Bytes(NamedTuple):
+    """What weights take: the candidate's in memory, and the full-precision model's in its files."""
+
+    candidate: int
+    stored: int
+
+
+class Session(Protocol):
+    """One candidate under test, with its full-precision model; the pipeline implements it."""
+
+    model: str
+    recipe: str
+    platform: str
+    baselines: pathlib.Path
+    update: Update | None
+    accepted_regression: str | None
+    limit: int | None
+    seed: int
+
+    def fingerprint(self, benchmark: str, config: GenerationConfig) -> dict[str, str]:
+        """Return what a baseline has to share with a run of the candidate, before anything runs."""
+
+    def run(
+        self,
+        benchmark: str,
+        sample_ids: Sequence[str] | None,
+        config: GenerationConfig,
+        *,
+        subset: int | None = None,
+    ) -> RunRecord:
+        """Run the candidate on the named samples; absent, on ``subset`` of the benchmark or its default number."""
+
+    def run_reference(self, benchmark: str, sample_ids: Sequence[str], config: GenerationConfig) -> RunRecord:
+        """Run the full-precision model on the named samples."""
+
+    def config(self, benchmark: str, gate: "SupportsDecoding") -> GenerationConfig:
+        """Return how text is generated for a gate."""
+
+    def log_speedups(self, stage: str, *, num_pairs: int, num_tokens: int) -> list[float]:
+        """Time full precision against the candidate in turn; return ``log(t_full / t_candidate)`` for each pair."""
+
+    def bytes_of_weights(self) -> Bytes:
+        """Weigh both models."""
+
+    def notes(self) -> tuple[str, ...]:
+        """Return what a reader should know of how the candidate was made."""
+
+
+class SupportsDecoding(Protocol):
+    """The fields of a gate that say how text is generated."""
+
+    @property
+    def mode(self) -> str | None:
+        """The thinking mode."""
+
+    @property
+    def temperature(self) -> float:
+        """The sampling temperature; 0 is greedy."""
+
+    @property
+    def top_p(self) -> float:
+        """The nucleus of sampling."""
+
+    @property
+    def epochs(self) -> int:
+        """How many times every item is answered."""
+
+    @property
+    def max_new_tokens(self) -> int | None:
+        """The limit; absent, the benchmark's own."""

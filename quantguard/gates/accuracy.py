@@ -1,0 +1,192 @@
+"""``@quantguard.accuracy``: the accuracy on a benchmark has not fallen by more than is tolerated."""
+
+import dataclasses
+import datetime as dt
+import getpass
+import os
+import pathlib
+from typing import Literal
+
+from quantguard.baselines import Acceptance, Baseline, baseline_from_runs, baseline_path, read
+from quantguard.errors import BaselineError, UsageError
+from quantguard.gates._session import GateResult, Session
+from quantguard.records import RunRecord, Verdict
+from quantguard.verdict import AccuracyRule, judge_accuracy
+
+_UPDATE_CHANGED = "pytest --quantguard --quantguard-update=changed"
+_ACCEPT = "--quantguard-accept-regression=REASON"
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Gate:
+    """The keywords of the marker.
+
+    ``tol`` is the tolerated absolute drop of accuracy, 0.045 for 4.5 points (the default where neither is given);
+    ``rtol`` is relative to the baseline; with both the stricter holds. ``against`` is the accepted run (``baseline``)
+    or full precision (``reference``); ``subset`` the number of items of a new baseline. ``strict`` calls REGRESSED
+    only a drop that is proven larger than tolerated.
+    """
+
+    benchmark: str = "word-problems"
+    tol: float | None = None
+    rtol: float | None = None
+    against: Literal["baseline", "reference"] = "baseline"
+    subset: int | None = None
+    strict: bool = False
+    mode: str | None = None
+    temperature: float = 0.0
+    top_p: float = 1.0
+    epochs: int = 1
+    max_new_tokens: int | None = None
+
+    def __post_init__(self) -> None:
+        for name, value in (("tol", self.tol), ("rtol", self.rtol)):
+            if value is not None and not 0 < value < 1:
+                meant = f"; for {value:g} points write {name}={value / 100:g}" if 1 <= value < 100 else ""
+                raise UsageError(f"accuracy({name}={value!r}): the tolerance is a fraction between 0 and 1{meant}")
+        if self.against not in ("baseline", "reference"):
+            raise UsageError(f"accuracy(against={self.against!r}): possible are 'baseline' and 'reference'")
+
+    @property
+    def rule(self) -> AccuracyRule:
+        """The tolerance as the judgement takes it."""
+        tol = 0.045 if self.tol is None and self.rtol is None else self.tol
+        return AccuracyRule(tol=tol, rtol=self.rtol, strict=self.strict)
+
+
+def check(gate: Gate, session: Session) -> GateResult:
+    """Run the candidate and judge it against its stored baseline, or measure a new baseline where one was asked for.
+
+    Raises BaselineError for a baseline that is missing, damaged, stale or foreign.
+    """
+    path = baseline_path(
+        session.baselines,
+        platform=session.platform,
+        model=session.model,
+        recipe=session.recipe,
+        benchmark=_subject(gate),
+    )
+    if _wants_measuring(gate, session, path):
+        return _measure_baseline(gate, session, str(path))
+    baseline = read(path)
+    _require_same(baseline, gate, session, str(path))
+    wanted = baseline.sample_ids[: session.limit]
+    record = session.run(gate.benchmark, wanted, session.config(gate.benchmark, gate))
+    verdict = judge_accuracy(record.scores, baseline.scores(gate.against), expected_ids=wanted, rule=gate.rule)
+    return _result(gate, session, verdict, record)
+
+
+def _wants_measuring(gate: Gate, session: Session, path: pathlib.Path) -> bool:
+    """Tell whether an update replaces this baseline: ``changed`` means one that cannot be used as it is."""
+    if session.update != "changed":
+        return session.update == "all" or (session.update == "new" and not path.is_file())
+    try:
+        _require_same(read(path), gate, session, str(path))
+    except BaselineError:
+        return True
+    return False
+
+
+def _measure_baseline(gate: Gate, session: Session, path: str) -> GateResult:
+    """Run candidate and full precision; propose a baseline unless it would be worse than what it replaces."""
+    config = session.config(gate.benchmark, gate)
+    previous = _readable(path)
+    ids = (
+        previous.sample_ids
+        if previous and len(previous.sample_ids) == (gate.subset or len(previous.sample_ids))
+        else None
+    )
+    record = session.run(gate.benchmark, ids, config, subset=gate.subset)
+    ids = tuple(dict.fromkeys(score.sample_id for score in record.scores))
+    reference = session.run_reference(gate.benchmark, ids, config)
+    standards = [("full precision", reference.scores)]
+    if previous is not None and previous.sample_ids == ids:
+        standards.append(("the baseline that it replaces", previous.scores("baseline")))
+    for name, scores in standards:
+        verdict = judge_accuracy(record.scores, scores, expected_ids=ids, rule=gate.rule)
+        if verdict.outcome != "PASS" and session.accepted_regression is None:
+            reason = f"not accepted as a baseline: against {name}, {verdict.reason}. To accept it anyhow, add {_ACCEPT}"
+            return _result(gate, session, dataclasses.replace(verdict, reason=reason), record)
+    why = session.accepted_regression or "no worse than tolerated"
+    proposal = baseline_from_runs(record, reference, Acceptance(by=_author(), on=_today(), why=why))
+    proposal = dataclasses.replace(proposal, benchmark=_subject(gate))
+    if previous is not None and _same_content(previous, proposal):
+        proposal = previous
+    verdict = dataclasses.replace(verdict, reason=f"baseline measured: {verdict.reason}")
+    return dataclasses.replace(_result(gate, session, verdict, record), pending=proposal, pending_path=path)
+
+
+def _require_same(baseline: Baseline, gate: Gate, session: Session, path: str) -> None:
+    """Raise BaselineError where the baseline belongs to something else than what is about to run."""
+    for name, stated, actual in (
+        ("platform", baseline.platform, session.platform),
+        ("model", baseline.model, session.model),
+        ("recipe", baseline.recipe, session.recipe),
+        ("benchmark", baseline.benchmark, _subject(gate)),
+    ):
+        if stated != actual:
+            raise BaselineError(
+                f"the baseline {path} is foreign: it is for {name} {stated!r}, and the gate is for {actual!r}."
+                f" Put it where it belongs, or type: {_UPDATE_CHANGED}"
+            )
+    now = session.fingerprint(gate.benchmark, session.config(gate.benchmark, gate))
+    changed = sorted(key for key in {*now, *baseline.must_match} if now.get(key) != baseline.must_match.get(key))
+    if changed:
+        facts = "; ".join(
+            f"{key} was {_short(baseline.must_match.get(key))}, is {_short(now.get(key))}" for key in changed
+        )
+        raise BaselineError(f"the baseline {path} is stale: {facts}. If that is meant, type: {_UPDATE_CHANGED}")
+
+
+def _readable(path: str) -> Baseline | None:
+    """Return the baseline that an update replaces; one that cannot be read is replaced without comparison."""
+    try:
+        return read(pathlib.Path(path))
+    except BaselineError:
+        return None
+
+
+def _same_content(previous: Baseline, proposal: Baseline) -> bool:
+    """Tell whether an update would change nothing but who accepted it and the recorded versions."""
+    return dataclasses.replace(proposal, acceptance=previous.acceptance, recorded=previous.recorded) == previous
+
+
+def _subject(gate: Gate) -> str:
+    """Name what is measured: the benchmark, with the thinking mode where one is set."""
+    parts = [
+        gate.benchmark,
+        *([gate.mode] if gate.mode else []),
+        *([f"t{gate.temperature:g}"] if gate.temperature else []),
+    ]
+    return "@".join(parts)
+
+
+def _result(gate: Gate, session: Session, verdict: Verdict, record: RunRecord) -> GateResult:
+    return GateResult(
+        gate="accuracy",
+        model=session.model,
+        recipe=session.recipe,
+        subject=_subject(gate),
+        platform=session.platform,
+        verdict=verdict,
+        notes=session.notes(),
+        record=record,
+    )
+
+
+def _short(value: str | None) -> str:
+    return "absent" if value is None else value if len(value) <= 24 else f"{value[:12]}…"
+
+
+def _author() -> str:
+    try:
+        return os.environ.get("GIT_AUTHOR_NAME") or getpass.getuser()
+    except (KeyError, OSError):
+        return "unknown"
+
+
+def _today() -> str:
+    """Return the UTC day, that of SOURCE_DATE_EPOCH where the environment fixes it."""
+    fixed = os.environ.get("SOURCE_DATE_EPOCH")
+    now = dt.datetime.now(dt.UTC)
+    return (dt.datetime.fromtimestamp(int(fixed), dt.UTC) if fixed else now).date().isoformat()

@@ -1,0 +1,52 @@
+"""``@quantguard.latency``: the quantized model is fast enough beside its full-precision self, in the same run."""
+
+import dataclasses
+from typing import Literal
+
+from quantguard.errors import UsageError
+from quantguard.gates._session import GateResult, Session
+from quantguard.verdict import judge_speedup
+
+# Pairs are added until the verdict is clear or the last of these is spent.
+PAIR_BUDGETS = (30, 60, 120)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Gate:
+    """The keywords of the marker: ``stage``, ``min_speedup`` as a ratio, ``num_tokens`` in the prompt."""
+
+    stage: Literal["prefill", "decode"] = "prefill"
+    min_speedup: float
+    num_tokens: int = 256
+
+    def __post_init__(self) -> None:
+        if self.stage not in ("prefill", "decode"):
+            raise UsageError(f"latency(stage={self.stage!r}): possible are 'prefill' and 'decode'")
+        if not 0 < self.min_speedup < 1000:
+            raise UsageError(f"latency(min_speedup={self.min_speedup!r}): a ratio such as 1.5 is wanted")
+        if self.num_tokens < 1:
+            raise UsageError(f"latency(num_tokens={self.num_tokens}): the prompt has at least one token")
+
+
+def check(gate: Gate, session: Session) -> GateResult:
+    """Time both models in turn, ABBA, until the bounds of the speed-up decide or the budget is spent."""
+    log_speedups: list[float] = []
+    metric = f"{gate.stage} speed-up"
+    for budget in PAIR_BUDGETS:
+        log_speedups += session.log_speedups(
+            gate.stage, num_pairs=budget - len(log_speedups), num_tokens=gate.num_tokens
+        )
+        verdict = judge_speedup(log_speedups, minimum=gate.min_speedup, metric=metric)
+        if verdict.outcome != "INCONCLUSIVE":
+            break
+    return GateResult(
+        gate="latency",
+        model=session.model,
+        recipe=session.recipe,
+        subject=f"{gate.stage} of {gate.num_tokens} tokens"
+        if gate.stage == "prefill"
+        else f"decode after {gate.num_tokens} tokens",
+        platform=session.platform,
+        verdict=verdict,
+        notes=session.notes(),
+    )

@@ -1,0 +1,65 @@
+"""The fingerprint of a run: what a baseline must share with it, and what is only recorded."""
+
+import platform as host
+import sys
+from importlib import metadata
+from types import ModuleType
+
+import torch
+
+from quantguard import registry
+from quantguard.benchmarks import Benchmark
+from quantguard.modeling import LoadedModel
+from quantguard.records import GenerationConfig, to_json
+from quantguard.records.codec import digest
+
+ENGINE = "transformers"
+
+
+def platform_of(loaded: LoadedModel) -> str:
+    """Return the platform that a run is compared on; a device that has none yet goes by its type."""
+    return loaded.device_type
+
+
+def must_match(
+    loaded: LoadedModel, benchmark: Benchmark, config: GenerationConfig, *, batch_size: int
+) -> dict[str, str]:
+    """Return what makes two runs comparable.
+
+    Batch size and threads belong here only below float32: in float32 they do not change answers beyond the rare last
+    bit, which the paired judgement takes as the noise that it is. The sampling seed does not: seeds are the noise.
+    """
+    engine, scorer = registry.engines[ENGINE], registry.scorers[benchmark.scorer] if benchmark.scorer else None
+    facts = {
+        "weights": loaded.weights_sha256,
+        "recipe": loaded.recipe.fingerprint if loaded.recipe else "full-precision",
+        "calibration": loaded.calibration_sha256 or "none",
+        "data": benchmark.sha256,
+        "prompt": digest(loaded.tokenizer.chat_template),
+        "decoding": digest({key: value for key, value in to_json(config).items() if key != "seed"}),
+        "engine": engine.VERSION,
+        "scorer": _version(scorer),
+        "dtype": loaded.dtype,
+    }
+    if loaded.dtype != "float32":
+        facts |= {"batch_size": str(batch_size), "threads": str(torch.get_num_threads())}
+    return facts
+
+
+def recorded(loaded: LoadedModel, config: GenerationConfig, *, batch_size: int) -> dict[str, str]:
+    """Return what a reader may want to know of a run, and nothing is compared by."""
+    return {
+        "batch_size": str(batch_size),
+        "cpu": host.processor() or host.machine(),
+        "device": loaded.device_type,
+        "python": ".".join(map(str, sys.version_info[:3])),
+        "quantguard": metadata.version("quantguard"),
+        "seed": str(config.seed),
+        "threads": str(torch.get_num_threads()),
+        "torch": torch.__version__,
+        "transformers": metadata.version("transformers"),
+    }
+
+
+def _version(scorer: ModuleType | None) -> str:
+    return "none" if scorer is None else str(scorer.VERSION)

@@ -1,0 +1,1 @@
+"""Saying what was decided, for people and for machines."""

@@ -1,0 +1,50 @@
+"""Verdicts as lines of text."""
+
+import collections
+import textwrap
+from collections.abc import Sequence
+
+from quantguard.gates import GateResult
+from quantguard.records import RunRecord
+from quantguard.records.judgement import OUTCOMES
+
+_WIDTH = 110
+
+
+def gate_lines(results: Sequence[GateResult]) -> list[str]:
+    """Return a headline for each result with the reason, kernels and notes indented below."""
+    lines = []
+    for result in results:
+        measured = "MEASURED" if result.pending is not None else result.verdict.outcome
+        lines.append(
+            f"{measured:<12} {result.gate}: {result.subject} on {result.model}, {result.recipe} ({result.platform})"
+        )
+        details = [result.verdict.reason]
+        if result.record is not None:
+            details.append(record_line(result.record))
+        details += [f"note: {note}" for note in result.notes]
+        for detail in details:
+            lines += textwrap.wrap(
+                detail, _WIDTH, initial_indent="    ", subsequent_indent="      ", break_on_hyphens=False
+            )
+    return lines
+
+
+def record_line(record: RunRecord) -> str:
+    """Return accuracy, rates and kernels of a run in one line."""
+    metrics = record.metrics
+    kernels = "; ".join(f"{op} on {backend}" for op, backend in record.kernels.items()) or "full precision"
+    return (
+        f"accuracy {metrics['accuracy']:.1%}, truncated {metrics['truncated']:.1%},"
+        f" no answer {metrics['unparsed']:.1%}, {metrics['mean_num_tokens']:.0f} tokens an answer; {kernels}"
+    )
+
+
+def closing_line(results: Sequence[GateResult]) -> str:
+    """Count the outcomes."""
+    counts = collections.Counter(
+        "measured" if result.pending is not None else result.verdict.outcome for result in results
+    )
+    if not counts:
+        return "quantguard: no gate was decided"
+    return "quantguard: " + ", ".join(f"{counts[name]} {name}" for name in (*OUTCOMES, "measured") if counts[name])
