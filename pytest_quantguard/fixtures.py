@@ -1,0 +1,165 @@
+"""The fixtures ``guard`` and ``npu_device``."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import sys
+from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
+
+import pytest
+
+from pytest_quantguard.markers import gates_of
+from pytest_quantguard.options import Options
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterator
+
+    from quantguard.gates import GateResult
+    from quantguard.pipeline import PipelineSession
+
+# Under this name the results of a test travel on its report, between xdist's processes too.
+REPORT_ATTRIBUTE = "quantguard_results"
+OPTIONS = pytest.StashKey[Options]()
+RESULTS = pytest.StashKey[list["GateResult"]]()
+
+
+class _Target(NamedTuple):
+    """What is to be checked."""
+
+    model: str
+    recipe: str | None
+    device: str
+    backend: str
+
+
+class Guard:
+    """Checks a model against every gate that marks the test."""
+
+    def __init__(self, item: pytest.Item, options: Options) -> None:
+        self._item = item
+        self._options = options
+
+    def check(
+        self,
+        model: str | os.PathLike[str],
+        *,
+        recipe: str | os.PathLike[str] | None = None,
+        device: str = "cpu",
+        backend: str = "auto",
+    ) -> list[GateResult]:
+        """Quantize ``model`` by ``recipe``, run it through the gates of this test and fail the test if one is not met.
+
+        ``recipe`` absent gates the full-precision model. Returns the results of the gates, all decided or measured.
+        """
+        gates = gates_of(self._item)
+        if not gates:
+            pytest.fail(
+                "guard.check() has no gate to check: mark the test, as with @quantguard.accuracy(tol=0.045)",
+                pytrace=False,
+            )
+        target = _Target(str(model), None if recipe is None else str(recipe), device, backend)
+        results = self._check_all(gates, target)
+        self._item.stash.setdefault(RESULTS, []).extend(results)
+        self._settle(results)
+        return results
+
+    def _check_all(self, gates: dict[str, Any], target: _Target) -> list[GateResult]:
+        from quantguard import registry  # noqa: PLC0415 - the flow below loads torch, so nothing here is on top
+        from quantguard.errors import QuantguardError  # noqa: PLC0415
+
+        results = []
+        session: PipelineSession | None = None
+        with _terminal(self._item.config) as stream:
+            for name, gate in gates.items():
+                try:
+                    session = session or self._open(target, stream)
+                    results.append(registry.gates[name].check(gate, session))
+                except QuantguardError as error:
+                    results.append(_error_result(name, gate, target, error))
+        return results
+
+    def _open(self, target: _Target, stream: TextIO) -> PipelineSession:
+        from quantguard.pipeline import PipelineSession, Settings  # noqa: PLC0415 - loads torch
+        from quantguard.pipeline.progress import bar  # noqa: PLC0415
+
+        settings = Settings(
+            baselines=self._options.baselines,
+            update=self._options.update,
+            accepted_regression=self._options.accepted_regression,
+            limit=self._options.limit,
+            seed=self._options.seed,
+            threads=self._options.threads,
+            progress=bar(stream),
+        )
+        return PipelineSession(
+            target.model, recipe=target.recipe, device=target.device, backend=target.backend, settings=settings
+        )
+
+    def _settle(self, results: list[GateResult]) -> None:
+        """Fail the test where a gate says so; skip it where baselines were measured and nothing was judged."""
+        from quantguard.report import text  # noqa: PLC0415
+
+        allowed = {"PASS"} | ({"INCONCLUSIVE"} if self._options.inconclusive == "warn" else set())
+        failed = [result for result in results if result.verdict.outcome not in allowed and result.pending is None]
+        if failed:
+            pytest.fail("\n".join(text.gate_lines(failed)), pytrace=False)
+        if all(result.pending is not None for result in results):
+            pytest.skip("baseline measured, nothing judged")
+
+
+def _error_result(name: str, gate: Any, target: _Target, error: Exception) -> GateResult:
+    from quantguard.gates import GateResult  # noqa: PLC0415
+    from quantguard.records import Verdict  # noqa: PLC0415
+
+    return GateResult(
+        gate=name,
+        model=target.model,
+        recipe=target.recipe or "full-precision",
+        subject=str(getattr(gate, "benchmark", getattr(gate, "stage", "weights"))),
+        platform=target.device.partition(":")[0],
+        verdict=Verdict(outcome="ERROR", metric=name, reason=str(error)),
+    )
+
+
+@contextlib.contextmanager
+def _terminal(config: pytest.Config) -> Iterator[TextIO]:
+    """Yield the real standard error, so that a bar of a long run is seen although pytest captures output."""
+    capture = config.pluginmanager.getplugin("capturemanager")
+    if capture is None or not sys.__stderr__ or hasattr(config, "workerinput"):
+        yield sys.stderr
+        return
+    with capture.global_and_fixture_disabled():
+        yield sys.stderr
+
+
+@pytest.fixture
+def guard(request: pytest.FixtureRequest) -> Guard:
+    """Check a model against the gates that mark this test: ``guard.check("tiny-reasoner", recipe="w8a8")``."""
+    return Guard(request.node, request.config.stash[OPTIONS])
+
+
+@pytest.fixture
+def npu_device(request: pytest.FixtureRequest) -> str:
+    """Name the Ascend NPU to run on, such as ``npu:0``; skips the test unless --npu was given."""
+    if request.config.stash[OPTIONS].npu is None:
+        pytest.skip("needs an Ascend NPU: run pytest with --npu")
+    from quantguard.kernels.ascend import device  # noqa: PLC0415 - imports torch
+
+    return device.require()
+
+
+def results_as_json(item: pytest.Item) -> list[dict[str, Any]]:
+    """Return the results of a test as JSON values, which is what crosses between xdist's processes."""
+    from quantguard.records import to_json  # noqa: PLC0415
+
+    return [to_json(result) for result in item.stash.get(RESULTS, [])]
+
+
+def junit_properties(result: GateResult) -> dict[str, object]:
+    """Return what JUnit keeps of a result, scalars only."""
+    verdict = dataclasses.asdict(result.verdict)
+    prefix = f"quantguard.{result.gate}"
+    named = {f"{prefix}.{key}": value for key, value in verdict.items() if value is not None}
+    return {f"{prefix}.model": result.model, f"{prefix}.recipe": result.recipe, **named}

@@ -1,0 +1,86 @@
+"""The hooks, and nothing else: what they do is in the modules beside this one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_quantguard import fixtures, markers, options
+from pytest_quantguard.fixtures import REPORT_ATTRIBUTE, guard, npu_device
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+__all__ = ["guard", "npu_device"]
+_NUM_DESELECTED = pytest.StashKey[int]()
+_WORKER_KEY = "quantguard_deselected"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the options."""
+    options.add_options(parser)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Read the options, register the markers and, outside xdist's workers, the collector of results."""
+    chosen = options.read_options(config)
+    config.stash[fixtures.OPTIONS] = chosen
+    for line in markers.registration_lines():
+        config.addinivalue_line("markers", line)
+    if chosen.enabled and not hasattr(config, "workerinput"):
+        from pytest_quantguard.collecting import Collector  # noqa: PLC0415 - an unrelated run does not pay for it
+
+        config.pluginmanager.register(Collector(chosen), "quantguard-collector")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Run the gates or the other tests, never both."""
+    gates = {item for item in items if markers.is_gate(item)}
+    enabled = config.stash[fixtures.OPTIONS].enabled
+    dropped = [item for item in items if (item in gates) != enabled]
+    if dropped:
+        items[:] = [item for item in items if (item in gates) == enabled]
+        config.hook.pytest_deselected(items=dropped)
+    if not enabled:
+        config.stash[_NUM_DESELECTED] = len(dropped)
+        if hasattr(config, "workeroutput"):
+            config.workeroutput[_WORKER_KEY] = len(dropped)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Take over from an xdist worker how many gates it deselected; every worker collects them all."""
+    node.config.stash[_NUM_DESELECTED] = getattr(node, "workeroutput", {}).get(_WORKER_KEY, 0)
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """Say that gates were left out, where they were."""
+    if count := config.stash.get(_NUM_DESELECTED, 0):
+        terminalreporter.write_line(f"quantguard: {count} gates were not run; run them with pytest --quantguard")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
+    """Fail a gate that measured nothing."""
+    yield
+    if markers.is_gate(item) and fixtures.RESULTS not in item.stash:
+        pytest.fail(
+            "ERROR: this gate measured nothing: it never called guard.check(). Ask for the fixture and call it, as in"
+            " def test_release(guard): guard.check('tiny-reasoner', recipe='w8a8')",
+            pytrace=False,
+        )
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Send the results along with the report of the call."""
+    if call.when == "call" and fixtures.RESULTS in item.stash:
+        for result in item.stash[fixtures.RESULTS]:
+            item.user_properties.extend(fixtures.junit_properties(result).items())
+    report = yield
+    if call.when == "call" and fixtures.RESULTS in item.stash:
+        vars(report)[REPORT_ATTRIBUTE] = fixtures.results_as_json(item)
+    return report

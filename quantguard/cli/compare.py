@@ -1,0 +1,38 @@
+"""Judge one recorded run against another: status 0 where accuracy fell by less than is tolerated, else 1."""
+
+import argparse
+import json
+import pathlib
+
+from quantguard.errors import RecordError
+from quantguard.records import RunRecord, from_json
+from quantguard.verdict import judge
+
+HELP = "judge one recorded run against another"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the two records and the tolerance."""
+    parser.add_argument(
+        "candidate", type=pathlib.Path, help="record of the run to judge (quantguard evaluate --output)"
+    )
+    parser.add_argument("baseline", type=pathlib.Path, help="record of the run to compare with")
+    parser.add_argument("--tol", type=float, default=0.045, help="tolerated absolute drop of accuracy (default: 0.045)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the verdict."""
+    verdict = judge(read_record(args.candidate), read_record(args.baseline), tol=args.tol)
+    print(f"{verdict.outcome}  {verdict.metric}: {verdict.reason}")
+    return 0 if verdict.outcome == "PASS" else 1
+
+
+def read_record(path: pathlib.Path) -> RunRecord:
+    """Read a record; raise RecordError where it is missing or damaged."""
+    try:
+        table = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RecordError(
+            f"{path} is no record: {error}. Make one with: quantguard evaluate MODEL --output FILE"
+        ) from error
+    return from_json(RunRecord, table, where=path.name)

@@ -1,0 +1,63 @@
+"""Run a model, quantized by a recipe or not, on a benchmark and print what came out."""
+
+import argparse
+import json
+import pathlib
+import sys
+
+from quantguard.records import RunRecord, to_json
+
+HELP = "run a model on a benchmark"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the model, the recipe, the benchmark and how to run them."""
+    parser.add_argument("model", help="short name, Hugging Face id, folder or .gguf file")
+    parser.add_argument("--recipe", help="name of a recipe or path of a .toml file (default: full precision)")
+    parser.add_argument("--benchmark", default="word-problems", help="name of a benchmark (default: word-problems)")
+    parser.add_argument("--backend", default="auto", help="kernel backend (default: auto)")
+    parser.add_argument("--dtype", help="floating-point type of the model, such as bfloat16")
+    parser.add_argument("--device", default="cpu", help="device, such as cpu or npu:0 (default: cpu)")
+    parser.add_argument("--subset", type=int, metavar="N", help="number of items (default: the benchmark's)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the subset and of sampling (default: 0)")
+    parser.add_argument("--mode", help="thinking mode, such as no_think (default: the chat template's)")
+    parser.add_argument("--temperature", type=float, default=0.0, help="0 is greedy (default)")
+    parser.add_argument("--epochs", type=int, default=1, help="answers to each item, for temperatures above 0")
+    parser.add_argument("--max-new-tokens", type=int, metavar="N", help="limit of an answer (default: the benchmark's)")
+    parser.add_argument("--batch-size", type=int, default=64, metavar="N", help="items at once (default: 64)")
+    parser.add_argument("--output", type=pathlib.Path, metavar="FILE", help="write the record as JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Evaluate, print the metrics and write the record where asked."""
+    import quantguard  # noqa: PLC0415 - the facade, whose functions import torch
+    from quantguard.pipeline.progress import bar  # noqa: PLC0415
+
+    model = quantguard.load(args.model, dtype=args.dtype, device=args.device)
+    if args.recipe is not None:
+        model = quantguard.quantize(model, recipe=args.recipe, backend=args.backend)
+    record = quantguard.evaluate(
+        model,
+        args.benchmark,
+        subset=args.subset,
+        seed=args.seed,
+        mode=args.mode,
+        temperature=args.temperature,
+        epochs=args.epochs,
+        max_new_tokens=args.max_new_tokens,
+        batch_size=args.batch_size,
+        progress=bar(sys.stderr),
+    )
+    print("\n".join(summary(record)))
+    if args.output is not None:
+        args.output.write_text(json.dumps(to_json(record), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    return 0
+
+
+def summary(record: RunRecord) -> list[str]:
+    """Return the record's lines for a terminal."""
+    num_items = f"{len(record.scores)} answers" if record.scores else "text"
+    lines = [f"{record.model}, {record.recipe_name}, on {record.benchmark} ({num_items}, {record.platform})"]
+    lines += [f"  {name:<21} {value:.4f}" for name, value in record.metrics.items()]
+    lines += [f"  {op:<21} {backend}" for op, backend in record.kernels.items()]
+    return lines + [f"  note: {note}" for note in record.notes]

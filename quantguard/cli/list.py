@@ -1,0 +1,55 @@
+"""List models, recipes, benchmarks and the other things that go by a name."""
+
+import argparse
+import functools
+from collections.abc import Callable
+
+from quantguard import catalog, recipes, registry
+
+HELP = "list models, recipes, benchmarks and more"
+_FAMILIES = ("transforms", "rounding", "calibration", "scorers", "engines", "gates")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the kind of thing to list."""
+    kinds = ("models", "recipes", "benchmarks", "backends", *_FAMILIES)
+    parser.add_argument("kind", nargs="?", choices=kinds, help="list only these")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print names and what they stand for."""
+    for kind, entries in _entries(args.kind).items():
+        print(f"{kind}:")
+        width = max(map(len, entries))
+        for name, description in entries.items():
+            print(f"  {name:<{width}}  {description}".rstrip())
+    return 0
+
+
+def _entries(only: str | None) -> dict[str, dict[str, str]]:
+    makers: dict[str, Callable[[], dict[str, str]]] = {
+        "models": lambda: {
+            name: f"{catalog.entry(name).description} {catalog.entry(name).licence}." for name in catalog.names()
+        },
+        "recipes": lambda: {name: recipes.load_recipe(name).description for name in recipes.names()},
+        "benchmarks": _benchmarks,
+        "backends": _backends,
+        **{family: functools.partial(_family, family) for family in _FAMILIES},
+    }
+    return {kind: make() for kind, make in makers.items() if only in (None, kind)}
+
+
+def _benchmarks() -> dict[str, str]:
+    loaded = {name: module.load() for name, module in registry.benchmarks.items()}
+    return {name: f"{len(data.samples)} items, {data.licence}: {data.description}" for name, data in loaded.items()}
+
+
+def _backends() -> dict[str, str]:
+    from quantguard.kernels import backends  # noqa: PLC0415 - imports torch
+
+    return dict.fromkeys(["auto", *backends()], "")
+
+
+def _family(family: str) -> dict[str, str]:
+    members: registry.Registry = getattr(registry, family)
+    return {name: (module.__doc__ or "").strip().splitlines()[0] for name, module in members.items()}
