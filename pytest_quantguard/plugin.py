@@ -26,8 +26,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Read the options, register the markers and, outside xdist's workers, the collector of results."""
     chosen = options.read_options(config)
     config.stash[fixtures.OPTIONS] = chosen
-    for line in markers.registration_lines():
-        config.addinivalue_line("markers", line)
+    config.addinivalue_line("markers", markers.REGISTRATION)
     if chosen.enabled and not hasattr(config, "workerinput"):
         from pytest_quantguard.collecting import Collector  # noqa: PLC0415 - an unrelated run does not pay for it
 

@@ -3,6 +3,8 @@
 import dataclasses
 from typing import Any
 
+import jinja2
+
 from quantguard.errors import UsageError
 from quantguard.modeling import LoadedModel
 
@@ -19,7 +21,7 @@ class Request:
 def render(loaded: LoadedModel, text: str, mode: str | None) -> str:
     """Return the full prompt; a model without a chat template gets the text as it is.
 
-    Raises UsageError where a thinking mode is asked of a template that has none.
+    Raises UsageError for a thinking mode that the template does not have.
     """
     template = loaded.tokenizer.chat_template
     if mode is not None and "think_mode" not in (template or ""):
@@ -28,5 +30,10 @@ def render(loaded: LoadedModel, text: str, mode: str | None) -> str:
         return text
     options: dict[str, Any] = {} if mode is None else {"think_mode": mode}
     chat = [{"role": "user", "content": text}]
-    rendered: str = loaded.tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True, **options)
+    try:
+        rendered: str = loaded.tokenizer.apply_chat_template(
+            chat, tokenize=False, add_generation_prompt=True, **options
+        )
+    except jinja2.TemplateError as error:
+        raise UsageError(f"the chat template of {loaded.name} refuses mode={mode!r}: {error}") from error
     return rendered

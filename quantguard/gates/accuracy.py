@@ -90,26 +90,20 @@ def _wants_measuring(gate: Gate, session: Session, path: pathlib.Path) -> bool:
 def _measure_baseline(gate: Gate, session: Session, path: str) -> GateResult:
     """Run candidate and full precision; propose a baseline unless it would be worse than what it replaces."""
     config = session.config(gate.benchmark, gate)
-    previous = _readable(path)
-    ids = (
-        previous.sample_ids
-        if previous and len(previous.sample_ids) == (gate.subset or len(previous.sample_ids))
-        else None
-    )
-    record = session.run(gate.benchmark, ids, config, subset=gate.subset)
+    previous = _replaceable(gate, session, path)
+    record = session.run(gate.benchmark, previous.sample_ids if previous else None, config, subset=gate.subset)
     ids = tuple(dict.fromkeys(score.sample_id for score in record.scores))
     reference = session.run_reference(gate.benchmark, ids, config)
-    standards = [("full precision", reference.scores)]
-    if previous is not None and previous.sample_ids == ids:
-        standards.append(("the baseline that it replaces", previous.scores("baseline")))
-    for name, scores in standards:
+    standards = {"full precision": reference.scores}
+    if previous is not None:
+        standards["the baseline that it replaces"] = previous.scores("baseline")
+    for name, scores in standards.items():
         verdict = judge_accuracy(record.scores, scores, expected_ids=ids, rule=gate.rule)
         if verdict.outcome != "PASS" and session.accepted_regression is None:
             reason = f"not accepted as a baseline: against {name}, {verdict.reason}. To accept it anyhow, add {_ACCEPT}"
             return _result(gate, session, dataclasses.replace(verdict, reason=reason), record)
-    why = session.accepted_regression or "no worse than tolerated"
-    proposal = baseline_from_runs(record, reference, Acceptance(by=_author(), on=_today(), why=why))
-    proposal = dataclasses.replace(proposal, benchmark=_subject(gate))
+    acceptance = Acceptance(by=_author(), on=_today(), why=session.accepted_regression or "no worse than tolerated")
+    proposal = dataclasses.replace(baseline_from_runs(record, reference, acceptance), benchmark=_subject(gate))
     if previous is not None and _same_content(previous, proposal):
         proposal = previous
     verdict = dataclasses.replace(verdict, reason=f"baseline measured: {verdict.reason}")
@@ -138,12 +132,18 @@ def _require_same(baseline: Baseline, gate: Gate, session: Session, path: str) -
         raise BaselineError(f"the baseline {path} is stale: {facts}. If that is meant, type: {_UPDATE_CHANGED}")
 
 
-def _readable(path: str) -> Baseline | None:
-    """Return the baseline that an update replaces; one that cannot be read is replaced without comparison."""
+def _replaceable(gate: Gate, session: Session, path: str) -> Baseline | None:
+    """Return the baseline that an update is compared with, if its items are still those that the gate asks for.
+
+    One that cannot be read, or is of other data or another size, is replaced without comparison.
+    """
     try:
-        return read(pathlib.Path(path))
+        previous = read(pathlib.Path(path))
     except BaselineError:
         return None
+    now = session.fingerprint(gate.benchmark, session.config(gate.benchmark, gate))
+    same_size = gate.subset in (None, len(previous.sample_ids))
+    return previous if same_size and previous.must_match.get("data") == now["data"] else None
 
 
 def _same_content(previous: Baseline, proposal: Baseline) -> bool:

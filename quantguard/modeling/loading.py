@@ -68,7 +68,7 @@ def load(name: str | os.PathLike[str], *, dtype: str | None = None, device: str 
     files = [path] if path.is_file() else sorted(path.glob("*.safetensors"))
     model.eval().to(device)
     return LoadedModel(
-        name=text if entry else path.name,
+        name=path.name if pathlib.Path(text).exists() else text,
         model=model,
         tokenizer=tokenizer,
         weights_sha256=_sha256(files),
@@ -92,7 +92,7 @@ def _locate(text: str, entry: catalog.CatalogEntry | None) -> pathlib.Path:
     path = pathlib.Path(text)
     if path.exists():
         return path
-    if path.suffix or text.startswith((".", "/", "~")) or text.count("/") != 1:
+    if text.endswith(".gguf") or text.startswith((".", "/", "~")) or text.count("/") != 1:
         raise ModelError(
             f"there is no model {text!r}: it is no path on this machine, no Hugging Face id (owner/name)"
             f" and no short name ({', '.join(catalog.names())})"

@@ -35,7 +35,7 @@ def must_match(
         "recipe": loaded.recipe.fingerprint if loaded.recipe else "full-precision",
         "calibration": loaded.calibration_sha256 or "none",
         "data": benchmark.sha256,
-        "prompt": digest(loaded.tokenizer.chat_template),
+        "prompt": digest([loaded.tokenizer.chat_template, loaded.tokenizer.backend_tokenizer.to_str()]),
         "decoding": digest({key: value for key, value in to_json(config).items() if key != "seed"}),
         "engine": engine.VERSION,
         "scorer": _version(scorer),

@@ -70,7 +70,10 @@ def _inverse_factor(hessian: torch.Tensor, damping: float) -> torch.Tensor:
         damped = hessian + torch.eye(len(hessian), dtype=torch.float64) * (damping * mean)
         lower, failed = torch.linalg.cholesky_ex(damped)
         if not failed:
-            inverse_factor: torch.Tensor = torch.linalg.cholesky(torch.cholesky_inverse(lower), upper=True)
+            # An inverse that is nearly singular can fail where the Hessian itself did not.
+            upper, failed = torch.linalg.cholesky_ex(torch.cholesky_inverse(lower), upper=True)
+        if not failed:
+            inverse_factor: torch.Tensor = upper
             return inverse_factor
         damping *= 10
     raise MeasurementError(

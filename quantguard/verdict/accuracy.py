@@ -22,6 +22,7 @@ from quantguard.records import Score, Verdict
 
 METRIC = "accuracy"
 SMALLEST_JOINED_SHARE = 0.98
+MEASURE_ANEW = "pytest --quantguard --quantguard-update=all"
 # How much more often the candidate may hit the token limit, or leave no answer, before a run that has not regressed is
 # called incomparable.
 LARGEST_RATE_GAP = 0.02
@@ -62,7 +63,8 @@ def judge_accuracy(
     if not expected_ids or len(joined) < SMALLEST_JOINED_SHARE * len(expected_ids):
         return _error(
             f"only {len(joined)} of {len(expected_ids)} items have a judged outcome in both runs"
-            f" ({len(new)} in this run, {len(old)} in the baseline); at least {SMALLEST_JOINED_SHARE:.0%} must"
+            f" ({len(new)} in this run, {len(old)} in the baseline); at least {SMALLEST_JOINED_SHARE:.0%} must."
+            f" Find out what lost them, or measure the baseline anew: {MEASURE_ANEW}"
         )
     if len(joined) < 2:
         return _error("one item decides nothing; raise the limit")

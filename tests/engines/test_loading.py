@@ -1,0 +1,128 @@
+"""Models load by name or path; what is none, or not supported, is refused by name."""
+
+import json
+import pathlib
+
+import pytest
+import torch
+import transformers
+
+import quantguard
+from quantguard.errors import QuantguardError
+from quantguard.modeling import find_blocks
+from quantguard.modeling.swapping import weight_bytes
+
+
+def tiny_config() -> transformers.LlamaConfig:
+    return transformers.LlamaConfig(
+        vocab_size=32,
+        hidden_size=16,
+        intermediate_size=24,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+    )
+
+
+def test_a_name_that_is_nothing_lists_what_there_is() -> None:
+    with pytest.raises(QuantguardError, match=r"no short name \(smollm2-135m, tiny-reasoner\)"):
+        quantguard.load("tiny-reasonr")
+
+
+def test_a_model_of_the_catalogue_that_is_not_here_says_how_to_get_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path
+) -> None:
+    monkeypatch.setenv("QUANTGUARD_CACHE", str(tmp_path))
+    with pytest.raises(QuantguardError, match="Type: quantguard fetch smollm2-135m"):
+        quantguard.load("smollm2-135m")
+
+
+def test_a_model_that_is_no_causal_language_model_is_refused(tmp_path: pathlib.Path) -> None:
+    transformers.BertConfig(architectures=["BertForMaskedLM"]).save_pretrained(tmp_path)
+    with pytest.raises(QuantguardError, match=r"not a causal language model: its architecture is BertForMaskedLM"):
+        quantguard.load(tmp_path)
+
+
+def test_a_folder_without_a_model_is_refused(tmp_path: pathlib.Path) -> None:
+    with pytest.raises(QuantguardError, match=r"expected a folder with config\.json"):
+        quantguard.load(tmp_path)
+
+
+def test_weights_of_another_kind_are_refused(tmp_path: pathlib.Path) -> None:
+    tiny_config().save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(config | {"architectures": ["LlamaForCausalLM"]}))
+    with pytest.raises(QuantguardError, match=r"has no \.safetensors files"):
+        quantguard.load(tmp_path)
+
+
+def test_a_mixture_of_experts_is_refused_by_name() -> None:
+    config = transformers.MixtralConfig(
+        vocab_size=32,
+        hidden_size=16,
+        intermediate_size=24,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        num_local_experts=2,
+        num_experts_per_tok=1,
+    )
+    with pytest.raises(QuantguardError, match=r"mixture of experts|without mlp"):
+        find_blocks(transformers.MixtralForCausalLM(config))
+
+
+def test_a_model_without_decoder_layers_is_refused() -> None:
+    with pytest.raises(QuantguardError, match=r"no decoder layers at model\.layers"):
+        find_blocks(torch.nn.Linear(2, 2))
+
+
+def test_tied_weights_are_weighed_once() -> None:
+    model = transformers.LlamaForCausalLM(tiny_config())
+    untied = weight_bytes(model)
+    model.lm_head.weight = model.model.embed_tokens.weight
+    assert weight_bytes(model) == untied - 32 * 16 * 4
+
+
+def test_what_is_not_built_raises_by_name(tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "kv.toml"
+    path.write_text(
+        '[weights]\nnum_bits = 8\nstrategy = "channel"\n[kv_cache]\nnum_bits = 8\nstrategy = "token"\ndynamic = true\n'
+    )
+    with pytest.raises(QuantguardError, match="KV cache, which is not built yet"):
+        quantguard.quantize("tiny-reasoner", recipe=path)
+
+
+def test_a_group_size_that_does_not_divide_is_said(tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "g.toml"
+    path.write_text('[weights]\nnum_bits = 4\nstrategy = "group"\ngroup_size = 96\n')
+    quantized = quantguard.quantize("tiny-reasoner", recipe=path)
+    assert "groups of 96 do not divide 42 of 42 layers" in quantized.notes[0]
+    assert "its last group 64" in quantized.notes[0]
+
+
+def test_ignoring_everything_is_refused(tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "i.toml"
+    path.write_text('ignore = ["model.layers.*"]\n[weights]\nnum_bits = 8\nstrategy = "channel"\n')
+    with pytest.raises(QuantguardError, match="leaves none of 42 linear layers"):
+        quantguard.quantize("tiny-reasoner", recipe=path)
+
+
+def test_a_quantized_model_is_not_quantized_again() -> None:
+    quantized = quantguard.quantize("tiny-reasoner", recipe="w8a8")
+    with pytest.raises(QuantguardError, match="quantized already, by w8a8"):
+        quantguard.quantize(quantized, recipe="w8a8")
+
+
+def test_quantizing_leaves_the_original_alone() -> None:
+    model = quantguard.load("tiny-reasoner")
+    before = {name: tensor.clone() for name, tensor in model.model.state_dict().items()}
+    quantguard.quantize(model, recipe="smoothquant-w8a8")
+    after = model.model.state_dict()
+    assert before.keys() == after.keys()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_the_record_says_which_kernels_ran() -> None:
+    quantized = quantguard.quantize("tiny-reasoner", recipe="w8a8", backend="reference")
+    record = quantguard.evaluate(quantized, subset=2)
+    assert record.kernels == {"int8_linear": "reference (42 layers)", "quantize_per_token": "reference (42 layers)"}

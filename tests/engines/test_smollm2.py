@@ -1,0 +1,41 @@
+"""Real pretrained weights behave as measured before; runs where ``quantguard fetch smollm2-135m`` has been called."""
+
+import pytest
+
+import quantguard
+from quantguard import registry
+from quantguard.modeling import LoadedModel
+from quantguard.modeling.loading import cache_folder
+
+NAME = "smollm2-135m"
+
+pytestmark = pytest.mark.skipif(
+    not cache_folder(NAME).exists(), reason=f"needs the model; type: quantguard fetch {NAME}"
+)
+
+
+@pytest.fixture(scope="module")
+def model() -> LoadedModel:
+    return quantguard.load(NAME)
+
+
+def test_w8a8_costs_what_was_measured(model: LoadedModel) -> None:
+    record = quantguard.evaluate(quantguard.quantize(model, recipe="w8a8"), benchmark="text-fidelity")
+    assert record.metrics["reference_perplexity"] == pytest.approx(12.13, rel=0.01)
+    assert record.metrics["perplexity"] == pytest.approx(12.40, rel=0.01)
+    assert record.metrics["kl"] == pytest.approx(0.033, rel=0.2)
+    assert record.metrics["top1_agreement"] == pytest.approx(0.914, abs=0.02)
+
+
+def test_full_precision_agrees_with_itself(model: LoadedModel) -> None:
+    record = quantguard.evaluate(model, benchmark="text-fidelity")
+    assert record.metrics["kl"] == pytest.approx(0, abs=1e-6)
+    assert record.metrics["top1_agreement"] == 1
+
+
+def test_calibration_text_is_disjoint_from_the_evaluated_text(model: LoadedModel) -> None:
+    evaluated = registry.benchmarks["text-fidelity"].load().samples[0].input
+    sequences = registry.calibration["python-docs"].token_sequences(model.tokenizer, model.calibration)
+    assert len(sequences) == model.calibration.num_samples
+    for sequence in sequences[:: len(sequences) // 8]:
+        assert model.tokenizer.decode(sequence)[50:200] not in evaluated

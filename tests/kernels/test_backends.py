@@ -1,0 +1,182 @@
+"""Every backend agrees with the reference bit for bit, at odd shapes, and reads no memory that it did not write."""
+
+import itertools
+import types
+from typing import Any
+
+import pytest
+import torch
+
+from quantguard.errors import QuantguardError
+from quantguard.kernels import backends, choose_backend, resolve
+from quantguard.records import QuantArgs
+from quantguard.rounding import nearest
+
+TOKENS, INPUTS, OUTPUTS = (1, 63, 123), (1, 63, 256), (1, 63, 123)
+SHAPES = list(itertools.product(TOKENS, INPUTS, OUTPUTS))
+DTYPES = (torch.float32, torch.bfloat16, torch.float16)
+LINEARS = {"int8_linear": 8, "int4_linear": 4}
+
+
+def having(op: str) -> list[str]:
+    """List the backends besides the reference that have an op."""
+    found = []
+    for backend in backends():
+        try:
+            resolve(op, backend)
+        except QuantguardError:
+            continue
+        found.append(backend)
+    return [name for name in found if name != "reference"]
+
+
+BODIES = [(op, backend) for op in LINEARS for backend in having(op)]
+
+
+@pytest.fixture(autouse=True)
+def poison_empty_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fill what torch.empty returns, so that a value read before it is written shows."""
+    empty = torch.empty
+
+    def poisoned(*args: Any, **kwargs: Any) -> torch.Tensor:
+        tensor = empty(*args, **kwargs)
+        return tensor.fill_(float("nan") if tensor.is_floating_point() else 77)
+
+    monkeypatch.setattr(torch, "empty", poisoned)
+
+
+def inputs(shape: tuple[int, int, int], dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(sum(shape))
+    tokens, width, outputs = shape
+    x = (torch.randn(tokens, width, generator=generator) * 10).to(dtype)
+    return x, torch.randn(outputs, width, generator=generator), torch.randn(outputs, generator=generator)
+
+
+def assert_linear_agrees(
+    op: str, candidate: types.ModuleType, shape: tuple[int, int, int], dtype: torch.dtype, *, activation_bits: int
+) -> None:
+    x, weight, bias = inputs(shape, dtype)
+    args = QuantArgs(num_bits=LINEARS[op], strategy="channel")
+    tensor = nearest.quantize_weight(weight, args, stats=None, options={})
+    q, scale = resolve("quantize_per_token", "reference").apply(x, num_bits=activation_bits)
+    reference = resolve(op, "reference")
+    for given in (None, bias):
+        expected = reference.apply(q, scale, reference.pack(tensor), given, args=args, output_dtype=dtype)
+        found = candidate.apply(q, scale, candidate.pack(tensor), given, args=args, output_dtype=dtype)
+        assert found.dtype == dtype
+        assert torch.equal(found, expected)
+
+
+@pytest.mark.parametrize("backend", having("quantize_per_token"))
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("num_bits", [4, 8])
+def test_per_token_quantization_agrees(backend: str, dtype: torch.dtype, num_bits: int) -> None:
+    candidate = resolve("quantize_per_token", backend)
+    for shape in SHAPES:
+        x, _, _ = inputs(shape, dtype)
+        expected = resolve("quantize_per_token", "reference").apply(x, num_bits=num_bits)
+        found = candidate.apply(x, num_bits=num_bits)
+        assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
+
+
+@pytest.mark.parametrize("backend", having("quantize_per_token"))
+def test_per_token_quantization_of_zeros_and_of_ties(backend: str) -> None:
+    candidate = resolve("quantize_per_token", backend)
+    x = torch.tensor([[0.0, 0.0], [127.0, 0.5], [127.0, 1.5], [-127.0, -2.5]])
+    q, scale = candidate.apply(x, num_bits=8)
+    assert q.tolist() == [[0, 0], [127, 0], [127, 2], [-127, -2]]
+    assert scale[0].item() == pytest.approx(1e-30)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize(("op", "backend"), BODIES, ids=[f"{op} on {backend}" for op, backend in BODIES])
+def test_integer_linears_agree(op: str, backend: str, dtype: torch.dtype) -> None:
+    candidate = resolve(op, backend)
+    for shape in SHAPES:
+        for activation_bits in (4, 8):
+            assert_linear_agrees(op, candidate, shape, dtype, activation_bits=activation_bits)
+
+
+@pytest.mark.parametrize("backend", having("int8_linear"))
+def test_the_largest_sums_do_not_overflow(backend: str) -> None:
+    candidate = resolve("int8_linear", backend)
+    args = QuantArgs(num_bits=8, strategy="channel")
+    width = 2048
+    tensor = nearest.quantize_weight(torch.ones(16, width), args, stats=None, options={})
+    x, scale = torch.full((2, width), -127, dtype=torch.int8), torch.ones(2, 1)
+    found = candidate.apply(x, scale, candidate.pack(tensor), None, args=args, output_dtype=torch.float32)
+    reference = resolve("int8_linear", "reference")
+    expected = reference.apply(x, scale, reference.pack(tensor), None, args=args, output_dtype=torch.float32)
+    assert torch.equal(found, expected)
+
+
+def _without(argument: str) -> Any:
+    def breaks(module: types.ModuleType) -> types.ModuleType:
+        def apply(x: Any, x_scale: Any, weight: Any, bias: Any, **settings: Any) -> Any:
+            given = {"x_scale": x_scale, "bias": bias}
+            given[argument] = torch.ones_like(x_scale) if argument == "x_scale" else None
+            return module.apply(x, given["x_scale"], weight, given["bias"], **settings)
+
+        return types.SimpleNamespace(apply=apply, pack=module.pack)  # type: ignore[return-value]
+
+    return breaks
+
+
+def _packing(change: Any) -> Any:
+    def breaks(module: types.ModuleType) -> types.ModuleType:
+        def pack(tensor: Any) -> Any:
+            return module.pack(change(tensor))
+
+        return types.SimpleNamespace(apply=module.apply, pack=pack)  # type: ignore[return-value]
+
+    return breaks
+
+
+def _with(tensor: Any, **changes: Any) -> Any:
+    return type(tensor)(
+        **{"data": tensor.data, "scale": tensor.scale, "zero_point": None, "args": tensor.args} | changes
+    )
+
+
+FAULTS = {
+    "the bias is forgotten": _without("bias"),
+    "the token scale is forgotten": _without("x_scale"),
+    "the weight scale is shifted by one channel": _packing(lambda t: _with(t, scale=t.scale.roll(1, dims=0))),
+    "the weight scale is dropped": _packing(lambda t: _with(t, scale=torch.ones_like(t.scale))),
+    "two columns are swapped": _packing(lambda t: _with(t, data=t.data.flip(1))),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("op", LINEARS)
+def test_the_comparison_catches(op: str, fault: str) -> None:
+    broken = FAULTS[fault](resolve(op, "cpu"))
+    with pytest.raises(AssertionError):
+        assert_linear_agrees(op, broken, (63, 64, 123), torch.float32, activation_bits=8)
+
+
+def test_auto_takes_the_cpu_kernel_where_it_can_and_the_reference_elsewhere() -> None:
+    channel = QuantArgs(num_bits=8, strategy="channel")
+    group = QuantArgs(num_bits=8, strategy="group", group_size=32)
+    assert choose_backend("int8_linear", channel, requested="auto", device_type="cpu") == "cpu"
+    assert choose_backend("int8_linear", group, requested="auto", device_type="cpu") == "reference"
+
+
+@pytest.mark.parametrize(
+    ("op", "backend", "complaint"),
+    [
+        pytest.param("int8_linear", "gpu", "unknown kernel backend 'gpu'", id="unknown backend"),
+        pytest.param("weight_only_linear", "cpu", "the 'cpu' backend has no weight_only_linear", id="op not there"),
+        pytest.param("int8_linear", "ascend", "it runs on: reference, cpu", id="backend without the op"),
+        pytest.param("int8_linear", "cpu", "takes weights with one scale a channel", id="weights that do not fit"),
+    ],
+)
+def test_a_backend_that_was_asked_for_runs_or_raises(op: str, backend: str, complaint: str) -> None:
+    group = QuantArgs(num_bits=8, strategy="group", group_size=32)
+    with pytest.raises(QuantguardError, match=complaint):
+        choose_backend(op, group, requested=backend, device_type="cpu")
+
+
+def test_an_npu_gets_no_cpu_kernel_in_silence() -> None:
+    with pytest.raises(QuantguardError, match="no kernel for int8_linear"):
+        choose_backend("int8_linear", QuantArgs(num_bits=8, strategy="channel"), requested="auto", device_type="npu")

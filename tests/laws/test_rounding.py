@@ -1,0 +1,127 @@
+"""The law of roundings: on correlated inputs the output error is no worse than that of nearest."""
+
+import types
+from typing import Any
+
+import pytest
+import torch
+
+from quantguard import registry
+from quantguard.errors import QuantguardError
+from quantguard.modeling import InputStats
+from quantguard.numerics import QuantTensor, dequantize
+from quantguard.records import QuantArgs
+
+SETTINGS = {
+    "4 bits per channel": QuantArgs(num_bits=4, strategy="channel"),
+    "4 bits in groups of 32, asymmetric": QuantArgs(num_bits=4, strategy="group", group_size=32, symmetric=False),
+    "3 bits in groups of 50, the last one short": QuantArgs(num_bits=3, strategy="group", group_size=50),
+    "8 bits per channel": QuantArgs(num_bits=8, strategy="channel"),
+}
+WIDTH = 123
+
+
+def correlated_inputs(seed: int) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    mixing = torch.randn(24, WIDTH, generator=generator)
+    return torch.randn(600, 24, generator=generator) @ mixing + 0.3 * torch.randn(600, WIDTH, generator=generator)
+
+
+def stats_of(x: torch.Tensor) -> InputStats:
+    return InputStats(num_tokens=len(x), absmax=x.abs().amax(dim=0), gram=x.t() @ x)
+
+
+def output_error(rounding: types.ModuleType | Any, args: QuantArgs, seed: int) -> float:
+    x = correlated_inputs(seed)
+    weight = torch.randn(63, WIDTH, generator=torch.Generator().manual_seed(seed + 1000))
+    tensor: QuantTensor = rounding.quantize_weight(weight, args, stats=stats_of(x), options={})
+    assert tensor.data.min() >= args.minimum
+    assert tensor.data.max() <= args.maximum
+    return float((x @ (dequantize(tensor) - weight).t()).square().mean())
+
+
+def assert_no_worse_than_nearest(rounding: types.ModuleType | Any, args: QuantArgs) -> None:
+    for seed in range(5):
+        assert output_error(rounding, args, seed) <= output_error(registry.rounding["nearest"], args, seed) * (1 + 1e-9)
+
+
+@pytest.mark.parametrize("setting", SETTINGS)
+@pytest.mark.parametrize("name", list(registry.rounding))
+def test_the_output_error_is_no_worse_than_nearest(name: str, setting: str) -> None:
+    assert_no_worse_than_nearest(registry.rounding[name], SETTINGS[setting])
+
+
+def test_gptq_is_much_better_than_nearest_on_correlated_inputs() -> None:
+    args = SETTINGS["4 bits per channel"]
+    assert output_error(registry.rounding["gptq"], args, 0) < 0.5 * output_error(registry.rounding["nearest"], args, 0)
+
+
+class _Broken:
+    """GPTQ with its statistics or its result spoiled."""
+
+    def __init__(self, fault: str) -> None:
+        self.fault = fault
+
+    def quantize_weight(self, weight: torch.Tensor, args: QuantArgs, *, stats: InputStats, options: Any) -> QuantTensor:
+        gram = stats.gram
+        assert gram is not None
+        if self.fault == "the Hessian's columns are out of order":
+            stats = InputStats(num_tokens=1, absmax=stats.absmax, gram=gram.roll((1, 1), dims=(0, 1)))
+        tensor: QuantTensor = registry.rounding["gptq"].quantize_weight(weight, args, stats=stats, options=options)
+        data = tensor.data
+        if self.fault == "every tenth column is rounded down":
+            data = data.clone()
+            data[:, ::10] = (data[:, ::10] - 1).clamp_min(args.minimum)
+        if self.fault == "the columns are left in act-order":
+            data = data[:, torch.argsort(gram.diagonal(), descending=True)]
+        return QuantTensor(data=data, scale=tensor.scale, zero_point=tensor.zero_point, args=args)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        "the Hessian's columns are out of order",
+        "every tenth column is rounded down",
+        "the columns are left in act-order",
+    ],
+)
+def test_the_law_catches(fault: str) -> None:
+    with pytest.raises(AssertionError):
+        assert_no_worse_than_nearest(_Broken(fault), SETTINGS["4 bits per channel"])
+
+
+def test_gptq_sets_inputs_aside_that_never_fired() -> None:
+    x = correlated_inputs(0)
+    x[:, 7] = 0
+    weight = torch.randn(5, WIDTH)
+    args = SETTINGS["4 bits per channel"]
+    tensor = registry.rounding["gptq"].quantize_weight(weight, args, stats=stats_of(x), options={})
+    assert not tensor.data[:, 7].any()
+
+
+def test_gptq_raises_its_damping_where_inputs_are_degenerate() -> None:
+    x = torch.randn(4, 1).expand(4, WIDTH).clone()
+    stats = stats_of(x)
+    args = SETTINGS["4 bits per channel"]
+    tensor = registry.rounding["gptq"].quantize_weight(
+        torch.randn(5, WIDTH), args, stats=stats, options={"damping": 1e-18}
+    )
+    assert torch.isfinite(dequantize(tensor)).all()
+
+
+@pytest.mark.parametrize(
+    ("stats", "options", "complaint"),
+    [
+        pytest.param(None, {}, "needs the Gram matrix", id="no statistics"),
+        pytest.param("nan", {}, "NaN or infinity", id="NaN in the inputs"),
+        pytest.param(
+            "good", {"dampening": 1}, "unknown option dampening; possible: act_order, damping", id="unknown option"
+        ),
+    ],
+)
+def test_gptq_refuses(stats: str | None, options: dict[str, Any], complaint: str) -> None:
+    given = None if stats is None else stats_of(correlated_inputs(0) * (float("nan") if stats == "nan" else 1))
+    with pytest.raises(QuantguardError, match=complaint):
+        registry.rounding["gptq"].quantize_weight(
+            torch.randn(5, WIDTH), SETTINGS["4 bits per channel"], stats=given, options=options
+        )

@@ -1,0 +1,111 @@
+"""Baselines are written by the controller alone, alike with and without xdist, and never made worse in silence."""
+
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from gatelab import COMMITTED, W8A8, copy_baselines, run, write_gate
+
+from quantguard import baselines
+
+TWO_GATES = """
+import pytest
+import quantguard
+
+@quantguard.accuracy(tol=0.2, subset=40)
+@pytest.mark.parametrize("recipe", ["w8a8", "smoothquant-w8a8"])
+def test_release(guard, recipe):
+    guard.check("tiny-reasoner", recipe=recipe)
+"""
+
+
+@pytest.fixture(autouse=True)
+def not_under_ci(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CI", raising=False)
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
+
+
+def files_below(folder: pathlib.Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def verdicts(result: pytest.RunResult) -> list[str]:
+    return sorted(line.split()[0] for line in result.stdout.lines if " accuracy: " in line and line.startswith("  "))
+
+
+def test_with_and_without_xdist_files_and_verdicts_are_the_same(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(TWO_GATES)
+    found = {}
+    for name, options in {"plain": ["-p", "no:xdist"], "serial": [], "parallel": ["-n", "2"]}.items():
+        update = [*options, "--quantguard", f"--quantguard-baselines={name}"]
+        first = pytester.runpytest_subprocess(*update, "--quantguard-update=all")
+        first.stdout.fnmatch_lines(["quantguard: 2 measured"])
+        second = pytester.runpytest_subprocess(*update)
+        second.assert_outcomes(passed=2)
+        found[name] = (files_below(pytester.path / name), verdicts(second))
+    assert len(found["plain"][0]) == 2
+    assert found["plain"] == found["serial"] == found["parallel"]
+
+
+def test_an_update_that_changes_nothing_leaves_the_file_as_it_is(pytester: pytest.Pytester) -> None:
+    write_gate(pytester)
+    path = copy_baselines(pytester) / W8A8
+    result = run(pytester, "--quantguard-update=all")
+    result.stdout.fnmatch_lines(["*MEASURED*", "baseline unchanged: *"])
+    assert path.read_bytes() == (COMMITTED / W8A8).read_bytes()
+
+
+def test_new_and_changed_leave_good_baselines_to_be_judged(pytester: pytest.Pytester) -> None:
+    write_gate(pytester)
+    copy_baselines(pytester)
+    for update in ("new", "changed"):
+        # An update measures whole baselines, so this judges all 300 items.
+        result = run(pytester, f"--quantguard-update={update}")
+        result.assert_outcomes(passed=1)
+        result.stdout.fnmatch_lines(["quantguard: 1 PASS"])
+
+
+def test_changed_replaces_a_damaged_baseline(pytester: pytest.Pytester) -> None:
+    write_gate(pytester)
+    path = copy_baselines(pytester) / W8A8
+    path.write_text("{")
+    run(pytester, "--quantguard-update=changed").stdout.fnmatch_lines(["baseline written: *"])
+    assert baselines.read(path).items == baselines.read(COMMITTED / W8A8).items
+
+
+def test_a_worse_baseline_needs_a_reason_which_is_kept(pytester: pytest.Pytester) -> None:
+    write_gate(pytester, recipe="w3a16")
+    path = pytester.path / "baselines/cpu/tiny-reasoner/w3a16/word-problems.json"
+    result = run(pytester, "--quantguard-update=new")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*not accepted as a baseline: against full precision*"])
+    assert not path.exists()
+    run(pytester, "--quantguard-update=new", "--quantguard-accept-regression=we want it small").assert_outcomes(
+        skipped=1
+    )
+    assert baselines.read(path).acceptance.why == "we want it small"
+
+
+def test_a_run_that_is_killed_leaves_whole_files(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(TWO_GATES)
+    folder = pytester.path / "stored"
+    command = [sys.executable, "-m", "pytest", "-q", "-n", "2", "--quantguard", f"--quantguard-baselines={folder}"]
+    update = [*command, "--quantguard-update=all"]
+    subprocess.run(update, cwd=pytester.path, check=False, capture_output=True)
+    whole = files_below(folder)
+    assert len(whole) == 2
+    for delay in (5.0, 8.0):
+        shutil.rmtree(folder)
+        with subprocess.Popen(
+            update, cwd=pytester.path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+        ) as process:
+            time.sleep(delay)
+            os.killpg(process.pid, signal.SIGKILL)
+        left = files_below(folder) if folder.exists() else {}
+        assert all(content == whole[name] for name, content in left.items() if not name.endswith(".tmp"))
+        folder.mkdir(exist_ok=True)

@@ -1,0 +1,100 @@
+"""Measure tiny-reasoner: accuracy by thinking mode, and what every recipe costs.
+
+python tests/studies/tiny_reasoner.py              # the tables of tiny_reasoner.md, all 1,200 items
+python tests/studies/tiny_reasoner.py --items 60   # a sample
+"""
+
+import argparse
+import collections
+import sys
+
+import torch
+
+import quantguard
+from quantguard import recipes, registry
+from quantguard.modeling import LoadedModel, find_blocks, observe_inputs
+from quantguard.records import RunRecord
+from quantguard.tiny_reasoner.problems import MODES, STEP_COUNTS
+
+BATCH_SIZES = (1, 7, 64, 256)
+
+
+def main() -> None:
+    """Print the tables as Markdown."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--items", type=int, default=1200)
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    model = quantguard.load("tiny-reasoner")
+    print(f"torch {torch.__version__}, float32, greedy, one thread, {args.items} items\n")
+    full = modes(model, args.items)
+    costs(model, full, args.items)
+    batches(model, min(args.items, 300))
+    outliers(model)
+
+
+def modes(model: LoadedModel, count: int) -> RunRecord:
+    """Print accuracy by mode and number of steps; return the record of the default mode."""
+    print("| mode | all | " + " | ".join(f"{n} steps" for n in STEP_COUNTS) + " | tokens |")
+    print("|---|---|" + "---|" * len(STEP_COUNTS) + "---|")
+    records = {mode: quantguard.evaluate(model, subset=count, mode=mode) for mode in MODES}
+    steps = {sample.id: sample.metadata["steps"] for sample in registry.benchmarks["word-problems"].load().samples}
+    for mode, record in records.items():
+        grouped = collections.defaultdict(list)
+        for score in record.scores:
+            grouped[steps[score.sample_id]].append(score.value or 0.0)
+        cells = " | ".join(f"{sum(grouped[n]) / len(grouped[n]):.1%}" for n in STEP_COUNTS)
+        metrics = record.metrics
+        print(f"| `{mode}` | {metrics['accuracy']:.1%} | {cells} | {metrics['mean_num_tokens']:.0f} |", flush=True)
+    return records[MODES[0]]
+
+
+def costs(model: LoadedModel, full: RunRecord, count: int) -> None:
+    """Print accuracy and flips of every recipe against full precision."""
+    print("\n| recipe | accuracy | change, points | lost | gained | no answer or truncated | kernels |")
+    print("|---|---|---|---|---|---|---|")
+    before = {score.sample_id: score.value for score in full.scores}
+    for name in recipes.names():
+        record = quantguard.evaluate(quantguard.quantize(model, recipe=name), subset=count)
+        lost = sum(before[s.sample_id] == 1 and s.value == 0 for s in record.scores)
+        gained = sum(before[s.sample_id] == 0 and s.value == 1 for s in record.scores)
+        metrics = record.metrics
+        change = 100 * (metrics["accuracy"] - full.metrics["accuracy"])
+        silent = metrics["unparsed"] + metrics["truncated"]
+        kernels = ", ".join(f"{op} on {backend.split()[0]}" for op, backend in record.kernels.items())
+        print(
+            f"| `{name}` | {metrics['accuracy']:.1%} | {change:+.1f} | {lost} | {gained} | {silent:.1%} | {kernels} |",
+            flush=True,
+        )
+
+
+def batches(model: LoadedModel, count: int) -> None:
+    """Print how many answers differ between batch sizes, to the letter and in outcome."""
+    print("\n| model | batch size | answers that differ from batch 64 | outcomes that do |")
+    print("|---|---|---|---|")
+    for candidate in (model, quantguard.quantize(model, recipe="w8a8")):
+        expected = quantguard.evaluate(candidate, subset=count)
+        for size in BATCH_SIZES:
+            record = quantguard.evaluate(candidate, subset=count, batch_size=size)
+            texts = sum(a.text != b.text for a, b in zip(record.generations, expected.generations, strict=True))
+            flips = sum(a.value != b.value for a, b in zip(record.scores, expected.scores, strict=True))
+            print(f"| {record.recipe_name} | {size} | {texts} of {count} | {flips} |", flush=True)
+
+
+def outliers(model: LoadedModel) -> None:
+    """Print how far the largest input channel of each kind of linear stands out."""
+    print("\n| input of | largest channel over the median one, by layer |")
+    print("|---|---|")
+    blocks = find_blocks(model.model)
+    sequences = registry.calibration["worked-problems"].token_sequences(model.tokenizer, model.calibration)
+    stats = observe_inputs(model, blocks, sequences, gram=False)
+    for index, group in enumerate(blocks[0].groups):
+        ratios = [stats[block.groups[index].names[0]].absmax for block in blocks]
+        cells = ", ".join(f"{float(absmax.max() / absmax.median()):.1f}" for absmax in ratios)
+        parts = ", ".join(name.rpartition(".")[2] for name in group.names)
+        print(f"| {parts} | {cells} |")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,166 @@
+"""The rule: PASS only what is proven, REGRESSED what is proven or significant, ERROR what cannot be compared."""
+
+import dataclasses
+import itertools
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from quantguard.errors import QuantguardError
+from quantguard.records import RunRecord, Score, Verdict
+from quantguard.verdict import AccuracyRule, judge, judge_accuracy, judge_speedup
+
+RULE = AccuracyRule(tol=0.045)
+
+
+def scores(values: Sequence[float | None], *, explanation: str = "boxed", epoch: int = 0) -> list[Score]:
+    return [
+        Score(
+            sample_id=f"i{index}",
+            epoch=epoch,
+            value=value,
+            answer=None,
+            explanation=explanation,
+            num_tokens=1,
+            finish_reason="stop",
+        )
+        for index, value in enumerate(values)
+    ]
+
+
+def verdict_of(*, lost: int, gained: int, n: int, rule: AccuracyRule = RULE) -> Verdict:
+    baseline = [1.0] * (n - gained) + [0.0] * gained
+    candidate = [0.0] * lost + [1.0] * (n - lost)
+    return judge_accuracy(
+        scores(list(candidate)), scores(list(baseline)), expected_ids=[f"i{i}" for i in range(n)], rule=rule
+    )
+
+
+@pytest.mark.parametrize(
+    ("lost", "gained", "n", "outcome"),
+    [
+        pytest.param(0, 0, 66, "PASS", id="66 items without a flip prove 4.5 points"),
+        pytest.param(0, 0, 65, "INCONCLUSIVE", id="65 do not"),
+        pytest.param(5, 5, 300, "PASS", id="a few flips either way"),
+        pytest.param(0, 40, 300, "PASS", id="an improvement passes"),
+        pytest.param(60, 2, 300, "REGRESSED", id="proven worse"),
+        pytest.param(20, 4, 300, "REGRESSED", id="significant and beyond the tolerance"),
+        pytest.param(12, 4, 300, "INCONCLUSIVE", id="undecided"),
+    ],
+)
+def test_the_outcome_of(lost: int, gained: int, n: int, outcome: str) -> None:
+    assert verdict_of(lost=lost, gained=gained, n=n).outcome == outcome
+
+
+def test_strict_calls_only_proven_drops_regressed() -> None:
+    strict = AccuracyRule(tol=0.045, strict=True)
+    assert verdict_of(lost=20, gained=4, n=300, rule=strict).outcome == "INCONCLUSIVE"
+    assert verdict_of(lost=60, gained=2, n=300, rule=strict).outcome == "REGRESSED"
+
+
+def test_of_two_tolerances_the_stricter_holds() -> None:
+    assert AccuracyRule(tol=0.045, rtol=0.02).margin(0.9) == pytest.approx(0.018)
+    assert AccuracyRule(tol=0.01, rtol=0.02).margin(0.9) == pytest.approx(0.01)
+    assert AccuracyRule(tol=None, rtol=0.1).margin(0.5) == pytest.approx(0.05)
+
+
+def test_the_verdict_tells_its_numbers() -> None:
+    verdict = verdict_of(lost=20, gained=4, n=300)
+    assert verdict.delta == pytest.approx(-16 / 300)
+    assert verdict.n == 300
+    assert "20 lost and 4 gained of 300 items" in verdict.reason
+
+
+@pytest.mark.parametrize("drop", [0.0, 0.045], ids=["no drop", "a drop of the tolerance"])
+def test_wrong_verdicts_are_as_rare_as_stated(drop: float) -> None:
+    rng = np.random.default_rng(2)
+    n, flips, runs = 300, 0.1, 600
+    probabilities = [(flips - drop) / 2, (flips + drop) / 2, 1 - flips]
+    draws = rng.multinomial(n, probabilities, size=runs).tolist()
+    wrong = "REGRESSED" if drop == 0 else "PASS"
+    count = sum(verdict_of(lost=lost, gained=gained, n=n).outcome == wrong for gained, lost, _ in draws)
+    assert count / runs <= 0.05 + 3 * (0.05 * 0.95 / runs) ** 0.5
+
+
+def test_items_that_do_not_join_are_an_error() -> None:
+    ids = [f"i{i}" for i in range(300)]
+    some = scores([1.0] * 293)
+    assert judge_accuracy(some, scores([1.0] * 300), expected_ids=ids, rule=RULE).outcome == "ERROR"
+    assert judge_accuracy(scores([1.0] * 300), some, expected_ids=ids, rule=RULE).outcome == "ERROR"
+    assert judge_accuracy(scores([1.0] * 295), scores([1.0] * 300), expected_ids=ids, rule=RULE).outcome == "PASS"
+
+
+def test_unjudged_items_are_not_counted_as_wrong_but_as_missing() -> None:
+    verdict = judge_accuracy(
+        scores([None] * 10 + [1.0] * 290), scores([1.0] * 300), expected_ids=[f"i{i}" for i in range(300)], rule=RULE
+    )
+    assert verdict.outcome == "ERROR"
+    assert "290 of 300" in verdict.reason
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_too_few_items_are_an_error(count: int) -> None:
+    both = scores([1.0] * count)
+    assert judge_accuracy(both, both, expected_ids=[f"i{i}" for i in range(count)], rule=RULE).outcome == "ERROR"
+
+
+def test_a_run_that_truncates_more_is_not_comparable_unless_it_regressed() -> None:
+    ids = [f"i{i}" for i in range(300)]
+    baseline = scores([1.0] * 280 + [0.0] * 20)
+    cut = [dataclasses.replace(s, explanation="truncated") if s.value == 0 else s for s in baseline]
+    assert judge_accuracy(cut, baseline, expected_ids=ids, rule=RULE).outcome == "ERROR"
+    collapsed = [dataclasses.replace(s, value=0.0, explanation="truncated") for s in baseline]
+    verdict = judge_accuracy(collapsed, baseline, expected_ids=ids, rule=RULE)
+    assert verdict.outcome == "REGRESSED"
+    assert "hit the token limit" in verdict.reason
+
+
+def test_several_answers_an_item_are_averaged_before_they_are_compared() -> None:
+    ids = [f"i{i}" for i in range(200)]
+    rng = np.random.default_rng(3)
+    old = list(itertools.chain(*(scores(list(rng.integers(0, 2, 200) * 1.0), epoch=e) for e in range(4))))
+    new = [dataclasses.replace(s, value=0.0) if s.epoch == 0 else s for s in old]
+    assert judge_accuracy(old, old, expected_ids=ids, rule=RULE).outcome == "PASS"
+    assert judge_accuracy(new, old, expected_ids=ids, rule=RULE).outcome == "REGRESSED"
+
+
+def record(values: list[float], **must_match: str) -> RunRecord:
+    facts = {"weights": "w", "data": "d", "prompt": "p", "decoding": "g", "scorer": "s"}
+    return RunRecord(
+        model="m",
+        recipe=None,
+        benchmark="b",
+        platform="cpu",
+        generation_config=None,
+        scores=tuple(scores(values)),
+        kernels={},
+        must_match=facts | must_match,
+        recorded={},
+    )
+
+
+def test_records_of_different_data_are_not_compared() -> None:
+    verdict = judge(record([1.0] * 100, data="other"), record([1.0] * 100))
+    assert verdict.outcome == "ERROR"
+    assert "differ in data" in verdict.reason
+    assert judge(record([1.0] * 100, recipe="other"), record([1.0] * 100)).outcome == "PASS"
+
+
+def test_a_tolerance_in_points_is_refused() -> None:
+    with pytest.raises(QuantguardError, match=r"4\.5 points are 0\.045"):
+        judge(record([1.0]), record([1.0]), tol=4.5)
+
+
+@pytest.mark.parametrize(
+    ("speedup", "outcome"), [(1.7, "PASS"), (1.5, "INCONCLUSIVE"), (1.3, "REGRESSED")], ids=["fast", "even", "slow"]
+)
+def test_a_speedup_is_judged_by_its_bounds(speedup: float, outcome: str) -> None:
+    rng = np.random.default_rng(4)
+    noise = 0.02 * rng.standard_normal(40)
+    log_ratios = list(np.log(speedup) + noise - noise.mean())
+    assert judge_speedup(log_ratios, minimum=1.5, metric="prefill speed-up").outcome == outcome
+
+
+def test_a_handful_of_timings_decides_nothing() -> None:
+    assert judge_speedup([1.0] * 9, minimum=1.5, metric="x").outcome == "ERROR"
