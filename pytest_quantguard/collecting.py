@@ -23,10 +23,12 @@ class Collector:
     def __init__(self, options: Options) -> None:
         self._options = options
         self._results: list[tuple[str, GateResult]] = []
-        self._written: list[str] = []
+        self._written: dict[str, bool] = {}
+        self._num_skipped = 0
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Keep the results of a finished test and put its measured baselines in place."""
+        self._num_skipped += report.skipped and not hasattr(report, REPORT_ATTRIBUTE)
         for table in getattr(report, REPORT_ATTRIBUTE, ()):
             result = from_json(GateResult, table)
             self._results.append((report.nodeid, result))
@@ -37,8 +39,7 @@ class Collector:
         """Write the report, and refuse to end well when gates were asked for and none was decided."""
         if self._options.report is not None:
             files.write_all(self._options.report, self._results)
-        decided = [result for _, result in self._results if result.pending is None]
-        if not decided and self._options.update is None and session.exitstatus == pytest.ExitCode.OK:
+        if session.exitstatus == pytest.ExitCode.OK and self._missing() is not None:
             session.exitstatus = pytest.ExitCode.NO_TESTS_COLLECTED
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
@@ -46,14 +47,27 @@ class Collector:
         terminalreporter.section("quantguard", sep="=")
         for nodeid, result in self._results:
             terminalreporter.write_line(nodeid, bold=True)
-            markup = {_COLOURS[result.verdict.outcome]: True}
+            markup = {_COLOURS[result.label]: True}
             for line in text.gate_lines([result]):
                 terminalreporter.write_line(f"  {line}", **markup)
-        for line in self._written:
-            terminalreporter.write_line(line)
+        for path, changed in self._written.items():
+            terminalreporter.write_line(f"baseline {'written' if changed else 'unchanged'}: {path}")
+        if self._num_skipped:
+            terminalreporter.write_line(f"{self._num_skipped} gates were skipped", yellow=True)
+        if (missing := self._missing()) is not None:
+            terminalreporter.write_line(f"quantguard: {missing}", red=True)
         terminalreporter.write_line(text.closing_line([result for _, result in self._results]))
         if self._options.report is not None:
             terminalreporter.write_line(f"report: {self._options.report}")
+
+    def _missing(self) -> str | None:
+        """Say what a run that is otherwise fine was asked for and did not do, or None."""
+        decided = [result for _, result in self._results if result.pending is None]
+        if not self._results or (not decided and self._options.update is None):
+            return "gates were asked for, and none was decided"
+        if self._options.npu is not None and all(result.platform == "cpu" for _, result in self._results):
+            return "--npu was given, and no gate ran on an NPU: hand npu_device to guard.check(device=...)"
+        return None
 
     def _store(self, result: GateResult) -> None:
         assert result.pending is not None
@@ -64,7 +78,7 @@ class Collector:
             unchanged = False
         if not unchanged:
             write(path, result.pending)
-        self._written.append(f"baseline {'unchanged' if unchanged else 'written'}: {path}")
+        self._written[str(path)] = not unchanged or self._written.get(str(path), False)
 
 
-_COLOURS = {"PASS": "green", "INCONCLUSIVE": "yellow", "REGRESSED": "red", "ERROR": "red"}
+_COLOURS = {"MEASURED": "cyan", "PASS": "green", "INCONCLUSIVE": "yellow", "REGRESSED": "red", "ERROR": "red"}

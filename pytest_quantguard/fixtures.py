@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 REPORT_ATTRIBUTE = "quantguard_results"
 OPTIONS = pytest.StashKey[Options]()
 RESULTS = pytest.StashKey[list["GateResult"]]()
+_NUM_REPORTED = pytest.StashKey[int]()
 
 
 class _Target(NamedTuple):
@@ -53,7 +54,12 @@ class Guard:
 
         ``recipe`` absent gates the full-precision model. Returns the results of the gates, all decided or measured.
         """
-        gates = gates_of(self._item)
+        from quantguard.errors import UsageError  # noqa: PLC0415
+
+        try:
+            gates = gates_of(self._item)
+        except UsageError as error:
+            pytest.fail(f"ERROR: {error}", pytrace=False)
         if not gates:
             pytest.fail(
                 "guard.check() has no gate to check: mark the test, as with @quantguard.accuracy(tol=0.045)",
@@ -150,11 +156,31 @@ def npu_device(request: pytest.FixtureRequest) -> str:
     return device.require()
 
 
-def results_as_json(item: pytest.Item) -> list[dict[str, Any]]:
-    """Return the results of a test as JSON values, which is what crosses between xdist's processes."""
+def fail_unmeasured(item: pytest.Item) -> None:
+    """Fail a gate whose test never called ``guard.check``, one ERROR for each of its markers."""
+    target = _Target("no model", "no recipe", "cpu", "auto")
+    reason = UserWarning(
+        "this gate measured nothing: it never called guard.check(). Ask for the fixture and call it, as in"
+        " def test_release(guard): guard.check('tiny-reasoner', recipe='w8a8')"
+    )
+    gates = gates_of(item) or {"guard": None}
+    item.stash[RESULTS] = [_error_result(name, gate, target, reason) for name, gate in gates.items()]
+    pytest.fail(f"ERROR: {reason}", pytrace=False)
+
+
+def take_results(item: pytest.Item) -> list[GateResult]:
+    """Return the results that have not been reported yet."""
+    results = item.stash.get(RESULTS, [])
+    fresh = results[item.stash.get(_NUM_REPORTED, 0) :]
+    item.stash[_NUM_REPORTED] = len(results)
+    return fresh
+
+
+def as_json(results: list[GateResult]) -> list[dict[str, Any]]:
+    """Return results as JSON values, which is what crosses between xdist's processes."""
     from quantguard.records import to_json  # noqa: PLC0415
 
-    return [to_json(result) for result in item.stash.get(RESULTS, [])]
+    return [to_json(result) for result in results]
 
 
 def junit_properties(result: GateResult) -> dict[str, object]:

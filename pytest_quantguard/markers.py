@@ -47,14 +47,24 @@ def make_gate(kind: str, keywords: dict[str, Any]) -> Any:
 
 
 def gates_of(item: pytest.Item) -> dict[str, Any]:
-    """Return the gates that mark a test, by kind, the outermost first; a kind given twice keeps the closest."""
-    found: dict[str, Any] = {}
-    for mark in item.iter_markers(NAME):
+    """Return the gates that mark a test, by kind, the outermost first; a test's own replaces that of its module.
+
+    Raises UsageError for two of a kind at the same place.
+    """
+    found: dict[str, tuple[Any, Any]] = {}
+    for node, mark in item.iter_markers_with_node(NAME):
         kind, gate = mark.args
-        found.setdefault(kind, gate)
-    return dict(reversed(found.items()))
+        if kind in found and found[kind][0] is node:
+            from quantguard.errors import UsageError  # noqa: PLC0415
+
+            raise UsageError(f"two {kind} gates mark {node.name}: one would hide the other; write a test for each")
+        found.setdefault(kind, (node, gate))
+    return {kind: gate for kind, (_, gate) in reversed(found.items())}
 
 
 def is_gate(item: pytest.Item) -> bool:
-    """Tell whether a test is a gate: it bears a gate's marker or asks for the ``guard``."""
-    return item.get_closest_marker(NAME) is not None or "guard" in getattr(item, "fixturenames", ())
+    """Tell whether a test is a gate: it bears a gate's marker or asks for our fixture ``guard``."""
+    if item.get_closest_marker(NAME) is not None:
+        return True
+    definitions = getattr(item, "_fixtureinfo", None) and item._fixtureinfo.name2fixturedefs.get("guard")  # type: ignore[attr-defined] # noqa: SLF001
+    return bool(definitions) and definitions[-1].func.__module__ == "pytest_quantguard.fixtures"

@@ -92,8 +92,8 @@ def read_options(config: pytest.Config) -> Options:
         raise pytest.UsageError("--quantguard-update measures the gates: give --quantguard with it")
     if update is not None and os.environ.get("CI"):
         raise pytest.UsageError(
-            "--quantguard-update does not run under CI (the environment sets CI): an update judges nothing, so it would"
-            " always be green. Update on a machine of yours and commit the files, or unset CI"
+            "--quantguard-update does not run under CI (the environment sets CI): what is measured is not judged, so"
+            " it would always be green. Update on a machine of yours and commit the files, or unset CI"
         )
     if update is not None and config.getoption("--quantguard-limit") is not None:
         raise pytest.UsageError("--quantguard-update measures whole baselines: leave --quantguard-limit out")

@@ -64,22 +64,19 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
     """Fail a gate that measured nothing."""
     yield
     if markers.is_gate(item) and fixtures.RESULTS not in item.stash:
-        pytest.fail(
-            "ERROR: this gate measured nothing: it never called guard.check(). Ask for the fixture and call it, as in"
-            " def test_release(guard): guard.check('tiny-reasoner', recipe='w8a8')",
-            pytrace=False,
-        )
+        fixtures.fail_unmeasured(item)
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Send the results along with the report of the call."""
-    if call.when == "call" and fixtures.RESULTS in item.stash:
-        for result in item.stash[fixtures.RESULTS]:
-            item.user_properties.extend(fixtures.junit_properties(result).items())
+    """Send the results along with the report of the phase in which they came about."""
+    del call
+    results = fixtures.take_results(item)
+    for result in results:
+        item.user_properties.extend(fixtures.junit_properties(result).items())
     report = yield
-    if call.when == "call" and fixtures.RESULTS in item.stash:
-        vars(report)[REPORT_ATTRIBUTE] = fixtures.results_as_json(item)
+    if results:
+        vars(report)[REPORT_ATTRIBUTE] = fixtures.as_json(results)
     return report

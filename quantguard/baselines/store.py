@@ -1,6 +1,7 @@
 """Reading and writing baseline files.
 
-Keys are sorted and every item is a line of its own, so that two branches merge cleanly. ``sha256`` covers the rest of
+Keys are sorted and every item is a line of its own, so that a difference reads well, and branches that update different
+gates never meet in one file. ``sha256`` covers the rest of
 the file: an edit by hand is noticed. A write goes to a temporary file in the same folder and is then moved over the
 old one, so that at any moment the file is either old or new.
 """
@@ -32,8 +33,8 @@ def read(path: pathlib.Path) -> Baseline:
     if not path.is_file():
         raise BaselineError(f"there is no baseline {path}. {UPDATE_HINT.format('new')}")
     try:
-        table = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        table = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse)
+    except (OSError, ValueError) as error:
         raise BaselineError(f"the baseline {path} is damaged: {error}. {_MEND}") from error
     if not isinstance(table, dict) or "sha256" not in table:
         raise BaselineError(f"the baseline {path} is damaged: it has no sha256. {_MEND}")
@@ -69,6 +70,10 @@ def write(path: pathlib.Path, baseline: Baseline) -> None:
     except BaseException:
         pathlib.Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no JSON number")
 
 
 def _line(item: Any) -> str:

@@ -5,6 +5,7 @@ import json
 import pathlib
 import sys
 
+from quantguard.errors import UsageError
 from quantguard.records import RunRecord, to_json
 
 HELP = "run a model on a benchmark"
@@ -24,12 +25,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--temperature", type=float, default=0.0, help="0 is greedy (default)")
     parser.add_argument("--epochs", type=int, default=1, help="answers to each item, for temperatures above 0")
     parser.add_argument("--max-new-tokens", type=int, metavar="N", help="limit of an answer (default: the benchmark's)")
-    parser.add_argument("--batch-size", type=int, default=64, metavar="N", help="items at once (default: 64)")
+    parser.add_argument("--batch-size", type=int, default=128, metavar="N", help="items at once (default: 128)")
     parser.add_argument("--output", type=pathlib.Path, metavar="FILE", help="write the record as JSON")
 
 
 def run(args: argparse.Namespace) -> int:
     """Evaluate, print the metrics and write the record where asked."""
+    if args.output is not None and not args.output.parent.is_dir():
+        raise UsageError(f"--output {args.output}: there is no folder {args.output.parent}")
     import quantguard  # noqa: PLC0415 - the facade, whose functions import torch
     from quantguard.pipeline.progress import bar  # noqa: PLC0415
 

@@ -33,7 +33,7 @@ def generate(
     """Answer every request and return the generations in the order of the requests.
 
     ``progress`` is called with the number of requests that a step has finished. Raises MeasurementError where prompt
-    and limit together exceed the model's context.
+    and limit together exceed the model's context, or logits hold NaN.
     """
     encoded = [_encode(loaded, request, config) for request in requests]
     by_length = sorted(range(len(requests)), key=lambda index: -len(encoded[index]))
@@ -87,7 +87,10 @@ class _Batch:
             use_cache=True,
             logits_to_keep=1,
         ).logits[:, -1]
-        tokens = self._choose(logits.float().cpu())
+        logits = logits.float().cpu()
+        if logits.isnan().any():
+            raise MeasurementError(f"{self._loaded.name} computes NaN: its logits cannot be decoded")
+        tokens = self._choose(logits)
         before = len(self._live())
         for row, token in zip(self.rows, tokens.tolist(), strict=True):
             self._record(row, token)

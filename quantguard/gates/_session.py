@@ -26,6 +26,11 @@ class GateResult:
     pending: Baseline | None = None
     pending_path: str | None = None
 
+    @property
+    def label(self) -> str:
+        """The outcome, or ``MEASURED`` where a baseline was measured and nothing judged."""
+        return "MEASURED" if self.pending is not None else self.verdict.outcome
+
 
 class Bytes(NamedTuple):
     """What weights take: the candidate's in memory, and the full-precision model's in its files."""

@@ -11,10 +11,16 @@ from quantguard.baselines import Acceptance, Baseline, baseline_from_runs, basel
 from quantguard.errors import BaselineError, UsageError
 from quantguard.gates._session import GateResult, Session
 from quantguard.records import RunRecord, Verdict
+from quantguard.records.judgement import OUTCOMES
 from quantguard.verdict import AccuracyRule, judge_accuracy
 
 _UPDATE_CHANGED = "pytest --quantguard --quantguard-update=changed"
-_ACCEPT = "--quantguard-accept-regression=REASON"
+# What to do about a baseline that was not accepted.
+_ADVICE = {
+    "REGRESSED": ". To accept it anyhow, add --quantguard-accept-regression=REASON",
+    "INCONCLUSIVE": ", or accept it as it is with --quantguard-accept-regression=REASON",
+    "ERROR": "",
+}
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +47,8 @@ class Gate:
 
     def __post_init__(self) -> None:
         for name, value in (("tol", self.tol), ("rtol", self.rtol)):
+            if value is not None and not isinstance(value, (int, float)):
+                raise UsageError(f"accuracy({name}={value!r}): the tolerance is a number such as 0.045")
             if value is not None and not 0 < value < 1:
                 meant = f"; for {value:g} points write {name}={value / 100:g}" if 1 <= value < 100 else ""
                 raise UsageError(f"accuracy({name}={value!r}): the tolerance is a fraction between 0 and 1{meant}")
@@ -90,23 +98,28 @@ def _wants_measuring(gate: Gate, session: Session, path: pathlib.Path) -> bool:
 def _measure_baseline(gate: Gate, session: Session, path: str) -> GateResult:
     """Run candidate and full precision; propose a baseline unless it would be worse than what it replaces."""
     config = session.config(gate.benchmark, gate)
-    previous = _replaceable(gate, session, path)
-    record = session.run(gate.benchmark, previous.sample_ids if previous else None, config, subset=gate.subset)
+    previous = _comparable(gate, session, path)
+    keep = previous is not None and gate.subset in (None, len(previous.sample_ids))
+    record = session.run(gate.benchmark, previous.sample_ids if previous and keep else None, config, subset=gate.subset)
     ids = tuple(dict.fromkeys(score.sample_id for score in record.scores))
     reference = session.run_reference(gate.benchmark, ids, config)
-    standards = {"full precision": reference.scores}
+    verdicts = {"full precision": judge_accuracy(record.scores, reference.scores, expected_ids=ids, rule=gate.rule)}
     if previous is not None:
-        standards["the baseline that it replaces"] = previous.scores("baseline")
-    for name, scores in standards.items():
-        verdict = judge_accuracy(record.scores, scores, expected_ids=ids, rule=gate.rule)
-        if verdict.outcome != "PASS" and session.accepted_regression is None:
-            reason = f"not accepted as a baseline: against {name}, {verdict.reason}. To accept it anyhow, add {_ACCEPT}"
-            return _result(gate, session, dataclasses.replace(verdict, reason=reason), record)
-    acceptance = Acceptance(by=_author(), on=_today(), why=session.accepted_regression or "no worse than tolerated")
-    proposal = dataclasses.replace(baseline_from_runs(record, reference, acceptance), benchmark=_subject(gate))
+        shared = tuple(id_ for id_ in previous.sample_ids if id_ in set(ids))
+        verdicts["the baseline that it replaces"] = judge_accuracy(
+            record.scores, previous.scores("baseline"), expected_ids=shared, rule=gate.rule
+        )
+    name = max(verdicts, key=lambda key: OUTCOMES.index(verdicts[key].outcome))
+    verdict, reason = verdicts[name], session.accepted_regression
+    if verdict.outcome == "ERROR" or (verdict.outcome != "PASS" and reason is None):
+        why = f"not accepted as a baseline: against {name}, {verdict.reason}{_ADVICE[verdict.outcome]}"
+        return _result(gate, session, dataclasses.replace(verdict, reason=why), record)
+    why = "no worse than tolerated" if verdict.outcome == "PASS" else str(reason)
+    proposal = baseline_from_runs(record, reference, Acceptance(by=_author(), on=_today(), why=why))
+    proposal = dataclasses.replace(proposal, benchmark=_subject(gate))
     if previous is not None and _same_content(previous, proposal):
         proposal = previous
-    verdict = dataclasses.replace(verdict, reason=f"baseline measured: {verdict.reason}")
+    verdict = dataclasses.replace(verdict, reason=f"baseline measured: against {name}, {verdict.reason}")
     return dataclasses.replace(_result(gate, session, verdict, record), pending=proposal, pending_path=path)
 
 
@@ -125,6 +138,11 @@ def _require_same(baseline: Baseline, gate: Gate, session: Session, path: str) -
             )
     now = session.fingerprint(gate.benchmark, session.config(gate.benchmark, gate))
     changed = sorted(key for key in {*now, *baseline.must_match} if now.get(key) != baseline.must_match.get(key))
+    if gate.subset not in (None, len(baseline.sample_ids)):
+        raise BaselineError(
+            f"the baseline {path} is stale: it has {len(baseline.sample_ids)} items, and the gate asks for"
+            f" subset={gate.subset}. Type: {_UPDATE_CHANGED}"
+        )
     if changed:
         facts = "; ".join(
             f"{key} was {_short(baseline.must_match.get(key))}, is {_short(now.get(key))}" for key in changed
@@ -132,18 +150,14 @@ def _require_same(baseline: Baseline, gate: Gate, session: Session, path: str) -
         raise BaselineError(f"the baseline {path} is stale: {facts}. If that is meant, type: {_UPDATE_CHANGED}")
 
 
-def _replaceable(gate: Gate, session: Session, path: str) -> Baseline | None:
-    """Return the baseline that an update is compared with, if its items are still those that the gate asks for.
-
-    One that cannot be read, or is of other data or another size, is replaced without comparison.
-    """
+def _comparable(gate: Gate, session: Session, path: str) -> Baseline | None:
+    """Return the baseline that an update has to stand beside; one that cannot be read, or is of other data, is none."""
     try:
         previous = read(pathlib.Path(path))
     except BaselineError:
         return None
     now = session.fingerprint(gate.benchmark, session.config(gate.benchmark, gate))
-    same_size = gate.subset in (None, len(previous.sample_ids))
-    return previous if same_size and previous.must_match.get("data") == now["data"] else None
+    return previous if previous.must_match.get("data") == now["data"] else None
 
 
 def _same_content(previous: Baseline, proposal: Baseline) -> bool:
@@ -152,13 +166,11 @@ def _same_content(previous: Baseline, proposal: Baseline) -> bool:
 
 
 def _subject(gate: Gate) -> str:
-    """Name what is measured: the benchmark, with the thinking mode where one is set."""
-    parts = [
-        gate.benchmark,
-        *([gate.mode] if gate.mode else []),
-        *([f"t{gate.temperature:g}"] if gate.temperature else []),
-    ]
-    return "@".join(parts)
+    """Name what is measured: the benchmark, and every way in which the gate decodes that is not the usual one."""
+    usual = {field.name: field.default for field in dataclasses.fields(Gate)}
+    given = {"t": "temperature", "p": "top_p", "e": "epochs", "n": "max_new_tokens"}
+    parts = [f"{letter}{getattr(gate, name):g}" for letter, name in given.items() if getattr(gate, name) != usual[name]]
+    return "@".join([gate.benchmark, *([gate.mode] if gate.mode else []), *parts])
 
 
 def _result(gate: Gate, session: Session, verdict: Verdict, record: RunRecord) -> GateResult:

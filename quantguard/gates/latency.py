@@ -9,6 +9,8 @@ from quantguard.verdict import judge_speedup
 
 # Pairs are added until the verdict is clear or the last of these is spent.
 PAIR_BUDGETS = (30, 60, 120)
+# Shared out over the looks, so that looking more than once makes no wrong verdict likelier.
+_ALPHA = 0.05
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +38,7 @@ def check(gate: Gate, session: Session) -> GateResult:
         log_speedups += session.log_speedups(
             gate.stage, num_pairs=budget - len(log_speedups), num_tokens=gate.num_tokens
         )
-        verdict = judge_speedup(log_speedups, minimum=gate.min_speedup, metric=metric)
+        verdict = judge_speedup(log_speedups, minimum=gate.min_speedup, metric=metric, alpha=_ALPHA / len(PAIR_BUDGETS))
         if verdict.outcome != "INCONCLUSIVE":
             break
     return GateResult(

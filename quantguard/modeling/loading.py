@@ -4,12 +4,14 @@ import contextlib
 import dataclasses
 import hashlib
 import importlib.util
+import json
 import os
 import pathlib
 from collections.abc import Iterator
 from typing import Any
 
 import platformdirs
+import safetensors
 import torch
 import transformers
 
@@ -20,6 +22,7 @@ from quantguard.records import CalibrationArgs, Recipe
 # A model of one's own names no calibration set; plain English text is what every Python has.
 _DEFAULT_CALIBRATION = CalibrationArgs(dataset="python-docs", num_samples=64, max_length=512)
 _FEW_BYTES = 1 << 20
+_DTYPES = ("auto", "bfloat16", "float16", "float32", "float64")
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,13 +65,18 @@ def load(name: str | os.PathLike[str], *, dtype: str | None = None, device: str 
     entry = catalog.find(text)
     calibration = entry.calibration if entry else _DEFAULT_CALIBRATION
     wanted = dtype or (entry.dtype if entry else "auto")
+    if wanted not in _DTYPES:
+        raise ModelError(f"unknown dtype {wanted!r}; possible: {', '.join(_DTYPES)}")
     path = _locate(text, entry)
     with _without_progress_bars():
         model, tokenizer = load_gguf(path, wanted) if path.suffix == ".gguf" else _from_folder(path, wanted)
-    files = [path] if path.is_file() else sorted(path.glob("*.safetensors"))
-    model.eval().to(device)
+    files = [path] if path.is_file() else _weight_files(path)
+    try:
+        model.eval().to(device)
+    except (RuntimeError, AssertionError) as error:
+        raise ModelError(f"device {device!r} cannot be used: {str(error).splitlines()[0]}") from error
     return LoadedModel(
-        name=path.name if pathlib.Path(text).exists() else text,
+        name=text if entry or not pathlib.Path(text).exists() else path.resolve().name,
         model=model,
         tokenizer=tokenizer,
         weights_sha256=_sha256(files),
@@ -124,10 +132,42 @@ def _from_folder(path: pathlib.Path, dtype: str) -> tuple[Any, Any]:
             f"{path} is not a causal language model: its architecture is {', '.join(architectures)};"
             " quantguard takes architectures that end in ForCausalLM"
         )
-    if not any(path.glob("*.safetensors")):
-        raise ModelError(f"{path} has no .safetensors files; convert other weights with save_pretrained first")
-    model = transformers.AutoModelForCausalLM.from_pretrained(path, dtype=dtype, config=config)
-    return model, transformers.AutoTokenizer.from_pretrained(path)
+    if getattr(config, "quantization_config", None):
+        raise ModelError(f"{path} is quantized already; reading quantized checkpoints is not built yet")
+    _weight_files(path)
+    try:
+        model, report = transformers.AutoModelForCausalLM.from_pretrained(
+            path, dtype=dtype, config=config, output_loading_info=True
+        )
+        tokenizer = _tokenizer(path)
+    except (OSError, ValueError, KeyError, RuntimeError, safetensors.SafetensorError) as error:
+        raise ModelError(f"{path} cannot be loaded: {error}") from error
+    if absent := sorted(report["missing_keys"]):
+        raise ModelError(f"{path} lacks {len(absent)} weights, such as {absent[0]}: they would be left at random")
+    return model, tokenizer
+
+
+def _tokenizer(path: pathlib.Path) -> Any:
+    """Load the tokenizer, the generic class where the folder names it.
+
+    AutoTokenizer puts the class of the architecture in its place, which splits text by rules of its own.
+    """
+    settings = path / "tokenizer_config.json"
+    named = json.loads(settings.read_text()).get("tokenizer_class") if settings.is_file() else None
+    if named in ("PreTrainedTokenizerFast", "TokenizersBackend"):
+        return transformers.PreTrainedTokenizerFast.from_pretrained(path)
+    return transformers.AutoTokenizer.from_pretrained(path)
+
+
+def _weight_files(path: pathlib.Path) -> list[pathlib.Path]:
+    """Return the files that the weights are read from: those of the index, or the one file that there is."""
+    index = path / "model.safetensors.index.json"
+    if index.is_file():
+        return [path / name for name in sorted(set(json.loads(index.read_text())["weight_map"].values()))]
+    single = path / "model.safetensors"
+    if not single.is_file():
+        raise ModelError(f"{path} has no model.safetensors; convert other weights with save_pretrained first")
+    return [single]
 
 
 def load_gguf(path: pathlib.Path, dtype: str) -> tuple[Any, Any]:

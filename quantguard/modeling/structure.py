@@ -65,6 +65,8 @@ def _block(name: str, layer: nn.Module) -> Block:
         raise ModelError(f"{name}.mlp is a {type(mlp).__name__}; a gated MLP is supported, a mixture of experts is not")
     if getattr(attention, "sinks", None) is not None:
         raise ModelError(f"{name}.self_attn has attention sinks, which are not supported")
+    if hasattr(layer, "pre_feedforward_layernorm"):
+        raise ModelError(f"{name} is a {type(layer).__name__} with norms around its MLP, which is not supported")
     q, k, v, o = (_linear(attention, f"{name}.self_attn", part) for part in _ATTENTION)
     gate, up, down = (_linear(mlp, f"{name}.mlp", part) for part in _MLP)
     return Block(

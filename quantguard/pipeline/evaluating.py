@@ -15,7 +15,7 @@ from quantguard.pipeline import provenance
 from quantguard.pipeline.progress import Progress, silent
 from quantguard.records import Generation, GenerationConfig, RunRecord, Sample, Score
 
-DEFAULT_BATCH_SIZE = 64
+DEFAULT_BATCH_SIZE = 128
 
 
 def evaluate(
@@ -42,9 +42,11 @@ def evaluate(
     loaded = model if isinstance(model, LoadedModel) else load(model)
     data: Benchmark = registry.benchmarks[benchmark].load()
     if data.task == "fidelity":
+        if (mode, temperature, epochs, max_new_tokens, sample_ids) != (None, 0.0, 1, None, None):
+            raise UsageError(f"{benchmark} generates nothing: mode, temperature, epochs and limits do not apply to it")
         return _evaluate_fidelity(loaded, data, choose_subset(data, subset, seed=seed))
     config = GenerationConfig(
-        max_new_tokens=max_new_tokens or data.max_new_tokens,
+        max_new_tokens=data.max_new_tokens if max_new_tokens is None else max_new_tokens,
         temperature=temperature,
         top_p=top_p,
         epochs=epochs,
@@ -70,6 +72,8 @@ def run(
         for epoch in range(config.epochs)
         for sample in samples
     ]
+    if batch_size < 1:
+        raise UsageError(f"batch_size is {batch_size}; at least one item runs at once")
     engine = registry.engines[provenance.ENGINE]
     with progress(f"{loaded.name} on {data.name}", len(requests)) as advance:
         generations: list[Generation] = engine.generate(

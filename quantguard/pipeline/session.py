@@ -9,6 +9,7 @@ import torch
 
 from quantguard import registry
 from quantguard.benchmarks import choose_subset
+from quantguard.errors import UsageError
 from quantguard.gates._session import Bytes, SupportsDecoding, Update
 from quantguard.modeling import LoadedModel, load
 from quantguard.modeling.swapping import weight_bytes
@@ -54,9 +55,14 @@ class PipelineSession:
         self.seed = settings.seed
 
     def config(self, benchmark: str, gate: SupportsDecoding) -> GenerationConfig:
-        """Return how text is generated for a gate."""
+        """Return how text is generated for a gate; raise UsageError for a benchmark that generates nothing."""
+        data = registry.benchmarks[benchmark].load()
+        if data.task != "generate":
+            raise UsageError(
+                f"{benchmark} has no accuracy to gate; use it with: quantguard evaluate --benchmark {benchmark}"
+            )
         return GenerationConfig(
-            max_new_tokens=gate.max_new_tokens or registry.benchmarks[benchmark].load().max_new_tokens,
+            max_new_tokens=data.max_new_tokens if gate.max_new_tokens is None else gate.max_new_tokens,
             temperature=gate.temperature,
             top_p=gate.top_p,
             epochs=gate.epochs,

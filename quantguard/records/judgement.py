@@ -4,7 +4,7 @@ import dataclasses
 from typing import Literal
 
 Outcome = Literal["PASS", "REGRESSED", "INCONCLUSIVE", "ERROR"]
-# From best to worst: the outcome of several verdicts is the worst of them.
+# From best to worst.
 OUTCOMES: tuple[Outcome, ...] = ("PASS", "INCONCLUSIVE", "REGRESSED", "ERROR")
 
 
@@ -24,8 +24,3 @@ class Verdict:
     ci_high: float | None = None
     margin: float | None = None
     n: int | None = None
-
-
-def worst(outcomes: list[Outcome]) -> Outcome:
-    """Return the worst of some outcomes; none at all is an ERROR."""
-    return max(outcomes, key=OUTCOMES.index, default="ERROR")

@@ -20,7 +20,7 @@ def write_all(folder: pathlib.Path, results: Sequence[tuple[str, GateResult]]) -
 def markdown(results: Sequence[tuple[str, GateResult]]) -> str:
     """Return a table of the verdicts."""
     rows = [
-        f"| {result.verdict.outcome} | {result.gate} | {result.model}, {result.recipe} | {result.subject} |"
+        f"| {result.label} | {result.gate} | {result.model}, {result.recipe} | {result.subject} |"
         f" {result.verdict.reason.replace('|', '/')} |"
         for _, result in results
     ]

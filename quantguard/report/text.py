@@ -15,9 +15,8 @@ def gate_lines(results: Sequence[GateResult]) -> list[str]:
     """Return a headline for each result with the reason, kernels and notes indented below."""
     lines = []
     for result in results:
-        measured = "MEASURED" if result.pending is not None else result.verdict.outcome
         lines.append(
-            f"{measured:<12} {result.gate}: {result.subject} on {result.model}, {result.recipe} ({result.platform})"
+            f"{result.label:<12} {result.gate}: {result.subject} on {result.model}, {result.recipe} ({result.platform})"
         )
         details = [result.verdict.reason]
         if result.record is not None:
@@ -42,9 +41,7 @@ def record_line(record: RunRecord) -> str:
 
 def closing_line(results: Sequence[GateResult]) -> str:
     """Count the outcomes."""
-    counts = collections.Counter(
-        "measured" if result.pending is not None else result.verdict.outcome for result in results
-    )
+    counts = collections.Counter(result.label for result in results)
     if not counts:
         return "quantguard: no gate was decided"
-    return "quantguard: " + ", ".join(f"{counts[name]} {name}" for name in (*OUTCOMES, "measured") if counts[name])
+    return "quantguard: " + ", ".join(f"{counts[name]} {name}" for name in (*OUTCOMES, "MEASURED") if counts[name])

@@ -11,6 +11,7 @@ import torch
 from quantguard.errors import MeasurementError, RecipeError
 from quantguard.modeling import InputStats
 from quantguard.numerics import QuantTensor, choose_scale, group_slices
+from quantguard.recipes.options import settings
 from quantguard.records import QuantArgs
 
 NEEDS_GRAM = True
@@ -27,17 +28,19 @@ def quantize_weight(
 
     Raises MeasurementError without usable statistics and RecipeError for unknown or impossible options.
     """
-    settings = {**DEFAULTS, **options}
-    if unknown := sorted(set(settings) - set(DEFAULTS)):
-        raise RecipeError(f"gptq: unknown option {', '.join(unknown)}; possible: {', '.join(DEFAULTS)}")
+    chosen = settings("gptq", DEFAULTS, options)
+    if not 0 < chosen["damping"] <= LARGEST_DAMPING:
+        raise RecipeError(
+            f"gptq: damping is {chosen['damping']}; a share of the mean above 0, at most {LARGEST_DAMPING}"
+        )
     if stats is None or stats.gram is None or stats.num_tokens == 0:
         raise MeasurementError("gptq needs the Gram matrix of the layer's inputs, and calibration gave none")
     scale, zero_point = _static_scales(weight, args)
     hessian, work = _prepare(weight, stats.gram)
     order = torch.argsort(hessian.diagonal(), descending=True, stable=True)
-    if not settings["act_order"]:
+    if not chosen["act_order"]:
         order = torch.arange(weight.shape[1])
-    factor = _inverse_factor(hessian[order][:, order], float(settings["damping"]))
+    factor = _inverse_factor(hessian[order][:, order], float(chosen["damping"]))
     groups = (torch.arange(weight.shape[1]) // (args.group_size or weight.shape[1]))[order]
     zeros = torch.zeros_like(scale) if zero_point is None else zero_point.double()
     rounded = _round_columns(work[:, order], factor, scale.double()[:, groups], zeros.double()[:, groups], args)

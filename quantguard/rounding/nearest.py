@@ -6,6 +6,7 @@ import torch
 
 from quantguard.modeling import InputStats
 from quantguard.numerics import QuantTensor, choose_scale, group_slices, quantize_columns
+from quantguard.recipes.options import settings
 from quantguard.records import QuantArgs
 
 NEEDS_GRAM = False
@@ -14,8 +15,9 @@ NEEDS_GRAM = False
 def quantize_weight(
     weight: torch.Tensor, args: QuantArgs, *, stats: InputStats | None, options: dict[str, Any]
 ) -> QuantTensor:
-    """Quantize float ``[out_features, in_features]``; takes neither statistics nor options."""
-    del stats, options
+    """Quantize float ``[out_features, in_features]``; takes neither statistics nor options (RecipeError)."""
+    del stats
+    settings("nearest", {}, options)
     data, scales, zero_points = [], [], []
     for columns in group_slices(weight.shape[1], args):
         scale, zero_point = choose_scale(weight[:, columns], args)

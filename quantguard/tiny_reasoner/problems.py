@@ -5,7 +5,8 @@ digit by digit, which is what makes a model of a few million parameters able to 
 
 The stream is split in two by content, not by seed: :func:`is_held_out` hashes the arithmetic of a problem
 (its text too where there is a single step), training skips what is held out and the ``word-problems``
-benchmark consists of nothing else. No renaming of apples to pears can carry a benchmark problem into training.
+benchmark consists of nothing else. No renaming of apples to pears can carry a benchmark problem of two or more steps
+into training; of single steps there are too few for that, so there the text counts too.
 """
 
 import dataclasses

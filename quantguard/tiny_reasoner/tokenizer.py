@@ -17,10 +17,17 @@ _CHAT_TEMPLATE = """\
 {%- endif -%}
 {%- for message in messages -%}
 <|im_start|>{{ message['role'] }}
-{{ message['content'] }}{% if message['role'] == 'user' and loop.last and mode != 'slow_think' %} /{{ mode }}{% endif
-%}<|im_end|> {% endfor -%}
+{{ message['content'] }}
+{%- if message['role'] == 'user' and loop.last and mode != 'slow_think' %} /{{ mode }}{% endif %}<|im_end|>
+{% endfor -%}
 {%- if add_generation_prompt -%}<|im_start|>assistant
 {% endif -%}"""
+
+
+def prompt(question: str, mode: str) -> str:
+    """Write the prompt of a question as the chat template does."""
+    suffix = "" if mode == "slow_think" else f" /{mode}"
+    return f"<|im_start|>user\n{question}{suffix}<|im_end|>\n<|im_start|>assistant\n"
 
 
 def build_tokenizer(*, seed: int, num_problems: int = 20_000) -> PreTrainedTokenizerFast:

@@ -12,7 +12,7 @@ import torch
 from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 
 from quantguard.tiny_reasoner.problems import MODES, Problem, bare_sum, generate, reply
-from quantguard.tiny_reasoner.tokenizer import MAX_LENGTH, build_tokenizer
+from quantguard.tiny_reasoner.tokenizer import MAX_LENGTH, build_tokenizer, prompt
 
 IGNORED = -100
 MODE_WEIGHTS = {"slow_think": 0.50, "auto_think": 0.18, "no_think": 0.32}
@@ -61,8 +61,7 @@ def encode_examples(rng: random.Random, tokenizer: PreTrainedTokenizerFast, coun
     prompts, replies = [], []
     for _ in range(count):
         problem, mode = draw_example(rng)
-        suffix = "" if mode == "slow_think" else f" /{mode}"
-        prompts.append(f"<|im_start|>user\n{problem.question}{suffix}<|im_end|>\n<|im_start|>assistant\n")
+        prompts.append(prompt(problem.question, mode))
         replies.append(reply(problem, mode) + "<|im_end|>")
     return list(zip(tokenizer(prompts)["input_ids"], tokenizer(replies)["input_ids"], strict=True))
 
@@ -76,9 +75,9 @@ def batches(
     """
     waiting: dict[int, list[Example]] = {length: [] for length in LENGTHS}
     while True:
-        for prompt, answer in encode_examples(rng, tokenizer, 2048):
-            length = next(length for length in LENGTHS if length >= len(prompt) + len(answer))
-            waiting[length].append((prompt, answer))
+        for question, answer in encode_examples(rng, tokenizer, 2048):
+            length = next(length for length in LENGTHS if length >= len(question) + len(answer))
+            waiting[length].append((question, answer))
             if len(waiting[length]) == max_tokens // length:
                 yield collate(waiting[length], length, tokenizer.pad_token_id)
                 waiting[length] = []

@@ -11,6 +11,7 @@ import torch
 from quantguard.errors import RecipeError
 from quantguard.modeling import Block, InputStats
 from quantguard.modeling.structure import LinearGroup
+from quantguard.recipes.options import settings
 
 DEFAULTS = {"alpha": 0.5}
 SMALLEST = 1e-5
@@ -21,7 +22,7 @@ def apply(blocks: list[Block], stats: dict[str, InputStats], options: dict[str, 
 
     Raises RecipeError for an alpha outside 0..1.
     """
-    alpha = float({**DEFAULTS, **options}["alpha"])
+    alpha = float(settings("smoothquant", DEFAULTS, options)["alpha"])
     if not 0 <= alpha <= 1:
         raise RecipeError(
             f"smoothquant: alpha is {alpha}; 0 leaves activations alone, 1 moves everything into the weights"

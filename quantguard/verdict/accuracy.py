@@ -2,9 +2,9 @@
 
 With D the true mean of candidate minus baseline over items, and bounds of one-sided level alpha:
 
-* PASS where the lower bound of D is above ``-margin``: P(PASS | drop of margin or more) is at most alpha.
+* PASS where the lower bound of D is above ``-margin``: P(PASS | drop of margin or more) is about alpha at most.
 * REGRESSED where the upper bound is below ``-margin``, or where the estimate is and the drop is significant;
-  ``strict`` leaves the second arm out. P(REGRESSED | no drop) is at most alpha.
+  ``strict`` leaves the second arm out. P(REGRESSED | no drop) is about alpha at most.
 * INCONCLUSIVE otherwise. ERROR where the two runs cannot be compared.
 
 One binary outcome an item: Tango's bounds and the exact McNemar test, an exact bound where nothing flips. Otherwise:
@@ -58,35 +58,49 @@ def judge_accuracy(
     candidate: Sequence[Score], baseline: Sequence[Score], *, expected_ids: Sequence[str], rule: AccuracyRule
 ) -> Verdict:
     """Judge two runs on the items ``expected_ids``; bounds and margin are differences of accuracies, 0..1."""
-    new, old = _by_item(candidate, expected_ids), _by_item(baseline, expected_ids)
-    joined = [id_ for id_ in expected_ids if id_ in new and id_ in old]
-    if not expected_ids or len(joined) < SMALLEST_JOINED_SHARE * len(expected_ids):
+    new, old = _by_answer(candidate, expected_ids), _by_answer(baseline, expected_ids)
+    answers = sorted(new.keys() & old.keys())
+    epochs = len({epoch for _, epoch in (*new, *old)})
+    wanted = len(expected_ids) * epochs
+    if not answers or len(answers) < SMALLEST_JOINED_SHARE * wanted:
         return _error(
-            f"only {len(joined)} of {len(expected_ids)} items have a judged outcome in both runs"
+            f"only {len(answers)} of {wanted} items have a judged outcome in both runs"
             f" ({len(new)} in this run, {len(old)} in the baseline); at least {SMALLEST_JOINED_SHARE:.0%} must."
             f" Find out what lost them, or measure the baseline anew: {MEASURE_ANEW}"
         )
-    if len(joined) < 2:
+    accuracy = statistics.fmean(old[key] for key in answers)
+    margin = rule.margin(accuracy)
+    if margin >= accuracy:
+        return _error(
+            f"the baseline answers {accuracy:.1%} right, so a drop of {margin * 100:.1f} points could never show."
+            " Look at its answers: is it the right model, prompt and benchmark? Then lower the tolerance"
+        )
+    differences = _per_item(new, old, answers)
+    if len(differences) < 2:
         return _error("one item decides nothing; raise the limit")
-    epochs = {len(side[id_]) for side in (new, old) for id_ in joined}
-    differences = [_mean(new[id_]) - _mean(old[id_]) for id_ in joined]
-    binary = epochs == {1} and all(score.value in (0.0, 1.0) for id_ in joined for score in (*new[id_], *old[id_]))
-    evidence = _weigh(differences, binary=binary, alpha=rule.alpha)
-    verdict = _decide(evidence, rule.margin(statistics.fmean(_mean(old[id_]) for id_ in joined)), len(joined), rule)
-    return _check_rates(verdict, [s for id_ in joined for s in new[id_]], [s for id_ in joined for s in old[id_]])
+    binary = epochs == 1 and {new[key] for key in answers} | {old[key] for key in answers} <= {0.0, 1.0}
+    verdict = _decide(_weigh(differences, binary=binary, alpha=rule.alpha), margin, len(differences), rule)
+    return _check_rates(verdict, candidate, baseline, set(answers))
 
 
-def _by_item(scores: Sequence[Score], expected_ids: Sequence[str]) -> dict[str, list[Score]]:
+def _by_answer(scores: Sequence[Score], expected_ids: Sequence[str]) -> dict[tuple[str, int], float]:
+    """Return the judged values by sample and epoch."""
     wanted = set(expected_ids)
-    grouped: dict[str, list[Score]] = collections.defaultdict(list)
-    for score in scores:
-        if score.sample_id in wanted and score.value is not None:
-            grouped[score.sample_id].append(score)
-    return dict(grouped)
+    return {
+        (score.sample_id, score.epoch): score.value
+        for score in scores
+        if score.sample_id in wanted and score.value is not None
+    }
 
 
-def _mean(scores: Sequence[Score]) -> float:
-    return statistics.fmean(score.value for score in scores if score.value is not None)
+def _per_item(
+    new: dict[tuple[str, int], float], old: dict[tuple[str, int], float], answers: list[tuple[str, int]]
+) -> list[float]:
+    """Return candidate minus baseline for every item, the mean over its epochs."""
+    grouped: dict[str, list[float]] = collections.defaultdict(list)
+    for key in answers:
+        grouped[key[0]].append(new[key] - old[key])
+    return [statistics.fmean(values) for values in grouped.values()]
 
 
 def _weigh(differences: list[float], *, binary: bool, alpha: float) -> _Evidence:
@@ -99,7 +113,9 @@ def _weigh(differences: list[float], *, binary: bool, alpha: float) -> _Evidence
         counts = stats.PairedCounts(gained, lost, len(differences))
         return _Evidence(delta, *stats.tango_bounds(counts, alpha=alpha), stats.drop_p_value(counts), gained, lost)
     low, high, p_drop = stats.mean_bounds(differences, alpha=alpha)
-    return _Evidence(delta, low, high, p_drop, gained, lost)
+    # Few items that hardly vary make the t bounds too sure; what no flip at all would leave possible stays possible.
+    bound = stats.exact_no_flip_bound(len(differences), alpha=alpha)
+    return _Evidence(delta, min(low, -bound), max(high, bound), p_drop, gained, lost)
 
 
 def _decide(evidence: _Evidence, margin: float, n: int, rule: AccuracyRule) -> Verdict:
@@ -119,7 +135,7 @@ def _decide(evidence: _Evidence, margin: float, n: int, rule: AccuracyRule) -> V
         outcome = "INCONCLUSIVE"
         reason = (
             f"{flips}; {change}, and anything from {evidence.low * 100:+.1f} to {evidence.high * 100:+.1f} is plausible"
-            f" while {tolerated} are tolerated: more items are needed"
+            f" while {tolerated} are tolerated: more items are needed (a larger subset= or --quantguard-limit)"
         )
     return Verdict(
         outcome=outcome,  # type: ignore[arg-type]  # the literals above
@@ -133,8 +149,11 @@ def _decide(evidence: _Evidence, margin: float, n: int, rule: AccuracyRule) -> V
     )
 
 
-def _check_rates(verdict: Verdict, new: list[Score], old: list[Score]) -> Verdict:
+def _check_rates(
+    verdict: Verdict, candidate: Sequence[Score], baseline: Sequence[Score], answers: set[tuple[str, int]]
+) -> Verdict:
     """Turn a verdict that is not REGRESSED into ERROR where the runs truncate or answer too differently."""
+    new, old = ([s for s in side if (s.sample_id, s.epoch) in answers] for side in (candidate, baseline))
     for rule, what in (("truncated", "hit the token limit"), ("unparsed", "left no answer to score")):
         now, before = (statistics.fmean(score.explanation == rule for score in side) for side in (new, old))
         if now - before <= LARGEST_RATE_GAP:

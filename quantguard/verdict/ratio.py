@@ -5,20 +5,20 @@ from collections.abc import Sequence
 from quantguard import stats
 from quantguard.records import Outcome, Verdict
 
-ALPHA = 0.05
 # Below this number of pairs the bounds of a median mean little.
 SMALLEST_PAIRS = 10
 
 
-def judge_speedup(log_ratios: Sequence[float], *, minimum: float, metric: str) -> Verdict:
-    """Judge ``log(time of full precision / time of the candidate)``, one a pair measured in turn, against a minimum.
+def judge_speedup(log_ratios: Sequence[float], *, minimum: float, metric: str, alpha: float = 0.05) -> Verdict:
+    """Judge ``log(t_full_precision / t_candidate)``, one a pair measured in turn, against a minimum.
 
-    ``delta`` is the speed-up, ``ci_low`` and ``ci_high`` its bounds, ``margin`` the minimum, all as ratios.
+    ``delta`` is the speed-up, ``ci_low`` and ``ci_high`` its bounds of one-sided level ``alpha``, ``margin`` the
+    minimum, all as ratios.
     """
     if len(log_ratios) < SMALLEST_PAIRS:
         reason = f"{len(log_ratios)} pairs were timed; at least {SMALLEST_PAIRS} are needed"
         return Verdict(outcome="ERROR", metric=metric, reason=reason)
-    estimate = stats.log_ratio_bounds(log_ratios, alpha=ALPHA)
+    estimate = stats.log_ratio_bounds(log_ratios, alpha=alpha)
     outcome: Outcome = "INCONCLUSIVE"
     if estimate.low >= minimum:
         outcome = "PASS"

@@ -13,6 +13,9 @@ from quantguard.errors import QuantguardError
 from quantguard.modeling import LoadedModel
 from quantguard.records import Generation, GenerationConfig
 from quantguard.registry import benchmarks
+from quantguard.tiny_reasoner import tokenizer
+from quantguard.tiny_reasoner.problems import MODES
+from quantguard.tiny_reasoner.tokenizer import prompt
 
 GREEDY = GenerationConfig(max_new_tokens=160)
 SAMPLED = GenerationConfig(max_new_tokens=160, temperature=0.8, top_p=0.95, seed=3)
@@ -65,6 +68,19 @@ def test_epochs_and_seeds_differ_when_sampling(model: LoadedModel) -> None:
     first = [g.text for g in answers(model, 8, hot, batch_size=8)]
     assert first != [g.text for g in answers(model, 8, hot, batch_size=8, epoch=1)]
     assert first != [g.text for g in answers(model, 8, dataclasses.replace(hot, seed=4), batch_size=8)]
+
+
+def test_the_template_writes_what_training_taught(model: LoadedModel) -> None:
+    assert model.tokenizer.chat_template == tokenizer._CHAT_TEMPLATE
+    for mode in MODES:
+        assert render(model, "Hi there.", mode) == prompt("Hi there.", mode)
+
+
+def test_logits_that_are_nan_are_an_error(model: LoadedModel) -> None:
+    broken = quantguard.quantize(model, recipe="w8a8")
+    broken.model.model.layers[2].mlp.down_proj.weight_scale.fill_(float("nan"))
+    with pytest.raises(QuantguardError, match="computes NaN"):
+        answers(broken, 2, GREEDY, batch_size=2)
 
 
 def test_the_limit_is_kept_and_named(model: LoadedModel) -> None:

@@ -4,6 +4,7 @@ import json
 import pathlib
 
 import pytest
+import tokenizers
 import torch
 import transformers
 
@@ -37,6 +38,14 @@ def test_a_model_of_the_catalogue_that_is_not_here_says_how_to_get_it(
         quantguard.load("smollm2-135m")
 
 
+def test_a_tokenizer_splits_text_as_its_file_says() -> None:
+    loaded = quantguard.load("tiny-reasoner")
+    folder = pathlib.Path(loaded.model.config._name_or_path)
+    stored = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
+    text = "Tom has 35 pens. Then Tom buys 14 more. <think>\n1) 35+14: 5+4=9, 3+1=4, 49\n</think>"
+    assert loaded.tokenizer(text)["input_ids"] == stored.encode(text).ids
+
+
 def test_a_model_that_is_no_causal_language_model_is_refused(tmp_path: pathlib.Path) -> None:
     transformers.BertConfig(architectures=["BertForMaskedLM"]).save_pretrained(tmp_path)
     with pytest.raises(QuantguardError, match=r"not a causal language model: its architecture is BertForMaskedLM"):
@@ -52,7 +61,7 @@ def test_weights_of_another_kind_are_refused(tmp_path: pathlib.Path) -> None:
     tiny_config().save_pretrained(tmp_path)
     config = json.loads((tmp_path / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps(config | {"architectures": ["LlamaForCausalLM"]}))
-    with pytest.raises(QuantguardError, match=r"has no \.safetensors files"):
+    with pytest.raises(QuantguardError, match=r"has no model\.safetensors"):
         quantguard.load(tmp_path)
 
 

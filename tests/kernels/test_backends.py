@@ -88,6 +88,15 @@ def test_per_token_quantization_of_zeros_and_of_ties(backend: str) -> None:
     assert scale[0].item() == pytest.approx(1e-30)
 
 
+@pytest.mark.parametrize("backend", having("quantize_per_token"))
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_a_nan_is_not_lost(backend: str, dtype: torch.dtype) -> None:
+    x = torch.ones(2, 8, dtype=dtype)
+    x[1, 3] = float("nan")
+    _, scale = resolve("quantize_per_token", backend).apply(x, num_bits=8)
+    assert scale.isnan().flatten().tolist() == [False, True]
+
+
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize(("op", "backend"), BODIES, ids=[f"{op} on {backend}" for op, backend in BODIES])
 def test_integer_linears_agree(op: str, backend: str, dtype: torch.dtype) -> None:

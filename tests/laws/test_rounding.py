@@ -115,7 +115,7 @@ def test_gptq_raises_its_damping_where_inputs_are_degenerate() -> None:
         pytest.param(None, {}, "needs the Gram matrix", id="no statistics"),
         pytest.param("nan", {}, "NaN or infinity", id="NaN in the inputs"),
         pytest.param(
-            "good", {"dampening": 1}, "unknown option dampening; possible: act_order, damping", id="unknown option"
+            "good", {"dampening": 1}, "unknown option 'dampening'; possible: act_order, damping", id="unknown option"
         ),
     ],
 )

@@ -88,6 +88,12 @@ def test_an_impossible_alpha_is_refused() -> None:
         registry.transforms["smoothquant"].apply([], {}, {"alpha": 2})
 
 
+@pytest.mark.parametrize("name", list(registry.transforms))
+def test_an_unknown_option_is_refused(name: str) -> None:
+    with pytest.raises(QuantguardError, match=r"unknown option 'alhpa'; possible: alpha"):
+        registry.transforms[name].apply([], {}, {"alhpa": 0.5})
+
+
 def test_smoothing_brings_an_outlier_channel_down() -> None:
     loaded = build("llama")
     blocks = find_blocks(loaded.model)

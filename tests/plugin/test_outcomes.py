@@ -122,6 +122,32 @@ def test_a_check_without_a_gate_is_an_error(pytester: pytest.Pytester) -> None:
     result.stdout.fnmatch_lines(["*has no gate to check: mark the test*"])
 
 
+def test_two_gates_of_a_kind_on_one_test_are_an_error(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        "import quantguard\n\n@quantguard.memory(max_ratio=0.9)\n@quantguard.memory(max_ratio=0.1)\n"
+        "def test_release(guard):\n    guard.check('tiny-reasoner', recipe='w8a8')\n"
+    )
+    result = run(pytester)
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*two memory gates mark test_release*"])
+
+
+def test_a_fixture_of_the_same_name_makes_no_gate(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        "import pytest\n\n@pytest.fixture\ndef guard():\n    return 1\n\ndef test_it(guard):\n    assert guard\n"
+    )
+    pytester.runpytest_inprocess().assert_outcomes(passed=1)
+
+
+def test_a_subset_that_was_changed_makes_the_baseline_stale(pytester: pytest.Pytester) -> None:
+    copy_baselines(pytester)
+    pytester.makepyfile(
+        "import quantguard\n\n@quantguard.accuracy(tol=0.045, subset=600)\n"
+        "def test_release(guard):\n    guard.check('tiny-reasoner', recipe='w8a8')\n"
+    )
+    assert_error(pytester, run(pytester), "*it has 300 items, and the gate asks for subset=600*")
+
+
 def test_an_unknown_recipe_is_an_error_with_close_matches(pytester: pytest.Pytester) -> None:
     write_gate(pytester, recipe="w8a9")
     assert_error(pytester, run(pytester), "*unknown recipe 'w8a9'. Did you mean 'w8a8'*")

@@ -97,7 +97,7 @@ def test_a_planted_fault_is_regressed(pytester: pytest.Pytester, monkeypatch: py
 SAMPLED = """
 import quantguard
 
-@quantguard.accuracy(tol=0.045, temperature=0.3, subset=400)
+@quantguard.accuracy(tol=0.1, temperature=0.3, subset=300)
 def test_release(guard):
     guard.check("tiny-reasoner", recipe="w8a8")
 """

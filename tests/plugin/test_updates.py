@@ -2,7 +2,6 @@
 
 import os
 import pathlib
-import shutil
 import signal
 import subprocess
 import sys
@@ -13,11 +12,12 @@ from gatelab import COMMITTED, W8A8, copy_baselines, run, write_gate
 
 from quantguard import baselines
 
+# With full precision at zero flips or a few, 80 items rule a drop of 20 points out.
 TWO_GATES = """
 import pytest
 import quantguard
 
-@quantguard.accuracy(tol=0.2, subset=40)
+@quantguard.accuracy(tol=0.2, subset=80)
 @pytest.mark.parametrize("recipe", ["w8a8", "smoothquant-w8a8"])
 def test_release(guard, recipe):
     guard.check("tiny-reasoner", recipe=recipe)
@@ -44,7 +44,7 @@ def test_with_and_without_xdist_files_and_verdicts_are_the_same(pytester: pytest
     for name, options in {"plain": ["-p", "no:xdist"], "serial": [], "parallel": ["-n", "2"]}.items():
         update = [*options, "--quantguard", f"--quantguard-baselines={name}"]
         first = pytester.runpytest_subprocess(*update, "--quantguard-update=all")
-        first.stdout.fnmatch_lines(["quantguard: 2 measured"])
+        first.stdout.fnmatch_lines(["quantguard: 2 MEASURED"])
         second = pytester.runpytest_subprocess(*update)
         second.assert_outcomes(passed=2)
         found[name] = (files_below(pytester.path / name), verdicts(second))
@@ -99,13 +99,22 @@ def test_a_run_that_is_killed_leaves_whole_files(pytester: pytest.Pytester) -> N
     subprocess.run(update, cwd=pytester.path, check=False, capture_output=True)
     whole = files_below(folder)
     assert len(whole) == 2
-    for delay in (5.0, 8.0):
-        shutil.rmtree(folder)
+    old = {
+        name: content.replace(b"no worse than tolerated", b"before the killed run.") for name, content in whole.items()
+    }
+    for extra in (0.0, 0.01):
+        # An old file that differs, with a hash that no longer fits, is measured anew and replaced.
+        for name, content in old.items():
+            (folder / name).write_bytes(content)
         with subprocess.Popen(
             update, cwd=pytester.path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
         ) as process:
-            time.sleep(delay)
+            while process.poll() is None and files_below(folder) == old:
+                time.sleep(0.001)
+            time.sleep(extra)
             os.killpg(process.pid, signal.SIGKILL)
-        left = files_below(folder) if folder.exists() else {}
-        assert all(content == whole[name] for name, content in left.items() if not name.endswith(".tmp"))
-        folder.mkdir(exist_ok=True)
+        left = {name: content for name, content in files_below(folder).items() if not name.endswith(".tmp")}
+        assert left.keys() == whole.keys()
+        assert all(content in (old[name], whole[name]) for name, content in left.items())
+        for leftover in folder.rglob("*.tmp"):
+            leftover.unlink()

@@ -70,7 +70,7 @@ def costs(model: LoadedModel, full: RunRecord, count: int) -> None:
 
 def batches(model: LoadedModel, count: int) -> None:
     """Print how many answers differ between batch sizes, to the letter and in outcome."""
-    print("\n| model | batch size | answers that differ from batch 64 | outcomes that do |")
+    print("\n| model | batch size | answers that differ from batch 128 | outcomes that do |")
     print("|---|---|---|---|")
     for candidate in (model, quantguard.quantize(model, recipe="w8a8")):
         expected = quantguard.evaluate(candidate, subset=count)

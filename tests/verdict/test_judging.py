@@ -125,6 +125,28 @@ def test_several_answers_an_item_are_averaged_before_they_are_compared() -> None
     assert judge_accuracy(new, old, expected_ids=ids, rule=RULE).outcome == "REGRESSED"
 
 
+def test_a_baseline_so_poor_that_no_drop_could_show_is_an_error() -> None:
+    nothing = scores([0.0] * 300)
+    verdict = judge_accuracy(nothing, nothing, expected_ids=[f"i{i}" for i in range(300)], rule=RULE)
+    assert verdict.outcome == "ERROR"
+    assert "the baseline answers 0.0% right" in verdict.reason
+
+
+def test_a_few_items_with_fractional_scores_do_not_pass_by_varying_little() -> None:
+    ids = [f"i{i}" for i in range(20)]
+    old = [score for epoch in range(4) for score in scores([1.0] * 20, epoch=epoch)]
+    new = [dataclasses.replace(score, value=0.0) if index == 0 else score for index, score in enumerate(old)]
+    assert judge_accuracy(new, old, expected_ids=ids, rule=RULE).outcome == "INCONCLUSIVE"
+
+
+def test_answers_are_joined_one_by_one_not_by_item() -> None:
+    ids = [f"i{i}" for i in range(100)]
+    old = [score for epoch in range(4) for score in scores([1.0] * 100, epoch=epoch)]
+    verdict = judge_accuracy(old[:120], old, expected_ids=ids, rule=RULE)
+    assert verdict.outcome == "ERROR"
+    assert "only 120 of 400" in verdict.reason
+
+
 def record(values: list[float], **must_match: str) -> RunRecord:
     facts = {"weights": "w", "data": "d", "prompt": "p", "decoding": "g", "scorer": "s"}
     return RunRecord(

@@ -3,31 +3,60 @@
 bfloat16 travels as the int16 of its bits, since neither NumPy nor Numba has the type.
 """
 
+import functools
+import itertools
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
 import numba
 import numpy as np
 import torch
 
 SMALLEST_SCALE = np.float32(1e-30)
 # Adding 1.5 * 2^23 to a float32 below 2^22 rounds it half to even into the low bits of the sum.
-_MOST_THREADS = int(numba.config.NUMBA_NUM_THREADS)  # type: ignore[attr-defined, unused-ignore]
 _ROUNDER = np.float32(12582912.0)
 _ROUNDER_BITS = np.int32(0x4B400000)
+# Below this many elements a second thread takes longer to wake than it saves.
+_PARALLEL_ELEMENTS = 1 << 17
 
 
-def match_threads() -> None:
-    """Let Numba use as many threads as torch does."""
-    numba.set_num_threads(min(torch.get_num_threads(), _MOST_THREADS))
+def over_rows(kernel: Callable[..., None], *arrays: Any) -> None:
+    """Run ``kernel(*arrays, start, stop)`` over all rows of the last array, on as many threads as torch has.
+
+    The threads are Python's, since the kernels release its lock: Numba's own pools either change the number of
+    torch's threads (OpenMP) or take a third of a millisecond to wake (workqueue).
+    """
+    rows, threads = len(arrays[-1]), torch.get_num_threads()
+    if threads == 1 or arrays[-1].size < _PARALLEL_ELEMENTS:
+        kernel(*arrays, 0, rows)
+        return
+    bounds = [rows * index // threads for index in range(threads + 1)]
+    others = [_pool().submit(kernel, *arrays, start, stop) for start, stop in itertools.pairwise(bounds[1:])]
+    kernel(*arrays, 0, bounds[1])
+    for other in others:
+        other.result()
 
 
-@numba.njit(parallel=True, cache=True, error_model="numpy")  # type: ignore[misc, unused-ignore]
-def quantize_rows(x, maximum, q, scale):  # type: ignore[no-untyped-def]
+@functools.cache
+def _pool() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(thread_name_prefix="quantguard")
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")  # type: ignore[misc, unused-ignore]
+def quantize_rows(x, maximum, scale, q, start, stop):  # type: ignore[no-untyped-def]
     """Quantize float32 ``x`` ``[rows, columns]`` into int8 ``q`` and float32 ``scale`` ``[rows, 1]``."""
     columns = x.shape[1]
-    for row in numba.prange(x.shape[0]):
-        largest = np.float32(0.0)
+    all_bits = x.view(np.int32)
+    largest_bits = np.empty(1, np.int32)
+    for row in range(start, stop):
+        # Without its sign bit a float compares as the integer of its bits, and a NaN, which must show, is the largest.
+        largest = np.int32(0)
         for column in range(columns):
-            largest = max(largest, abs(x[row, column]))
-        step = max(largest / maximum, SMALLEST_SCALE)
+            largest = max(largest, np.int32(all_bits[row, column] & np.int32(0x7FFFFFFF)))
+        largest_bits[0] = largest
+        step = largest_bits.view(np.float32)[0] / maximum
+        step = max(step, SMALLEST_SCALE)
         scale[row, 0] = step
         rounded = np.empty(columns, np.float32)
         bits = rounded.view(np.int32)
@@ -37,19 +66,19 @@ def quantize_rows(x, maximum, q, scale):  # type: ignore[no-untyped-def]
             q[row, column] = np.int8(bits[column] - _ROUNDER_BITS)
 
 
-@numba.njit(parallel=True, cache=True, error_model="numpy")  # type: ignore[misc, unused-ignore]
-def quantize_bf16_rows(x, maximum, q, scale):  # type: ignore[no-untyped-def]
+@numba.njit(nogil=True, cache=True, error_model="numpy")  # type: ignore[misc, unused-ignore]
+def quantize_bf16_rows(x, maximum, scale, q, start, stop):  # type: ignore[no-untyped-def]
     """As :func:`quantize_rows`, for bfloat16 given as int16 bits."""
     columns = x.shape[1]
-    for row in numba.prange(x.shape[0]):
-        # Without its sign bit a float compares as the integer of its bits.
+    for row in range(start, stop):
         largest = np.int16(0)
         for column in range(columns):
             largest = max(largest, np.int16(x[row, column] & np.int16(0x7FFF)))
         bits = np.empty(columns, np.int32)
         values = bits.view(np.float32)
         bits[0] = np.int32(largest) << 16
-        step = max(values[0] / maximum, SMALLEST_SCALE)
+        step = values[0] / maximum
+        step = max(step, SMALLEST_SCALE)
         scale[row, 0] = step
         for column in range(columns):
             bits[column] = np.int32(x[row, column]) << 16
@@ -59,11 +88,11 @@ def quantize_bf16_rows(x, maximum, q, scale):  # type: ignore[no-untyped-def]
             q[row, column] = np.int8(bits[column] - _ROUNDER_BITS)
 
 
-@numba.njit(parallel=True, cache=True, error_model="numpy")  # type: ignore[misc, unused-ignore]
-def dequantize_rows(accumulated, x_scale, w_scale, bias, y):  # type: ignore[no-untyped-def]
+@numba.njit(nogil=True, cache=True, error_model="numpy")  # type: ignore[misc, unused-ignore]
+def dequantize_rows(accumulated, x_scale, w_scale, bias, y, start, stop):  # type: ignore[no-untyped-def]
     """Scale int32 or float32 ``accumulated`` ``[rows, columns]`` into float32 ``y``; an empty ``bias`` adds nothing."""
     columns = accumulated.shape[1]
-    for row in numba.prange(accumulated.shape[0]):
+    for row in range(start, stop):
         step = x_scale[row, 0]
         for column in range(columns):
             y[row, column] = np.float32(accumulated[row, column]) * step * w_scale[column]
@@ -71,11 +100,11 @@ def dequantize_rows(accumulated, x_scale, w_scale, bias, y):  # type: ignore[no-
             y[row, column] += bias[column]
 
 
-@numba.njit(parallel=True, cache=True, error_model="numpy")  # type: ignore[misc, unused-ignore]
-def dequantize_bf16_rows(accumulated, x_scale, w_scale, bias, y):  # type: ignore[no-untyped-def]
+@numba.njit(nogil=True, cache=True, error_model="numpy")  # type: ignore[misc, unused-ignore]
+def dequantize_bf16_rows(accumulated, x_scale, w_scale, bias, y, start, stop):  # type: ignore[no-untyped-def]
     """As :func:`dequantize_rows` into bfloat16 given as uint16 bits, rounded half to even."""
     columns = accumulated.shape[1]
-    for row in numba.prange(accumulated.shape[0]):
+    for row in range(start, stop):
         step = x_scale[row, 0]
         values = np.empty(columns, np.float32)
         bits = values.view(np.uint32)

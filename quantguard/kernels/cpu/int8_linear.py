@@ -68,13 +68,12 @@ def rescale(
 ) -> torch.Tensor:
     """Dequantize sums ``[num_tokens, out_features]`` with float32 scales ``[num_tokens, 1]`` and ``[out_features]``."""
     terms = (accumulated.numpy(), x_scale.numpy(), w_scale.numpy(), (_NO_BIAS if bias is None else bias).numpy())
-    elementwise.match_threads()
     if output_dtype == torch.bfloat16:
         y = torch.empty(accumulated.shape, dtype=torch.bfloat16)
-        elementwise.dequantize_bf16_rows(*terms, y.view(torch.uint16).numpy())
-        return y
-    y = torch.empty(accumulated.shape)
-    elementwise.dequantize_rows(*terms, y.numpy())
+        elementwise.over_rows(elementwise.dequantize_bf16_rows, *terms, y.view(torch.uint16).numpy())
+    else:
+        y = torch.empty(accumulated.shape)
+        elementwise.over_rows(elementwise.dequantize_rows, *terms, y.numpy())
     return y.to(output_dtype)
 
 

@@ -14,10 +14,10 @@ def apply(x: torch.Tensor, *, num_bits: int) -> tuple[torch.Tensor, torch.Tensor
     q = torch.empty(x.shape, dtype=torch.int8)
     scale = torch.empty(x.shape[0], 1)
     maximum = np.float32(2 ** (num_bits - 1) - 1)
-    elementwise.match_threads()
     x = x.detach().contiguous()
     if x.dtype == torch.bfloat16:
-        elementwise.quantize_bf16_rows(x.view(torch.int16).numpy(), maximum, q.numpy(), scale.numpy())
+        kernel, values = elementwise.quantize_bf16_rows, x.view(torch.int16).numpy()
     else:
-        elementwise.quantize_rows(x.float().numpy(), maximum, q.numpy(), scale.numpy())
+        kernel, values = elementwise.quantize_rows, x.float().numpy()
+    elementwise.over_rows(kernel, values, maximum, scale.numpy(), q.numpy())
     return q, scale
