@@ -54,7 +54,7 @@ def _decode(loaded: LoadedModel, num_tokens: int) -> Callable[[], float]:
 
     def step() -> float:
         seconds = _timed(loaded, lambda: loaded.model(input_ids=ids[:, -1:], past_key_values=cache, logits_to_keep=1))
-        cache.crop(num_tokens)
+        cache.crop(-1)
         return seconds
 
     return step

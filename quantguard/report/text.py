@@ -1,14 +1,11 @@
 """Verdicts as lines of text."""
 
 import collections
-import textwrap
 from collections.abc import Sequence
 
 from quantguard.gates import GateResult
 from quantguard.records import RunRecord
 from quantguard.records.judgement import OUTCOMES
-
-_WIDTH = 110
 
 
 def gate_lines(results: Sequence[GateResult]) -> list[str]:
@@ -22,10 +19,7 @@ def gate_lines(results: Sequence[GateResult]) -> list[str]:
         if result.record is not None:
             details.append(record_line(result.record))
         details += [f"note: {note}" for note in result.notes]
-        for detail in details:
-            lines += textwrap.wrap(
-                detail, _WIDTH, initial_indent="    ", subsequent_indent="      ", break_on_hyphens=False
-            )
+        lines += [f"    {detail}" for detail in details]
     return lines
 
 

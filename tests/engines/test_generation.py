@@ -64,7 +64,7 @@ def test_greedy_agrees_with_transformers_generate(model: LoadedModel) -> None:
 
 
 def test_epochs_and_seeds_differ_when_sampling(model: LoadedModel) -> None:
-    hot = dataclasses.replace(SAMPLED, temperature=1.5)
+    hot = dataclasses.replace(SAMPLED, temperature=4.0)
     first = [g.text for g in answers(model, 8, hot, batch_size=8)]
     assert first != [g.text for g in answers(model, 8, hot, batch_size=8, epoch=1)]
     assert first != [g.text for g in answers(model, 8, dataclasses.replace(hot, seed=4), batch_size=8)]
