@@ -2,7 +2,20 @@
 
 import os
 
-# The tests run side by side, one process a core: more threads in each would only get into each other's way.
+import pytest
+
+# One process a core is enough: more threads in each would only get into each other's way.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 pytest_plugins = ["pytester"]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _import_what_a_gate_imports(pytestconfig: pytest.Config) -> None:
+    """Run a model once before the tests: pytester forgets modules first imported in its runs, torch among them."""
+    if pytestconfig.getoption("--quantguard"):
+        return
+    import quantguard  # noqa: PLC0415 - the gates themselves do without
+
+    quantized = quantguard.quantize("tiny-reasoner", recipe="smoothquant-w8a8")
+    quantguard.evaluate(quantized, subset=1, max_new_tokens=2)
