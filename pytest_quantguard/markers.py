@@ -66,5 +66,6 @@ def is_gate(item: pytest.Item) -> bool:
     """Tell whether a test is a gate: it bears a gate's marker or asks for our fixture ``guard``."""
     if item.get_closest_marker(NAME) is not None:
         return True
-    definitions = getattr(item, "_fixtureinfo", None) and item._fixtureinfo.name2fixturedefs.get("guard")  # type: ignore[attr-defined] # noqa: SLF001
+    described: Any = getattr(item, "_fixtureinfo", None)
+    definitions: Any = described.name2fixturedefs.get("guard") if described else None
     return bool(definitions) and definitions[-1].func.__module__ == "pytest_quantguard.fixtures"

@@ -136,9 +136,10 @@ def _from_folder(path: pathlib.Path, dtype: str) -> tuple[Any, Any]:
         raise ModelError(f"{path} is quantized already; reading quantized checkpoints is not built yet")
     _weight_files(path)
     try:
-        model, report = transformers.AutoModelForCausalLM.from_pretrained(
+        loaded: Any = transformers.AutoModelForCausalLM.from_pretrained(
             path, dtype=dtype, config=config, output_loading_info=True
         )
+        model, report = loaded
         tokenizer = _tokenizer(path)
     except (OSError, ValueError, KeyError, RuntimeError, safetensors.SafetensorError) as error:
         raise ModelError(f"{path} cannot be loaded: {error}") from error
