@@ -56,7 +56,7 @@ def recorded(loaded: LoadedModel, config: GenerationConfig, *, batch_size: int) 
         "quantguard": metadata.version("quantguard"),
         "seed": str(config.seed),
         "threads": str(torch.get_num_threads()),
-        "torch": torch.__version__,
+        "torch": str(torch.__version__),
         "transformers": metadata.version("transformers"),
     }
 
