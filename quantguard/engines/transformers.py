@@ -10,11 +10,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-import transformers
 
 from quantguard.engines._prompting import Request, render
 from quantguard.errors import MeasurementError
 from quantguard.modeling import LoadedModel
+from quantguard.modeling.attention import new_cache
 from quantguard.records import Generation, GenerationConfig
 
 VERSION = "transformers/1"
@@ -71,7 +71,7 @@ class _Batch:
         self._stopped = [False] * len(requests)
         self._generators = [_generator(request, config) for request in requests]
         self._stop_ids = _stop_ids(loaded)
-        self._cache = transformers.DynamicCache(config=loaded.model.config)
+        self._cache = new_cache(loaded.model)
         self._input, self._mask = _left_pad(encoded, loaded.tokenizer.pad_token_id or 0)
         self.rows = list(range(len(requests)))
 

@@ -11,10 +11,11 @@ def unsupported(_weights: QuantArgs) -> str | None:
     return None
 
 
-def apply(x: torch.Tensor, *, num_bits: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Quantize ``x``: ``scale = max|x| / (2^(b-1) - 1)``, ``q = round_half_even(x / scale)``, in float32.
+def apply(x: torch.Tensor, *, args: QuantArgs) -> tuple[torch.Tensor, torch.Tensor]:
+    """Quantize ``x``, in float32 throughout.
 
+    ``scale = clip_ratio * max|x| / (2^(b-1) - 1)``, ``q = clamp(round_half_even(x / scale))``.
     x: float32, bfloat16 or float16, shape ``[num_tokens, in_features]``.
     Returns int8 of the same shape and float32 scale ``[num_tokens, 1]``, at least 1e-30.
     """
-    return numerics.quantize_tokens(x, num_bits)
+    return numerics.quantize_tokens(x, args)

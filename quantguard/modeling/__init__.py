@@ -1,19 +1,34 @@
 """The only place that knows transformers' module names: loads models, finds their linear layers, swaps them."""
 
+from quantguard.modeling.calibrating import Activations, Batch, BlockCalibration, InputStats, LearnedClips, embed
 from quantguard.modeling.loading import LoadedModel, load
-from quantguard.modeling.observing import InputStats, observe_inputs
 from quantguard.modeling.quant_linear import QuantLinear
-from quantguard.modeling.structure import Block, find_blocks, quantizable_linears
-from quantguard.modeling.swapping import swap_linears
+from quantguard.modeling.structure import (
+    Block,
+    Decoder,
+    LinearGroup,
+    find_blocks,
+    find_decoder,
+    quantizable_linears,
+)
+from quantguard.modeling.swapping import QuantizedLayer, swap_linears
 
 __all__ = [
+    "Activations",
+    "Batch",
     "Block",
+    "BlockCalibration",
+    "Decoder",
     "InputStats",
+    "LearnedClips",
+    "LinearGroup",
     "LoadedModel",
     "QuantLinear",
+    "QuantizedLayer",
+    "embed",
     "find_blocks",
+    "find_decoder",
     "load",
-    "observe_inputs",
     "quantizable_linears",
     "swap_linears",
 ]

@@ -17,7 +17,7 @@ import transformers
 
 from quantguard import catalog
 from quantguard.errors import ModelError
-from quantguard.records import CalibrationArgs, Recipe
+from quantguard.records import CalibrationArgs, LayerReport, Recipe
 
 # A model of one's own names no calibration set; plain English text is what every Python has.
 _DEFAULT_CALIBRATION = CalibrationArgs(dataset="python-docs", num_samples=64, max_length=512)
@@ -30,8 +30,8 @@ class LoadedModel:
     """A causal language model with its tokenizer, and what a record needs to know of it.
 
     ``weights_sha256`` covers the bytes of every full-precision weight file, ``stored_bytes`` is their size. ``recipe``,
-    ``calibration_sha256`` and ``notes`` say how the model was quantized, and ``full_precision`` is what it was made
-    from.
+    ``calibration_sha256``, ``notes`` and ``layer_reports`` say how the model was quantized, and ``full_precision``
+    is what it was made from.
     """
 
     name: str
@@ -43,6 +43,7 @@ class LoadedModel:
     recipe: Recipe | None = None
     calibration_sha256: str | None = None
     notes: tuple[str, ...] = ()
+    layer_reports: tuple[LayerReport, ...] = ()
     full_precision: "LoadedModel | None" = None
 
     @property

@@ -5,16 +5,20 @@ import types
 import torch
 from torch import nn
 
+from quantguard.errors import RecipeError
 from quantguard.kernels import choose_backend, resolve
-from quantguard.numerics import QuantTensor
+from quantguard.numerics import FakeQuantTensor, QuantTensor
 from quantguard.records import QuantArgs
 
 
 class QuantLinear(nn.Module):
     """A linear layer on quantized weights; its kernels are chosen once, when it is built.
 
-    ``kernels`` maps each op that it calls to the backend that runs it.
+    ``kernels`` maps each op that it calls to the backend that runs it. ``input_transform`` works on the input before
+    it is quantized; ``input_scale``, float32 ``[1, 1]``, is the fixed scale of static activations.
     """
+
+    input_scale: torch.Tensor | None
 
     def __init__(
         self,
@@ -24,6 +28,8 @@ class QuantLinear(nn.Module):
         input_activations: QuantArgs | None,
         backend: str,
         device_type: str,
+        input_scale: torch.Tensor | None = None,
+        input_transform: nn.Module | None = None,
     ) -> None:
         super().__init__()
         self.out_features, self.in_features = weight.data.shape
@@ -35,8 +41,13 @@ class QuantLinear(nn.Module):
         self._linear = resolve(self._op, chosen)
         self._quantize: types.ModuleType | None = None
         if input_activations is not None:
-            self.kernels["quantize_per_token"] = chosen
-            self._quantize = resolve("quantize_per_token", chosen)
+            op = f"quantize_per_{input_activations.strategy}"
+            self.kernels[op] = chosen
+            self._quantize = resolve(op, chosen)
+        if (input_activations is not None and not input_activations.dynamic) != (input_scale is not None):
+            raise RecipeError("static activations need a scale from calibration, and only they take one")
+        self.input_transform = input_transform
+        self.register_buffer("input_scale", input_scale)
         self._names = []
         for name, buffer in self._linear.pack(weight).items():
             self.register_buffer(f"weight_{name}", buffer)
@@ -45,13 +56,16 @@ class QuantLinear(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Apply to float ``[..., in_features]``; returns the same type, ``[..., out_features]``."""
+        if self.input_transform is not None:
+            x = self.input_transform(x)
         tokens = x.reshape(-1, self.in_features)
         weight = {name: getattr(self, f"weight_{name}") for name in self._names}
         if self._quantize is None:
             y = self._linear.apply(tokens, weight, self.bias, args=self.args)
         else:
             assert self.input_activations is not None
-            q, scale = self._quantize.apply(tokens, num_bits=self.input_activations.num_bits)
+            fixed = () if self.input_scale is None else (self.input_scale,)
+            q, scale = self._quantize.apply(tokens, *fixed, args=self.input_activations)
             y = self._linear.apply(q, scale, weight, self.bias, args=self.args, output_dtype=x.dtype)
         return y.reshape(*x.shape[:-1], self.out_features)  # type: ignore[no-any-return]
 
@@ -59,6 +73,40 @@ class QuantLinear(nn.Module):
         """Show the sizes, bits and kernels when the model is printed."""
         bits = f"W{self.args.num_bits}A{self.input_activations.num_bits if self.input_activations else 16}"
         return f"in_features={self.in_features}, out_features={self.out_features}, {bits}, kernels={self.kernels}"
+
+
+class FakeQuantLinear(nn.Module):
+    """A linear layer on the floats that its codes stand for: what a code book costs in accuracy, not in time."""
+
+    weight: torch.Tensor
+    bias: torch.Tensor | None
+
+    def __init__(
+        self,
+        weight: FakeQuantTensor,
+        bias: torch.Tensor | None,
+        *,
+        dtype: torch.dtype,
+        input_transform: nn.Module | None,
+    ) -> None:
+        super().__init__()
+        self.out_features, self.in_features = weight.weight.shape
+        self.args = weight.args
+        self.kernels = {f"{weight.args.type}_linear": "fake quantization"}
+        self.input_transform = input_transform
+        self.register_buffer("weight", weight.weight.to(dtype))
+        self.register_buffer("bias", None if bias is None else bias.detach().to(dtype))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Apply to float ``[..., in_features]``; returns the same type, ``[..., out_features]``."""
+        if self.input_transform is not None:
+            x = self.input_transform(x)
+        return nn.functional.linear(x, self.weight, self.bias)
+
+    def extra_repr(self) -> str:
+        """Show the sizes and the code when the model is printed."""
+        code = f"{self.args.type} {self.args.num_bits} bits, fake-quantized"
+        return f"in_features={self.in_features}, out_features={self.out_features}, {code}"
 
 
 def _linear_op(weights: QuantArgs, input_activations: QuantArgs | None) -> str:

@@ -1,35 +1,66 @@
 """Replacing float linears by quantized ones, and saying what ran."""
 
 import collections
-from typing import cast
+import dataclasses
 
+import torch
 from torch import nn
 
-from quantguard.modeling.quant_linear import QuantLinear
-from quantguard.numerics import QuantTensor
-from quantguard.records import Recipe
+from quantguard.errors import KernelError
+from quantguard.modeling.attention import AttentionExtension
+from quantguard.modeling.quant_linear import FakeQuantLinear, QuantLinear
+from quantguard.modeling.structure import Block
+from quantguard.numerics import FakeQuantTensor, QuantTensor
+from quantguard.records import QuantArgs
 
 
-def swap_linears(
-    model: nn.Module, weights: dict[str, QuantTensor], recipe: Recipe, *, backend: str, device_type: str
-) -> None:
-    """Put a QuantLinear in the place of each named Linear of ``model``."""
-    for name, weight in weights.items():
-        bias = cast(nn.Linear, model.get_submodule(name)).bias
-        layer = QuantLinear(
-            weight, bias, input_activations=recipe.input_activations, backend=backend, device_type=device_type
-        )
-        parent, _, part = name.rpartition(".")
-        setattr(model.get_submodule(parent), part, layer)
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class QuantizedLayer:
+    """What takes a linear's place: its weight, the settings of its input and, where they are static, their scale."""
+
+    weight: QuantTensor | FakeQuantTensor
+    input_activations: QuantArgs | None
+    input_scale: torch.Tensor | None = None
+
+
+def swap_linears(block: Block, layers: dict[str, QuantizedLayer], *, backend: str, device_type: str) -> None:
+    """Put a quantized linear in the place of each named one of a block; what is not named stays float."""
+    for group in block.groups:
+        for part, name, linear in zip(group.parts, group.names, group.linears, strict=True):
+            if name in layers:
+                setattr(
+                    group.parent, part, _replacement(linear, layers[name], backend=backend, device_type=device_type)
+                )
+
+
+def _replacement(linear: nn.Linear, layer: QuantizedLayer, *, backend: str, device_type: str) -> nn.Module:
+    transform = getattr(linear, "input_transform", None)
+    if isinstance(layer.weight, FakeQuantTensor):
+        if layer.input_activations is not None or backend not in ("auto", "reference"):
+            raise KernelError(
+                f"{layer.weight.args.type} codes run on no kernel: leave input_activations out and take backend 'auto'"
+            )
+        return FakeQuantLinear(layer.weight, linear.bias, dtype=linear.weight.dtype, input_transform=transform)
+    return QuantLinear(
+        layer.weight,
+        linear.bias,
+        input_activations=layer.input_activations,
+        input_scale=layer.input_scale,
+        input_transform=transform,
+        backend=backend,
+        device_type=device_type,
+    )
 
 
 def kernels_in_use(model: nn.Module) -> dict[str, str]:
     """Count, for each op, the layers that each backend runs, such as ``{"int8_linear": "cpu (42 layers)"}``."""
     counts: dict[str, collections.Counter[str]] = {}
     for module in model.modules():
-        if isinstance(module, QuantLinear):
+        if isinstance(module, (QuantLinear, FakeQuantLinear)):
             for op, backend in module.kernels.items():
                 counts.setdefault(op, collections.Counter())[backend] += 1
+        if isinstance(module, AttentionExtension) and module.quantizers is not None:
+            counts.setdefault("kv_cache", collections.Counter())["reference"] += 1
     return {
         op: ", ".join(f"{backend} ({n} layers)" for backend, n in sorted(counter.items()))
         for op, counter in sorted(counts.items())

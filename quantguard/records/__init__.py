@@ -3,13 +3,16 @@
 from quantguard.records.codec import from_json, to_json
 from quantguard.records.evaluation import Generation, GenerationConfig, RunRecord, Sample, Score
 from quantguard.records.judgement import Outcome, Verdict
-from quantguard.records.quantization import CalibrationArgs, QuantArgs, Recipe
+from quantguard.records.quantization import CalibrationArgs, LayerArgs, LayerReport, Override, QuantArgs, Recipe
 
 __all__ = [
     "CalibrationArgs",
     "Generation",
     "GenerationConfig",
+    "LayerArgs",
+    "LayerReport",
     "Outcome",
+    "Override",
     "QuantArgs",
     "Recipe",
     "RunRecord",

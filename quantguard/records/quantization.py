@@ -1,6 +1,7 @@
 """What to quantize, to how many bits and by which method."""
 
 import dataclasses
+import fnmatch
 from typing import Any, Literal
 
 from quantguard.errors import RecipeError
@@ -14,18 +15,28 @@ class QuantArgs:
     """How one kind of tensor is quantized, in the vocabulary of compressed-tensors.
 
     ``strategy`` says what shares a scale: the whole ``tensor``, an output ``channel``, a ``group`` of
-    ``group_size`` consecutive inputs of a channel, or a ``token``. ``dynamic`` scales are computed as the
-    model runs, others when it is quantized.
+    ``group_size`` consecutive inputs of a channel, or a ``token`` (of the KV cache: a token and head). ``dynamic``
+    scales are computed as the model runs, others when it is quantized. ``clip_ratio`` is the share of the extremes
+    that the range covers. The type ``e8p`` is QuIP#'s code book for weights, at 2, 3 or 4 bits, which no kernel runs
+    on: layers multiply with the floats that the codes stand for.
     """
 
     num_bits: int
-    type: Literal["int"] = "int"
+    type: Literal["int", "e8p"] = "int"
     symmetric: bool = True
     strategy: Strategy
     group_size: int | None = None
     dynamic: bool = False
+    clip_ratio: float = 1.0
 
     def __post_init__(self) -> None:
+        if self.type == "e8p" and (self.num_bits not in (2, 3, 4) or self.strategy != "channel"):
+            raise RecipeError(
+                f"type e8p with {self.num_bits} bits, strategy {self.strategy!r}; it has 2, 3 or 4 bits and takes no"
+                ' groups: write strategy = "channel"'
+            )
+        if not 0 < self.clip_ratio <= 1:
+            raise RecipeError(f"clip_ratio is {self.clip_ratio}; a share above 0, at most 1")
         if not 2 <= self.num_bits <= 8:
             raise RecipeError(f"num_bits is {self.num_bits}; possible are 2 to 8")
         if (self.strategy == "group") != (self.group_size is not None):
@@ -51,12 +62,20 @@ class QuantArgs:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class CalibrationArgs:
-    """Which text the statistics come from, and how much: ``num_samples`` sequences of at most ``max_length`` tokens."""
+    """Which text the statistics come from, and how much: ``num_samples`` sequences of at most ``max_length`` tokens.
+
+    ``propagation`` says what a block is shown: what the ``quantized`` blocks before it make of the text, as it will be
+    when the model runs, or what the ``full-precision`` ones do. ``matmul_precision`` is what the matrix products of
+    calibration take their float32 inputs in: ``bfloat16`` is several times as fast on a CPU that has instructions for
+    it, and without effect on another. What is then evaluated is not touched by it.
+    """
 
     dataset: str
     num_samples: int = 128
     max_length: int = 512
     seed: int = 0
+    propagation: Literal["quantized", "full-precision"] = "quantized"
+    matmul_precision: Literal["float32", "bfloat16"] = "float32"
 
     def __post_init__(self) -> None:
         if self.num_samples < 1 or self.max_length < 2:
@@ -67,11 +86,46 @@ class CalibrationArgs:
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Override:
+    """Other settings for some layers; a setting that is absent stays the recipe's.
+
+    A target is a full name, its last part or a shell pattern.
+    """
+
+    targets: tuple[str, ...]
+    weights: QuantArgs | None = None
+    input_activations: QuantArgs | None = None
+
+    def __post_init__(self) -> None:
+        if not self.targets or (self.weights is None and self.input_activations is None):
+            raise RecipeError(
+                f"an override has targets {list(self.targets)} and no setting, or none to set it on; it needs both"
+            )
+
+    def matches(self, name: str) -> bool:
+        """Tell whether a layer is among the targets."""
+        return matches(name, self.targets)
+
+
+def matches(name: str, patterns: tuple[str, ...]) -> bool:
+    """Tell whether a layer's name fits a pattern: a full name, its last part or a shell pattern."""
+    return any(fnmatch.fnmatchcase(name, pattern) or name.rpartition(".")[2] == pattern for pattern in patterns)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class LayerArgs:
+    """The settings that one linear layer is quantized by."""
+
+    weights: QuantArgs
+    input_activations: QuantArgs | None
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
     """A complete quantization recipe: transforms, one rounding, and the settings of every kind of tensor.
 
     ``calibration`` absent means the set that the model's catalogue entry names. ``options`` holds one table for each
-    transform or rounding that takes any.
+    transform or rounding that takes any. The first of ``overrides`` that matches a layer holds for it.
     """
 
     name: str
@@ -82,20 +136,19 @@ class Recipe:
     input_activations: QuantArgs | None = None
     kv_cache: QuantArgs | None = None
     ignore: tuple[str, ...] = ("lm_head",)
+    overrides: tuple[Override, ...] = ()
     calibration: CalibrationArgs | None = None
     options: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.weights.strategy not in ("channel", "group"):
-            raise RecipeError(
-                f"recipe {self.name!r}: weights have strategy {self.weights.strategy!r}; possible: channel, group"
-            )
-        activations = self.input_activations
-        if activations is not None and (activations.strategy != "token" or not activations.symmetric):
-            raise RecipeError(
-                f"recipe {self.name!r}: input_activations must be symmetric with strategy 'token';"
-                f" found {activations.strategy!r}, symmetric = {str(activations.symmetric).lower()}"
-            )
+        for weights in (self.weights, *(o.weights for o in self.overrides if o.weights)):
+            if weights.strategy not in ("channel", "group"):
+                raise RecipeError(
+                    f"recipe {self.name!r}: weights have strategy {weights.strategy!r}; possible: channel, group"
+                )
+        for activations in (self.input_activations, *(o.input_activations for o in self.overrides)):
+            self._check_activations(activations)
+        self._check_kv_cache()
         for name in self.options:
             if name not in (*self.transforms, self.rounding):
                 raise RecipeError(
@@ -103,7 +156,49 @@ class Recipe:
                     f" it uses {', '.join((*self.transforms, self.rounding))}"
                 )
 
+    def layer_args(self, name: str) -> LayerArgs | None:
+        """Return the settings of a linear layer by its full name; None where it is ignored."""
+        if matches(name, self.ignore):
+            return None
+        override = next((o for o in self.overrides if o.matches(name)), None)
+        weights = (override and override.weights) or self.weights
+        return LayerArgs(
+            weights=weights, input_activations=(override and override.input_activations) or self.input_activations
+        )
+
+    def _check_activations(self, activations: QuantArgs | None) -> None:
+        if activations is not None and (activations.strategy not in ("token", "tensor") or not activations.symmetric):
+            raise RecipeError(
+                f"recipe {self.name!r}: input_activations must be symmetric with strategy 'token' (dynamic) or 'tensor'"
+                f" (static); found {activations.strategy!r}, symmetric = {str(activations.symmetric).lower()}"
+            )
+
+    def _check_kv_cache(self) -> None:
+        cache = self.kv_cache
+        if cache is not None and cache.strategy not in ("token", "channel"):
+            raise RecipeError(
+                f"recipe {self.name!r}: kv_cache has strategy {cache.strategy!r}; possible: token (a scale per token"
+                " and head, dynamic) and channel (a scale per head and channel, static)"
+            )
+
     @property
     def fingerprint(self) -> str:
         """The sha256 of everything that changes the result; name and description do not."""
         return digest(dataclasses.replace(self, name="", description=""))
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class LayerReport:
+    """How one decoder layer came out of quantization.
+
+    ``relative_error`` is ``||quantized - float||² / ||float||²`` of its output on the calibration text; absent
+    where a recipe needs no text. ``linear_errors`` is the same of each linear's output, where the rounding knows
+    its inputs. ``losses`` is the curve of a learned transform, and ``rolled_back`` names what was put back because
+    it got worse.
+    """
+
+    name: str
+    relative_error: float | None = None
+    linear_errors: dict[str, float] = dataclasses.field(default_factory=dict)
+    losses: tuple[float, ...] = ()
+    rolled_back: tuple[str, ...] = ()

@@ -1,28 +1,41 @@
 """GPTQ (Frantar et al., arXiv 2210.17323, algorithm 1): round column by column and let later columns make up for it.
 
-Scales are those of ``nearest``, chosen from the original weight before any column is rounded (static groups), so that
-``act_order`` may visit the columns by falling importance and each still finds the scale of its own group.
+Scales are chosen from the original weight before any column is rounded (static groups), so that ``act_order`` may visit
+the columns by falling importance and each still finds the scale of its own group. With ``mse`` they cover the share of
+the extremes that leaves the smallest weight error, ``sum |e|^2.4``; without it the extremes, as ``nearest`` does.
+``damping`` is a share of the mean diagonal of the Hessian; it grows tenfold until the factorisation succeeds.
 """
 
 from typing import Any
 
+import numba
+import numpy as np
+import numpy.typing as npt
 import torch
 
 from quantguard.errors import MeasurementError, RecipeError
 from quantguard.modeling import InputStats
-from quantguard.numerics import QuantTensor, choose_scale, group_slices
+from quantguard.numerics import QuantTensor, choose_clipped_scale, choose_group_scales
 from quantguard.recipes.options import settings
 from quantguard.records import QuantArgs
 
+Array = npt.NDArray[np.float64]
 NEEDS_GRAM = True
-DEFAULTS = {"act_order": True, "damping": 0.01}
+WEIGHT_TYPES = ("int",)
+DEFAULTS = {"act_order": True, "damping": 0.01, "mse": False}
 BLOCK_SIZE = 128
+SHRINKS = tuple(1 - step / 100 for step in range(80))
 # Damping grows tenfold until the Cholesky factorisation succeeds; past this share of the mean it hides the data.
 LARGEST_DAMPING = 1.0
 
 
 def quantize_weight(
-    weight: torch.Tensor, args: QuantArgs, *, stats: InputStats | None, options: dict[str, Any]
+    weight: torch.Tensor,
+    args: QuantArgs,
+    *,
+    stats: InputStats | None,
+    options: dict[str, Any],
+    clip: torch.Tensor | None = None,
 ) -> QuantTensor:
     """Quantize float ``[out_features, in_features]`` with the inputs' Gram matrix; the factorisation is in float64.
 
@@ -35,7 +48,7 @@ def quantize_weight(
         )
     if stats is None or stats.gram is None or stats.num_tokens == 0:
         raise MeasurementError("gptq needs the Gram matrix of the layer's inputs, and calibration gave none")
-    scale, zero_point = _static_scales(weight, args)
+    scale, zero_point = _static_scales(weight.detach().float(), args, mse=chosen["mse"], clip=clip)
     hessian, work = _prepare(weight, stats.gram)
     order = torch.argsort(hessian.diagonal(), descending=True, stable=True)
     if not chosen["act_order"]:
@@ -49,10 +62,14 @@ def quantize_weight(
     return QuantTensor(data=data, scale=scale, zero_point=zero_point, args=args)
 
 
-def _static_scales(weight: torch.Tensor, args: QuantArgs) -> tuple[torch.Tensor, torch.Tensor | None]:
-    chosen = [choose_scale(weight[:, columns], args) for columns in group_slices(weight.shape[1], args)]
-    scale = torch.cat([scale for scale, _ in chosen], dim=1)
-    return scale, None if args.symmetric else torch.cat([z for _, z in chosen if z is not None], dim=1)
+def _static_scales(
+    weight: torch.Tensor, args: QuantArgs, *, mse: bool, clip: torch.Tensor | None
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    if not mse:
+        return choose_group_scales(weight if clip is None else weight * clip, args)
+    return choose_group_scales(
+        weight, args, lambda values, _: choose_clipped_scale(values, args, SHRINKS, lambda e: e.abs().pow(2.4).sum(1))
+    )
 
 
 def _prepare(weight: torch.Tensor, gram: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -87,18 +104,51 @@ def _inverse_factor(hessian: torch.Tensor, damping: float) -> torch.Tensor:
 def _round_columns(
     work: torch.Tensor, factor: torch.Tensor, scale: torch.Tensor, zeros: torch.Tensor, args: QuantArgs
 ) -> torch.Tensor:
-    """Round the columns in order, feeding each one's error forward; all float64 ``[out, in]`` but the int8 result."""
+    """Round the columns in order, feeding each one's error forward; all float64 ``[out, in]`` but the int8 result.
+
+    Within a block of columns a row at a time; what follows the block is made up for in one matrix product.
+    """
     data = torch.empty(work.shape, dtype=torch.int8)
+    work = work.contiguous()
     width = work.shape[1]
     for start in range(0, width, BLOCK_SIZE):
         stop = min(start + BLOCK_SIZE, width)
-        errors = torch.empty(work.shape[0], stop - start, dtype=torch.float64)
-        for column in range(start, stop):
-            step, zero = scale[:, column], zeros[:, column]
-            integers = torch.clamp(torch.round(work[:, column] / step) + zero, args.minimum, args.maximum)
-            data[:, column] = integers.to(torch.int8)
-            error = (work[:, column] - (integers - zero) * step) / factor[column, column]
-            work[:, column + 1 : stop] -= error[:, None] * factor[column, column + 1 : stop]
-            errors[:, column - start] = error
+        errors = torch.zeros(work.shape[0], stop - start, dtype=torch.float64)
+        block = factor[start:stop, start:stop].contiguous()
+        mine = slice(start, stop)
+        terms = (work[:, mine].contiguous(), block, scale[:, mine].contiguous(), zeros[:, mine].contiguous())
+        columns = torch.empty(work.shape[0], stop - start, dtype=torch.int8)
+        _round_block(  # type: ignore[call-arg, unused-ignore]
+            *(term.numpy() for term in terms),  # type: ignore[arg-type, unused-ignore]
+            float(args.minimum),
+            float(args.maximum),
+            errors.numpy(),
+            columns.numpy(),
+        )
+        data[:, start:stop] = columns
         work[:, stop:] -= errors @ factor[start:stop, stop:]
     return data
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")  # type: ignore[misc, unused-ignore]
+def _round_block(  # noqa: PLR0917 - compiled functions take positional arguments
+    work: Array,
+    factor: Array,
+    scale: Array,
+    zeros: Array,
+    minimum: float,
+    maximum: float,
+    errors: Array,
+    data: npt.NDArray[np.int8],
+) -> None:
+    """Round a block of columns, float64 ``[rows, columns]``, in place of ``work``; fill ``errors`` and ``data``."""
+    rows, columns = work.shape
+    for row in range(rows):
+        for column in range(columns):
+            value, step, zero = work[row, column], scale[row, column], zeros[row, column]
+            integer = min(max(np.rint(value / step) + zero, minimum), maximum)
+            data[row, column] = np.int8(integer)
+            error = (value - (integer - zero) * step) / factor[column, column]
+            errors[row, column] = error
+            for later in range(column + 1, columns):
+                work[row, later] -= error * factor[column, later]

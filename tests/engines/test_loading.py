@@ -92,12 +92,10 @@ def test_tied_weights_are_weighed_once() -> None:
     assert weight_bytes(model) == untied - 32 * 16 * 4
 
 
-def test_what_is_not_built_raises_by_name(tmp_path: pathlib.Path) -> None:
-    path = tmp_path / "kv.toml"
-    path.write_text(
-        '[weights]\nnum_bits = 8\nstrategy = "channel"\n[kv_cache]\nnum_bits = 8\nstrategy = "token"\ndynamic = true\n'
-    )
-    with pytest.raises(QuantguardError, match="KV cache, which is not built yet"):
+def test_a_rounding_that_cannot_make_such_weights_is_refused(tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "codes.toml"
+    path.write_text('rounding = "gptq"\n[weights]\nnum_bits = 2\ntype = "e8p"\nstrategy = "channel"\n')
+    with pytest.raises(QuantguardError, match="gptq makes weights of type int, not e8p"):
         quantguard.quantize("tiny-reasoner", recipe=path)
 
 

@@ -18,6 +18,10 @@ DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 LINEARS = {"int8_linear": 8, "int4_linear": 4}
 
 
+def tokenwise(num_bits: int, clip_ratio: float = 1.0) -> QuantArgs:
+    return QuantArgs(num_bits=num_bits, strategy="token", dynamic=True, clip_ratio=clip_ratio)
+
+
 def having(op: str) -> list[str]:
     """List the backends besides the reference that have an op."""
     found = []
@@ -58,7 +62,7 @@ def assert_linear_agrees(
     x, weight, bias = inputs(shape, dtype)
     args = QuantArgs(num_bits=LINEARS[op], strategy="channel")
     tensor = nearest.quantize_weight(weight, args, stats=None, options={})
-    q, scale = resolve("quantize_per_token", "reference").apply(x, num_bits=activation_bits)
+    q, scale = resolve("quantize_per_token", "reference").apply(x, args=tokenwise(activation_bits))
     reference = resolve(op, "reference")
     for given in (None, bias):
         expected = reference.apply(q, scale, reference.pack(tensor), given, args=args, output_dtype=dtype)
@@ -69,13 +73,15 @@ def assert_linear_agrees(
 
 @pytest.mark.parametrize("backend", having("quantize_per_token"))
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("clip_ratio", [1.0, 0.9], ids=["unclipped", "clipped"])
 @pytest.mark.parametrize("num_bits", [4, 8])
-def test_per_token_quantization_agrees(backend: str, dtype: torch.dtype, num_bits: int) -> None:
+def test_per_token_quantization_agrees(backend: str, dtype: torch.dtype, num_bits: int, clip_ratio: float) -> None:
+    args = tokenwise(num_bits, clip_ratio)
     candidate = resolve("quantize_per_token", backend)
     for shape in SHAPES:
         x, _, _ = inputs(shape, dtype)
-        expected = resolve("quantize_per_token", "reference").apply(x, num_bits=num_bits)
-        found = candidate.apply(x, num_bits=num_bits)
+        expected = resolve("quantize_per_token", "reference").apply(x, args=args)
+        found = candidate.apply(x, args=args)
         assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
 
 
@@ -83,7 +89,7 @@ def test_per_token_quantization_agrees(backend: str, dtype: torch.dtype, num_bit
 def test_per_token_quantization_of_zeros_and_of_ties(backend: str) -> None:
     candidate = resolve("quantize_per_token", backend)
     x = torch.tensor([[0.0, 0.0], [127.0, 0.5], [127.0, 1.5], [-127.0, -2.5]])
-    q, scale = candidate.apply(x, num_bits=8)
+    q, scale = candidate.apply(x, args=tokenwise(8))
     assert q.tolist() == [[0, 0], [127, 0], [127, 2], [-127, -2]]
     assert scale[0].item() == pytest.approx(1e-30)
 
@@ -93,7 +99,7 @@ def test_per_token_quantization_of_zeros_and_of_ties(backend: str) -> None:
 def test_a_nan_is_not_lost(backend: str, dtype: torch.dtype) -> None:
     x = torch.ones(2, 8, dtype=dtype)
     x[1, 3] = float("nan")
-    _, scale = resolve("quantize_per_token", backend).apply(x, num_bits=8)
+    _, scale = resolve("quantize_per_token", backend).apply(x, args=tokenwise(8))
     assert scale.isnan().flatten().tolist() == [False, True]
 
 

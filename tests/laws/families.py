@@ -21,6 +21,7 @@ FAMILIES: dict[str, tuple[Any, Any, dict[str, Any]]] = {
     "llama": (transformers.LlamaConfig, transformers.LlamaForCausalLM, {}),
     "llama with biases": (transformers.LlamaConfig, transformers.LlamaForCausalLM, {"attention_bias": True}),
     "qwen2, tied": (transformers.Qwen2Config, transformers.Qwen2ForCausalLM, {"tie_word_embeddings": True}),
+    "qwen3": (transformers.Qwen3Config, transformers.Qwen3ForCausalLM, {"head_dim": 20}),
 }
 
 
@@ -29,6 +30,7 @@ def build(family: str) -> LoadedModel:
     config, kind, settings = FAMILIES[family]
     torch.manual_seed(0)
     model = kind(config(**SIZES, **settings)).double().eval()
+    _norms_in_float64(model)
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.ndim == 1:
@@ -41,6 +43,16 @@ def build(family: str) -> LoadedModel:
         stored_bytes=1,
         calibration=CalibrationArgs(dataset="none"),
     )
+
+
+def _norms_in_float64(model: torch.nn.Module) -> None:
+    """Replace the norms by torch's own: those of transformers compute in float32 whatever they are given."""
+    for name, module in list(model.named_modules()):
+        if type(module).__name__.endswith("RMSNorm"):
+            scale: Any = module.weight
+            epsilon: Any = module.variance_epsilon
+            parent, _, part = name.rpartition(".")
+            setattr(model.get_submodule(parent), part, torch.nn.RMSNorm(len(scale), eps=epsilon, dtype=torch.float64))
 
 
 def tokens(rows: int = 3) -> list[list[int]]:

@@ -12,7 +12,7 @@ import torch
 
 import quantguard
 from quantguard import recipes, registry
-from quantguard.modeling import LoadedModel, find_blocks, observe_inputs
+from quantguard.modeling import BlockCalibration, LoadedModel, embed, find_decoder
 from quantguard.records import RunRecord
 from quantguard.tiny_reasoner.problems import MODES, STEP_COUNTS
 
@@ -85,14 +85,18 @@ def outliers(model: LoadedModel) -> None:
     """Print how far the largest input channel of each kind of linear stands out."""
     print("\n| input of | largest channel over the median one, by layer |")
     print("|---|---|")
-    blocks = find_blocks(model.model)
+    decoder = find_decoder(model.model)
     sequences = registry.calibration["worked-problems"].token_sequences(model.tokenizer, model.calibration)
-    stats = observe_inputs(model, blocks, sequences, gram=False)
-    for index, group in enumerate(blocks[0].groups):
-        ratios = [stats[block.groups[index].names[0]].absmax for block in blocks]
-        cells = ", ".join(f"{float(absmax.max() / absmax.median()):.1f}" for absmax in ratios)
-        parts = ", ".join(name.rpartition(".")[2] for name in group.names)
-        print(f"| {parts} | {cells} |")
+    activations = embed(decoder, sequences)
+    ratios: dict[str, list[str]] = {}
+    for block in decoder.blocks:
+        calibration = BlockCalibration(block, activations, model.model.config)
+        for group in block.groups:
+            absmax = calibration.stats(group, gram=False).absmax
+            ratios.setdefault(", ".join(group.parts), []).append(f"{float(absmax.max() / absmax.median()):.1f}")
+        activations = calibration.float_outputs()
+    for parts, cells in ratios.items():
+        print(f"| {parts} | {', '.join(cells)} |")
     sys.stdout.flush()
 
 

@@ -44,9 +44,9 @@ def _pool() -> ThreadPoolExecutor:
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")  # type: ignore[misc, unused-ignore]
-def quantize_rows(x, maximum, scale, q, start, stop):  # type: ignore[no-untyped-def]
+def quantize_rows(x, maximum, clip_ratio, scale, q, start, stop):  # type: ignore[no-untyped-def]
     """Quantize float32 ``x`` ``[rows, columns]`` into int8 ``q`` and float32 ``scale`` ``[rows, 1]``."""
-    columns = x.shape[1]
+    columns, minimum = x.shape[1], -maximum - np.float32(1)
     all_bits = x.view(np.int32)
     largest_bits = np.empty(1, np.int32)
     for row in range(start, stop):
@@ -55,21 +55,21 @@ def quantize_rows(x, maximum, scale, q, start, stop):  # type: ignore[no-untyped
         for column in range(columns):
             largest = max(largest, np.int32(all_bits[row, column] & np.int32(0x7FFFFFFF)))
         largest_bits[0] = largest
-        step = largest_bits.view(np.float32)[0] / maximum
+        step = largest_bits.view(np.float32)[0] * clip_ratio / maximum
         step = max(step, SMALLEST_SCALE)
         scale[row, 0] = step
         rounded = np.empty(columns, np.float32)
         bits = rounded.view(np.int32)
         for column in range(columns):
-            rounded[column] = x[row, column] / step + _ROUNDER
+            rounded[column] = max(min(x[row, column] / step, maximum), minimum) + _ROUNDER
         for column in range(columns):
             q[row, column] = np.int8(bits[column] - _ROUNDER_BITS)
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")  # type: ignore[misc, unused-ignore]
-def quantize_bf16_rows(x, maximum, scale, q, start, stop):  # type: ignore[no-untyped-def]
+def quantize_bf16_rows(x, maximum, clip_ratio, scale, q, start, stop):  # type: ignore[no-untyped-def]
     """As :func:`quantize_rows`, for bfloat16 given as int16 bits."""
-    columns = x.shape[1]
+    columns, minimum = x.shape[1], -maximum - np.float32(1)
     for row in range(start, stop):
         largest = np.int16(0)
         for column in range(columns):
@@ -77,13 +77,13 @@ def quantize_bf16_rows(x, maximum, scale, q, start, stop):  # type: ignore[no-un
         bits = np.empty(columns, np.int32)
         values = bits.view(np.float32)
         bits[0] = np.int32(largest) << 16
-        step = values[0] / maximum
+        step = values[0] * clip_ratio / maximum
         step = max(step, SMALLEST_SCALE)
         scale[row, 0] = step
         for column in range(columns):
             bits[column] = np.int32(x[row, column]) << 16
         for column in range(columns):
-            values[column] = values[column] / step + _ROUNDER
+            values[column] = max(min(values[column] / step, maximum), minimum) + _ROUNDER
         for column in range(columns):
             q[row, column] = np.int8(bits[column] - _ROUNDER_BITS)
 

@@ -1,0 +1,20 @@
+"""Contract: quantize activations symmetrically with one scale for all tokens (the vendor's ``npu_quantize``)."""
+
+import torch
+
+from quantguard.numerics import quantize_columns
+from quantguard.records import QuantArgs
+
+
+def unsupported(_weights: QuantArgs) -> str | None:
+    """Return None: the weights do not matter here."""
+    return None
+
+
+def apply(x: torch.Tensor, scale: torch.Tensor, *, args: QuantArgs) -> tuple[torch.Tensor, torch.Tensor]:
+    """Quantize ``x``: ``q = clamp(round_half_even(x / scale))`` in float32.
+
+    x: float32, bfloat16 or float16, shape ``[num_tokens, in_features]``. scale: float32 ``[1, 1]``.
+    Returns int8 of the same shape, and the scale for every token, float32 ``[num_tokens, 1]``.
+    """
+    return quantize_columns(x, scale, None, args), scale.expand(x.shape[0], 1).contiguous()

@@ -1,0 +1,265 @@
+"""Calibration text on its way through a decoder, block by block: one block and its inputs in memory at a time."""
+
+import contextlib
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+from transformers.masking_utils import create_causal_mask
+
+from quantguard.errors import MeasurementError
+from quantguard.modeling.attention import AttentionExtension
+from quantguard.modeling.online import TransformedLinear
+from quantguard.modeling.structure import Block, Decoder, LinearGroup
+
+# Sequences of one length go through a block together, up to this many tokens.
+_BATCH_TOKENS = 4096
+
+
+@dataclasses.dataclass(slots=True, kw_only=True)
+class InputStats:
+    """Statistics over all tokens that entered a linear layer.
+
+    absmax, abs_sum: float32 ``[in_features]``, the largest magnitude of each channel and the sum of magnitudes.
+    gram: float32 ``[in_features, in_features]``, the sum of ``x xT`` over tokens; absent unless asked for.
+    """
+
+    num_tokens: int
+    absmax: torch.Tensor
+    abs_sum: torch.Tensor
+    gram: torch.Tensor | None
+
+    @property
+    def mean_abs(self) -> torch.Tensor:
+        """The mean magnitude of each channel, float32 ``[in_features]``."""
+        return self.abs_sum / self.num_tokens
+
+    def rescaled(self, divisor: torch.Tensor) -> "InputStats":
+        """Return the statistics of inputs whose channels are divided by ``divisor``, float ``[in_features]``."""
+        inverse = 1.0 / divisor.double()
+        gram = None if self.gram is None else (self.gram * inverse[:, None] * inverse).float()
+        absmax, abs_sum = ((values * inverse.abs()).float() for values in (self.absmax, self.abs_sum))
+        return InputStats(num_tokens=self.num_tokens, absmax=absmax, abs_sum=abs_sum, gram=gram)
+
+    def update(self, x: torch.Tensor) -> None:
+        """Add the tokens of ``x``, float ``[..., in_features]``."""
+        flat = x.detach().reshape(-1, x.shape[-1]).float()
+        magnitudes = flat.abs()
+        self.num_tokens += flat.shape[0]
+        torch.maximum(self.absmax, magnitudes.amax(dim=0), out=self.absmax)
+        self.abs_sum += magnitudes.sum(dim=0)
+        if self.gram is not None:
+            self.gram.addmm_(flat.t(), flat)
+
+
+def empty_stats(width: int, *, gram: bool, device: torch.device | str = "cpu") -> InputStats:
+    """Return the statistics of no token yet."""
+    zeros = [torch.zeros(width, device=device) for _ in range(2)]
+    matrix = torch.zeros(width, width, device=device) if gram else None
+    return InputStats(num_tokens=0, absmax=zeros[0], abs_sum=zeros[1], gram=matrix)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """Hidden states of sequences of one length, float ``[sequences, tokens, hidden_size]``, with what goes beside.
+
+    token_ids: int64 ``[sequences, tokens]``, the text itself.
+    """
+
+    token_ids: torch.Tensor
+    hidden: torch.Tensor
+    beside: dict[str, Any]
+
+    def through(self, layer: nn.Module) -> torch.Tensor:
+        """Run a decoder layer; gradients flow where they are enabled."""
+        output: torch.Tensor = layer(self.hidden, **self.beside)
+        return output
+
+    def split(self, size: int) -> list["Batch"]:
+        """Cut into batches of at most ``size`` sequences."""
+        pieces = zip(self.token_ids.split(size), self.hidden.split(size), strict=True)
+        return [dataclasses.replace(self, token_ids=ids, hidden=hidden) for ids, hidden in pieces]
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Activations:
+    """The hidden states of all calibration sequences between two blocks."""
+
+    batches: tuple[Batch, ...]
+
+    def replaced(self, hidden: Sequence[torch.Tensor]) -> "Activations":
+        """Return the same sequences with other hidden states."""
+        pairs = zip(self.batches, hidden, strict=True)
+        return Activations(batches=tuple(dataclasses.replace(batch, hidden=states) for batch, states in pairs))
+
+    @property
+    def num_tokens(self) -> int:
+        """The number of tokens."""
+        return sum(batch.hidden.shape[0] * batch.hidden.shape[1] for batch in self.batches)
+
+
+def embed(decoder: Decoder, sequences: Sequence[Sequence[int]]) -> Activations:
+    """Return the hidden states in front of the first block.
+
+    Raises MeasurementError where there is nothing to run.
+    """
+    if not sequences:
+        raise MeasurementError("calibration has no text: its set gave no sequence")
+    by_length: dict[int, list[Sequence[int]]] = {}
+    for sequence in sequences:
+        by_length.setdefault(len(sequence), []).append(sequence)
+    batches = []
+    for length, group in sorted(by_length.items()):
+        size = max(1, _BATCH_TOKENS // length)
+        batches += [_embed(decoder, group[start : start + size]) for start in range(0, len(group), size)]
+    return Activations(batches=tuple(batches))
+
+
+def _embed(decoder: Decoder, sequences: Sequence[Sequence[int]]) -> Batch:
+    ids = torch.tensor([list(sequence) for sequence in sequences], device=decoder.embedding.weight.device)
+    with torch.no_grad():
+        hidden = decoder.embedding(ids)
+        positions = torch.arange(ids.shape[1], device=ids.device)[None]
+        mask = create_causal_mask(
+            config=decoder.model.config,
+            inputs_embeds=hidden,
+            attention_mask=None,
+            past_key_values=None,
+            position_ids=positions,
+        )
+        embeddings = decoder.model.model.rotary_emb(hidden, position_ids=positions)
+    beside = {"attention_mask": mask, "position_ids": positions, "position_embeddings": embeddings}
+    return Batch(token_ids=ids, hidden=hidden, beside=beside)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class LearnedClips:
+    """Shares of the extremes that a learned method found for a linear: weight float32 ``[out, 1]``, activation one."""
+
+    weight: torch.Tensor | None = None
+    activation: float = 1.0
+
+
+class BlockCalibration:
+    """One block with the calibration text in front of it; statistics are taken when they are first asked for.
+
+    The text stays in the basis of the original model. A block whose residual stream has been rotated is told so
+    (:meth:`rotated`), and then meets it in its own. ``clips``, ``losses`` and ``rolled_back`` are what transforms
+    report: learned clipping by linear, a loss curve, and the names of parts that were put back because they got worse.
+    """
+
+    def __init__(self, block: Block, activations: Activations, config: Any) -> None:
+        self.block = block
+        self.activations = activations
+        self.config = config
+        self.clips: dict[str, LearnedClips] = {}
+        self.losses: tuple[float, ...] = ()
+        self.rolled_back: tuple[str, ...] = ()
+        self._basis: torch.Tensor | None = None
+        self._stats: dict[tuple[str, ...], InputStats] = {}
+        self._has_gram = False
+        self._outputs: Activations | None = None
+
+    def run(self, batch: Batch, layer: nn.Module | None = None) -> torch.Tensor:
+        """Run the block, or a layer in its place, on one batch; both sides in the original basis."""
+        hidden = _times(batch.hidden, self._basis)
+        output = dataclasses.replace(batch, hidden=hidden).through(self.block.layer if layer is None else layer)
+        return _times(output, None if self._basis is None else self._basis.t())
+
+    def outputs(self) -> Activations:
+        """Run the block as it is now on the whole text, without gradients."""
+        with torch.no_grad():
+            return self.activations.replaced([self.run(batch) for batch in self.activations.batches])
+
+    def float_outputs(self) -> Activations:
+        """Return what the float block makes of the text; a block must not be quantized before this is first asked."""
+        if self._outputs is None:
+            self._outputs = self.outputs()
+        return self._outputs
+
+    def stats(self, group: LinearGroup, *, gram: bool) -> InputStats:
+        """Return the statistics of a group's input as the block is now."""
+        if group.names not in self._stats or (gram and not self._has_gram):
+            self._stats, self._has_gram = self._observe(gram=gram), gram
+        return self._stats[group.names]
+
+    def rescaled(self, group: LinearGroup, divisor: torch.Tensor) -> None:
+        """Note that the channels of a group's input are divided by ``divisor`` from now on."""
+        if group.names in self._stats:
+            self._stats[group.names] = self._stats[group.names].rescaled(divisor)
+
+    def changed(self) -> None:
+        """Forget the statistics: the block has been changed in a way that they do not follow."""
+        self._stats = {}
+
+    def rotated(self, rotation: torch.Tensor) -> None:
+        """Note that the block's residual stream is rotated: row vectors times ``rotation``, float64, block by block."""
+        width = self.activations.batches[0].hidden.shape[-1]
+        full = torch.kron(torch.eye(width // len(rotation), dtype=torch.float64), rotation)
+        self._basis = full if self._basis is None else self._basis @ full
+        self.changed()
+
+    def keys_and_values(self, extension: AttentionExtension) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the extremes of keys and values per head and channel, float ``[1, heads, 2, head_dim]``.
+
+        The two entries of the third dimension are the smallest and the largest value.
+        """
+        seen: list[tuple[torch.Tensor, torch.Tensor]] = []
+        extension.observer = lambda keys, values: seen.append((_extremes(keys), _extremes(values)))
+        try:
+            self.outputs()
+        finally:
+            extension.observer = None
+        return _extremes(torch.cat([k for k, _ in seen], dim=2)), _extremes(torch.cat([v for _, v in seen], dim=2))
+
+    def _observe(self, *, gram: bool) -> dict[tuple[str, ...], InputStats]:
+        device = self.activations.batches[0].hidden.device
+        stats = {g.names: empty_stats(g.in_features, gram=gram, device=device) for g in self.block.groups}
+        with contextlib.ExitStack() as stack:
+            for group in self.block.groups:
+                stack.enter_context(_watching(group, stats[group.names].update))
+            outputs = self.outputs()
+        # Transforms keep the function, so what the block makes of the text now is what it will make of it when changed.
+        self._outputs = outputs if self._outputs is None else self._outputs
+        return stats
+
+
+@contextlib.contextmanager
+def matmul_precision(name: str) -> Iterator[None]:
+    """Let oneDNN take the float32 inputs of matrix products in ``bfloat16``, or in ``float32``; sums are float32."""
+    settings: Any = torch.backends.mkldnn.matmul  # type: ignore[attr-defined, unused-ignore]
+    before = settings.fp32_precision
+    settings.fp32_precision = {"bfloat16": "bf16", "float32": "ieee"}[name]
+    try:
+        yield
+    finally:
+        settings.fp32_precision = before
+
+
+def _times(x: torch.Tensor, matrix: torch.Tensor | None) -> torch.Tensor:
+    """Change the basis, always in full: a massive channel would leave its rounding error on all others."""
+    if matrix is None:
+        return x
+    with matmul_precision("float32"):
+        return x @ matrix.to(x.device, x.dtype)
+
+
+def _extremes(x: torch.Tensor) -> torch.Tensor:
+    """Return the smallest and largest value over batch and tokens of ``[batch, heads, tokens, head_dim]``."""
+    return torch.stack((x.amin(dim=(0, 2)), x.amax(dim=(0, 2))), dim=1)[None]
+
+
+@contextlib.contextmanager
+def _watching(group: LinearGroup, see: Callable[[torch.Tensor], None]) -> Iterator[None]:
+    """Hand everything that the weights of a group are multiplied with to ``see``."""
+    linear = group.linears[0]
+    if isinstance(linear, TransformedLinear):
+        hook = linear.input_transform.register_forward_hook(lambda _module, _args, output: see(output))
+    else:
+        hook = linear.register_forward_pre_hook(lambda _module, args: see(args[0]))
+    try:
+        yield
+    finally:
+        hook.remove()

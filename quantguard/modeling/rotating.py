@@ -1,0 +1,143 @@
+"""Folding linear maps of activations into the weights around them, in float64.
+
+Throughout, a map is a matrix Q ``[b, b]`` that row vectors are multiplied with on the right, block by block where the
+activation is a multiple of b wide. ``dual`` is the inverse transpose, which is what the weights that read the
+activation are multiplied with; an orthogonal matrix is its own.
+"""
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from quantguard.errors import RecipeError
+from quantguard.modeling.attention import extend_attention
+from quantguard.modeling.online import KroneckerTransform, attach_input_transform, kronecker_multiply
+from quantguard.modeling.structure import Block, Decoder, LinearGroup
+from quantguard.numerics.hadamard import hadamard_factors, has_hadamard, random_orthogonal
+
+
+@torch.no_grad()
+def fold_norm(norm: nn.Module | None, readers: tuple[nn.Linear, ...]) -> None:
+    """Move the scale of an RMSNorm into the linears that read it, so that a rotation can pass through the norm.
+
+    Raises RecipeError for a norm with a bias or behind which something else runs.
+    """
+    weight = getattr(norm, "weight", None)
+    if not isinstance(weight, torch.Tensor) or getattr(norm, "bias", None) is not None:
+        raise RecipeError(
+            f"a rotation passes through a plain RMSNorm only, not through {type(norm).__name__};"
+            " put transforms that rotate the residual stream first"
+        )
+    for linear in readers:
+        linear.weight.copy_(linear.weight.double() * weight.double())
+    weight.fill_(1.0)
+
+
+def fold_norms(block: Block) -> None:
+    """Fold both norms of a block."""
+    for group in (block.groups[0], block.groups[2]):
+        fold_norm(group.norm, group.linears)
+
+
+def rotate_ends(decoder: Decoder, rotation: torch.Tensor) -> None:
+    """Fold the final norm, and rotate what the embedding writes and the head reads; the two must be untied."""
+    fold_norm(decoder.norm, (decoder.head,))
+    for weight in (decoder.embedding.weight, decoder.head.weight):
+        _replace(weight, kronecker_multiply(weight.double(), None, rotation))
+
+
+def rotate_stream(block: Block, rotation: torch.Tensor) -> None:
+    """Rotate the residual stream of a block: what q, k, v, gate and up read, and what o and down write."""
+    for group in (block.groups[0], block.groups[2]):
+        map_input(group, None, rotation)
+    for group in (block.groups[1], block.groups[3]):
+        map_output(group.linears[0], rotation)
+
+
+def rotate_value_heads(block: Block, matrix: torch.Tensor, dual: torch.Tensor | None = None) -> None:
+    """Map the values of every head, in v_proj and, by the dual, in o_proj.
+
+    ``matrix`` is ``[head_dim, head_dim]``, or ``[key_value_heads, head_dim, head_dim]`` with one a head.
+    """
+    duals = matrix if dual is None else dual
+    values, output = block.groups[0].linears[2], block.groups[1].linears[0]
+    per_query_head = (
+        duals.repeat_interleave(block.num_heads // block.num_key_value_heads, 0) if duals.ndim == 3 else duals
+    )
+    mapped = _by_head(values.weight.double().t(), matrix).t()
+    _replace(values.weight, mapped)
+    if values.bias is not None:
+        _replace(values.bias, _by_head(values.bias.double()[None], matrix)[0])
+    _replace(output.weight, _by_head(output.weight.double(), per_query_head))
+
+
+def _by_head(rows: torch.Tensor, matrix: torch.Tensor) -> torch.Tensor:
+    """Multiply ``[rows, heads * head_dim]`` head by head."""
+    heads = rows.unflatten(-1, (-1, matrix.shape[-1]))
+    return torch.einsum("rhd,hde->rhe", heads, matrix.expand(heads.shape[1], -1, -1)).flatten(-2)
+
+
+def rotate_output_input(block: Block) -> None:
+    """Put a Hadamard transform across heads before o_proj, online."""
+    left = random_orthogonal(block.num_heads, seed=0)
+    _attach(block.groups[1], left, None)
+
+
+def rotate_down_input(block: Block, *, block_size: int = 0) -> None:
+    """Put a Hadamard transform before down_proj, online; in blocks where ``block_size`` says so."""
+    width = block.groups[3].in_features
+    if block_size:
+        _attach(block.groups[3], None, torch.kron(*hadamard_factors(block_size)))
+    else:
+        _attach(block.groups[3], *rotation_factors(width))
+
+
+def rotation_factors(width: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return two orthogonal factors of a rotation: a Hadamard matrix's where the width has one, else random ones."""
+    if has_hadamard(width):
+        return hadamard_factors(width)
+    a = next(a for a in range(int(width**0.5), 0, -1) if width % a == 0)
+    return random_orthogonal(a, seed=0), random_orthogonal(width // a, seed=1)
+
+
+def transform_keys(config: Any, block: Block, matrix: torch.Tensor, dual: torch.Tensor | None = None) -> None:
+    """Map keys after RoPE, online, and queries by the dual, so that every score stays."""
+    extension = extend_attention(config, block)
+    if extension.key_transform is not None:
+        raise RecipeError(f"{block.name}: keys have an online transform already; one recipe cannot hold two")
+    like = block.groups[0].linears[0].weight
+    stored = torch.promote_types(like.dtype, torch.float32)
+    extension.key_transform = matrix.to(like.device, stored)
+    extension.query_transform = (matrix if dual is None else dual).to(like.device, stored)
+
+
+def _attach(group: LinearGroup, left: torch.Tensor | None, right: torch.Tensor | None) -> None:
+    map_input(group, left, right)
+    attach_transform(group, left, right)
+
+
+def attach_transform(group: LinearGroup, left: torch.Tensor | None, right: torch.Tensor | None) -> None:
+    """Run the Kronecker product of the factors on a group's input, online; the weights are the caller's."""
+    like = group.linears[0].weight
+    stored = torch.promote_types(like.dtype, torch.float32)
+    factors = [None if factor is None else factor.to(like.device, stored) for factor in (left, right)]
+    attach_input_transform(group, KroneckerTransform(*factors))
+
+
+def map_input(group: LinearGroup, left: torch.Tensor | None, right: torch.Tensor | None) -> None:
+    """Multiply the weights of a group from the input side by the dual of what its input is mapped by."""
+    for linear in group.linears:
+        _replace(linear.weight, kronecker_multiply(linear.weight.double(), left, right))
+
+
+def map_output(linear: nn.Linear, matrix: torch.Tensor) -> None:
+    """Map the output of a linear: its weight and its bias."""
+    _replace(linear.weight, kronecker_multiply(linear.weight.double().t(), None, matrix).t())
+    if linear.bias is not None:
+        _replace(linear.bias, kronecker_multiply(linear.bias.double()[None], None, matrix)[0])
+
+
+@torch.no_grad()
+def _replace(parameter: torch.Tensor, value: torch.Tensor) -> None:
+    parameter.copy_(value)

@@ -1,0 +1,86 @@
+"""AWQ's scale search (Lin et al., arXiv 2306.00978): let the weights of salient channels round more finely.
+
+For each group of linears, eq. 4 and 5: input channels are divided by ``s = mean|X|^r`` and weights multiplied, with the
+ratio r of a grid over 0..1 that leaves the smallest output error ``||Q(W s) s^-1 X - W X||²``. The error over all
+calibration tokens follows from the inputs' Gram matrix alone, so no token is run again. Ratio 0 changes nothing, so no
+group is made worse. The clip search is the rounding ``awq-clip``.
+"""
+
+from typing import Any
+
+import torch
+
+from quantguard.errors import RecipeError
+from quantguard.modeling import Block, BlockCalibration, InputStats, LinearGroup
+from quantguard.modeling.folding import divide_input, divide_mlp_input, divide_value_heads, expand_to_query_heads
+from quantguard.numerics import fake_quantize
+from quantguard.recipes.options import settings
+from quantguard.records import QuantArgs, Recipe
+from quantguard.transforms._transform import Transform
+
+DEFAULTS = {"grid": 20}
+SMALLEST = 1e-4
+
+
+def create(recipe: Recipe, options: dict[str, Any]) -> "AWQ":
+    """Return the transform; raise RecipeError for a grid of fewer than two ratios."""
+    return AWQ(recipe, **settings("awq", DEFAULTS, options))
+
+
+class AWQ(Transform):
+    """The search with ``grid`` ratios."""
+
+    def __init__(self, recipe: Recipe, *, grid: int) -> None:
+        if grid < 2:
+            raise RecipeError(f"awq: grid is {grid}; at least 2 ratios are compared")
+        self._recipe = recipe
+        self._ratios = tuple(step / grid for step in range(grid))
+
+    @torch.no_grad()
+    def apply(self, calibration: BlockCalibration) -> None:
+        """Scale the inputs of all four groups of a block."""
+        block = calibration.block
+        qkv, output, gate_up, down = block.groups
+        for group in (qkv, gate_up):
+            divisor = self._search(group, calibration.stats(group, gram=True))
+            divide_input(group, divisor)
+            calibration.rescaled(group, divisor)
+        heads = self._search(output, calibration.stats(output, gram=True), block)
+        divide_value_heads(block, _one_of_shared(block, heads))
+        calibration.rescaled(output, heads)
+        divisor = self._search(down, calibration.stats(down, gram=True))
+        divide_mlp_input(block, divisor)
+        calibration.rescaled(down, divisor)
+
+    def _search(self, group: LinearGroup, stats: InputStats, shared: Block | None = None) -> torch.Tensor:
+        """Return the best divisor, float64 ``[in_features]``; with ``shared`` alike for heads that share values."""
+        assert stats.gram is not None
+        magnitude = stats.mean_abs.double().clamp_min(SMALLEST)
+        if shared is not None:
+            heads = magnitude.view(shared.num_key_value_heads, -1, shared.head_dim)
+            magnitude = expand_to_query_heads(shared, heads.mean(dim=1).reshape(-1))
+        candidates = [_balanced(magnitude**ratio) for ratio in self._ratios]
+        losses = [self._loss(group, stats.gram, divisor) for divisor in candidates]
+        return candidates[losses.index(min(losses))]
+
+    def _loss(self, group: LinearGroup, gram: torch.Tensor, divisor: torch.Tensor) -> float:
+        scale, loss = divisor.float(), 0.0
+        for name, linear in zip(group.names, group.linears, strict=True):
+            args = self._weights(name)
+            if args is not None:
+                weight = linear.weight.float()
+                error = fake_quantize(weight * scale, args) / scale - weight
+                loss += float((error @ gram * error).sum())
+        return loss
+
+    def _weights(self, name: str) -> QuantArgs | None:
+        args = self._recipe.layer_args(name)
+        return args.weights if args else None
+
+
+def _balanced(divisor: torch.Tensor) -> torch.Tensor:
+    return divisor / (divisor.max() * divisor.min()).sqrt()
+
+
+def _one_of_shared(block: Block, divisor: torch.Tensor) -> torch.Tensor:
+    return divisor.view(block.num_key_value_heads, -1, block.head_dim)[:, 0].reshape(-1)

@@ -1,0 +1,392 @@
+"""FlatQuant (Sun et al., arXiv 2410.09426): learned affine transforms that flatten weights and activations.
+
+Every quantized input is multiplied by a Kronecker product ``P1 ⊗ P2`` of small invertible matrices (eq. 4), weights
+by its inverse; a diagonal scale goes with it and folds into the norm, or into up_proj. Values have a matrix per head,
+folded into v_proj and o_proj; keys one after RoPE, undone on the queries. Clipping ratios of every weight row and
+of every input are learned beside them. What is learned minimises, block by block, the distance of the quantized
+block's output from the float block's, each on float inputs (eq. 7), relative to its own size.
+
+The defaults are the paper's, which can diverge; the recipe ``flatquant-w4a4kv4-npu`` has gentler ones.
+"""
+
+import contextlib
+import dataclasses
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import nn
+
+from quantguard.errors import MeasurementError, RecipeError
+from quantguard.modeling import Batch, Block, BlockCalibration, LearnedClips, LinearGroup
+from quantguard.modeling.attention import extend_attention
+from quantguard.modeling.folding import SMALLEST, smoothing_divisor
+from quantguard.modeling.online import kronecker_multiply
+from quantguard.modeling.rotating import attach_transform, rotate_value_heads, transform_keys
+from quantguard.modeling.simulating import simulated_cache, simulated_inputs
+from quantguard.numerics import fake_quantize
+from quantguard.numerics.hadamard import random_orthogonal
+from quantguard.recipes.options import settings
+from quantguard.records import LayerArgs, Recipe
+from quantguard.transforms._transform import Transform
+
+DEFAULTS = {
+    "learning_rate": 5e-3,
+    "epochs": 15,
+    "batch_size": 4,
+    "warm_up_steps": 0,
+    "parametrization": "direct",
+    "scale_init": "smoothquant",
+    "alpha": 0.3,
+    "clip_init": 4.0,
+    "seed": 0,
+}
+PARAMETRIZATIONS = ("direct", "svd")
+SCALE_INITS = ("smoothquant", "ones")
+# Past this the inverse that goes into the weights has lost half of float32's digits.
+LARGEST_CONDITION = 1e4
+
+
+def create(recipe: Recipe, options: dict[str, Any]) -> "FlatQuant":
+    """Return the transform; raise RecipeError for options that cannot be meant.
+
+    ``learning_rate`` is that of matrices and scales, clipping ratios learn ten times as fast; ``batch_size`` counts
+    sequences. ``parametrization`` of a matrix is ``direct`` (its entries) or ``svd`` (two rotations and positive
+    singular values). ``scale_init`` starts the diagonal from SmoothQuant's scale with ``alpha``, or from ``ones``.
+    """
+    chosen = settings("flatquant", DEFAULTS, options)
+    for name, possible in (("parametrization", PARAMETRIZATIONS), ("scale_init", SCALE_INITS)):
+        if chosen[name] not in possible:
+            raise RecipeError(f"flatquant: {name} is {chosen[name]!r}; possible: {', '.join(possible)}")
+    if chosen["learning_rate"] <= 0 or chosen["epochs"] < 1 or chosen["batch_size"] < 1:
+        raise RecipeError("flatquant: learning_rate must be above 0, epochs and batch_size at least 1")
+    return FlatQuant(recipe, chosen)
+
+
+class FlatQuant(Transform):
+    """Learned affine transforms with one set of hyper-parameters for all blocks."""
+
+    def __init__(self, recipe: Recipe, options: dict[str, Any]) -> None:
+        self._recipe, self._options = recipe, options
+
+    def apply(self, calibration: BlockCalibration) -> None:
+        """Learn the transforms of a block and put them in; a block that they make worse is left as it was."""
+        learned = _Learner(calibration, self._recipe, self._options)
+        losses, before = learned.fit()
+        calibration.losses = losses
+        if losses[-1] >= before:
+            calibration.rolled_back = (*calibration.rolled_back, calibration.block.name)
+            return
+        learned.fold()
+        calibration.changed()
+
+
+class InvertibleMatrix(nn.Module):
+    """A learned square matrix that starts orthogonal and is read with its inverse transpose."""
+
+    def __init__(self, size: int, parametrization: str, *, seed: int) -> None:
+        super().__init__()
+        start = random_orthogonal(size, seed=seed).float()
+        self.direct = nn.Parameter(start) if parametrization == "direct" else None
+        if self.direct is None:
+            self.left, self.right = _orthogonal(start), _orthogonal(torch.eye(size))
+            # softplus of this is one
+            self.singular = nn.Parameter(torch.full((size,), math.log(math.e - 1)))
+
+    def forward(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the matrix and its inverse transpose, float32."""
+        if self.direct is not None:
+            # A parameter itself must not reach a module's buffer: it would become that module's parameter.
+            return self.direct.clone(), torch.linalg.inv(self.direct.double()).t().to(self.direct.dtype)
+        left: Any = self.left.weight
+        right: Any = self.right.weight
+        values = nn.functional.softplus(self.singular)
+        return (left * values) @ right, (left / values) @ right
+
+
+def _orthogonal(start: torch.Tensor) -> nn.Module:
+    layer = nn.Linear(len(start), len(start), bias=False)
+    nn.utils.parametrizations.orthogonal(layer, orthogonal_map="cayley", use_trivialization=True)
+    with torch.no_grad():
+        layer.weight = start
+    return layer
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Map:
+    """One learned map of an input as it is in a step: factors, their inverse transposes and the diagonal."""
+
+    left: torch.Tensor | None
+    right: torch.Tensor
+    left_dual: torch.Tensor | None
+    right_dual: torch.Tensor
+    scale: torch.Tensor | None
+
+    def of_input(self, x: torch.Tensor) -> torch.Tensor:
+        scaled = x if self.scale is None else x * self.scale.to(x.dtype)
+        return kronecker_multiply(scaled, self.left, self.right)
+
+    def of_weight(self, weight: torch.Tensor) -> torch.Tensor:
+        scaled = weight if self.scale is None else weight / self.scale.to(weight.dtype)
+        return kronecker_multiply(scaled, self.left_dual, self.right_dual)
+
+
+class _Transforms(nn.Module):
+    """Everything that is learned for one block."""
+
+    def __init__(self, block: Block, options: dict[str, Any], scales: dict[str, torch.Tensor], *, keys: bool) -> None:
+        super().__init__()
+        kind, seed = options["parametrization"], options["seed"]
+
+        def matrix(size: int, index: int) -> InvertibleMatrix:
+            return InvertibleMatrix(size, kind, seed=seed + index)
+
+        qkv, _, gate_up, down = block.groups
+        self.pairs = nn.ModuleDict()
+        self.scales = nn.ParameterDict()
+        for index, (key, group) in enumerate((("qkv", qkv), ("gate_up", gate_up), ("down", down))):
+            a, b = _balanced_factors(group.in_features)
+            self.pairs[key] = nn.ModuleList([matrix(a, 2 * index), matrix(b, 2 * index + 1)])
+            self.scales[key] = nn.Parameter(scales[key].float().log())
+        self.heads, self.values = matrix(block.num_heads, 6), matrix(block.head_dim, 7)
+        self.keys = matrix(block.head_dim, 8) if keys else None
+        start = options["clip_init"]
+        self.weight_clips = nn.ParameterDict(
+            {
+                _key(name): nn.Parameter(torch.full((linear.out_features, 1), start))
+                for name, linear in block.linears.items()
+            }
+        )
+        self.input_clips = nn.ParameterDict({_key(name): nn.Parameter(torch.tensor(start)) for name in block.linears})
+
+    def maps(self) -> dict[str, _Map]:
+        """Return the maps of the four inputs, by group."""
+        found = {}
+        for key, pair in self.pairs.items():
+            (left, left_dual), (right, right_dual) = (member() for member in pair)  # type: ignore[attr-defined]
+            found[key] = _Map(left, right, left_dual, right_dual, self.scales[key].exp())
+        (heads, heads_dual), (values, values_dual) = self.heads(), self.values()
+        found["output"] = _Map(heads, values, heads_dual, values_dual, None)
+        return found
+
+    def clip_of(self, name: str) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the clipping ratios of a linear's rows, ``[out, 1]``, and of its input."""
+        return self.weight_clips[_key(name)].sigmoid(), self.input_clips[_key(name)].sigmoid()
+
+
+def _key(name: str) -> str:
+    return name.rpartition(".")[2]
+
+
+def _balanced_factors(width: int) -> tuple[int, int]:
+    """Return the two factors of a width that are nearest to its square root."""
+    a = next(a for a in range(math.isqrt(width), 0, -1) if width % a == 0)
+    return a, width // a
+
+
+class _Learner:
+    """Fitting the transforms of one block."""
+
+    def __init__(self, calibration: BlockCalibration, recipe: Recipe, options: dict[str, Any]) -> None:
+        self.calibration, self.recipe, self.options = calibration, recipe, options
+        block = calibration.block
+        self.block = block
+        self.groups = dict(zip(("qkv", "output", "gate_up", "down"), block.groups, strict=True))
+        self.group_of = {name: key for key, group in self.groups.items() for name in group.names}
+        self.args: dict[str, LayerArgs | None] = {name: recipe.layer_args(name) for name in block.linears}
+        scales = {key: self._first_scale(self.groups[key]) for key in ("qkv", "gate_up", "down")}
+        self.learned = _Transforms(block, options, scales, keys=recipe.kv_cache is not None)
+        self.batches = self._batches()
+
+    def _first_scale(self, group: LinearGroup) -> torch.Tensor:
+        if self.options["scale_init"] == "ones":
+            return torch.ones(group.in_features)
+        absmax = self.calibration.stats(group, gram=False).absmax
+        divisor = smoothing_divisor(group, absmax, self.options["alpha"])
+        return 1.0 / divisor.clamp_min(SMALLEST)
+
+    def _batches(self) -> list[tuple[Batch, torch.Tensor]]:
+        """Return inputs and float outputs in batches of ``batch_size`` sequences."""
+        size = self.options["batch_size"]
+        targets = self.calibration.float_outputs().batches
+        return [
+            (part, target.hidden)
+            for batch, outputs in zip(self.calibration.activations.batches, targets, strict=True)
+            for part, target in zip(batch.split(size), outputs.split(size), strict=True)
+        ]
+
+    def fit(self) -> tuple[tuple[float, ...], float]:
+        """Learn; return the mean loss of every epoch and at the end, and the loss of rounding without transforms.
+
+        Raises MeasurementError, naming the block, where the loss turns to NaN or a matrix becomes ill-conditioned.
+        """
+        with self._simulation():
+            with torch.no_grad():
+                before = self._mean_loss(transformed=False)
+            losses = self._descend()
+            with torch.no_grad():
+                losses.append(self._mean_loss(transformed=True))
+        self._check(losses)
+        return tuple(losses), before
+
+    def _descend(self) -> list[float]:
+        rate, epochs = self.options["learning_rate"], self.options["epochs"]
+        clips = [*self.learned.weight_clips.values(), *self.learned.input_clips.values()]
+        known = set(map(id, clips))
+        others = [p for p in self.learned.parameters() if id(p) not in known]
+        optimizer = torch.optim.AdamW(
+            [{"params": others, "lr": rate}, {"params": clips, "lr": 10 * rate}], weight_decay=0.0
+        )
+        num_steps, warm_up = epochs * len(self.batches), self.options["warm_up_steps"]
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, num_steps, warm_up))
+        losses: list[float] = []
+        generator = torch.Generator().manual_seed(self.options["seed"])
+        for _ in range(epochs):
+            total = 0.0
+            for index in torch.randperm(len(self.batches), generator=generator).tolist():
+                loss = self._loss(*self.batches[index], transformed=True)
+                optimizer.zero_grad()
+                (loss / loss.detach()).backward()
+                optimizer.step()
+                schedule.step()
+                total += loss.item()
+            losses.append(total / len(self.batches))
+            self._check(losses)
+        return losses
+
+    def _mean_loss(self, *, transformed: bool) -> float:
+        return sum(self._loss(*pair, transformed=transformed).item() for pair in self.batches) / len(self.batches)
+
+    def _loss(self, batch: Batch, target: torch.Tensor, *, transformed: bool) -> torch.Tensor:
+        """Return the relative squared error of the block's output, averaged over tokens.
+
+        Each token counts by its own size: a massive one would otherwise be all that is learned from.
+        """
+        output = self._forward(batch, transformed=transformed)
+        difference = (output - target).float().square().sum(dim=-1)
+        return (difference / target.float().square().sum(dim=-1).clamp_min(1e-12)).mean()
+
+    def _forward(self, batch: Batch, *, transformed: bool) -> torch.Tensor:
+        self._maps = self.learned.maps() if transformed else {}
+        weights = {}
+        prefix = f"{self.block.name}."
+        for name, linear in self.block.linears.items():
+            weight, bias = self._weight(name, linear, transformed=transformed)
+            weights[f"{name.removeprefix(prefix)}.weight"] = weight
+            if bias is not None:
+                weights[f"{name.removeprefix(prefix)}.bias"] = bias
+        self._set_keys(transformed=transformed)
+        runner = _Functional(self.block.layer, weights)
+        return self.calibration.run(batch, runner)
+
+    def _weight(self, name: str, linear: nn.Linear, *, transformed: bool) -> tuple[torch.Tensor, torch.Tensor | None]:
+        weight, bias = linear.weight.detach(), None if linear.bias is None else linear.bias.detach()
+        args = self.args[name]
+        clip: torch.Tensor | float = 1.0
+        if transformed:
+            weight = self._maps[self.group_of[name]].of_weight(weight)
+            if name == self.block.groups[0].names[2]:
+                matrix = self._maps["output"].right
+                weight = kronecker_multiply(weight.t(), None, matrix).t()
+                bias = None if bias is None else kronecker_multiply(bias, None, matrix)
+            clip, _ = self.learned.clip_of(name)
+        if args is not None:
+            weight = fake_quantize(weight, args.weights, clip_low=clip, clip_high=clip)
+        return weight, bias
+
+    def _set_keys(self, *, transformed: bool) -> None:
+        if self.learned.keys is None:
+            return
+        extension = extend_attention(self.calibration.config, self.block)
+        extension.key_transform, extension.query_transform = self.learned.keys() if transformed else (None, None)
+
+    def _change_input(self, name: str, x: torch.Tensor) -> torch.Tensor:
+        args, key = self.args[name], self.group_of[name]
+        clip: torch.Tensor | float = 1.0
+        if self._maps:
+            mapped = self._maps[key]
+            # Values come mapped already: only what mixes the heads is left to do.
+            x = kronecker_multiply(x, mapped.left, None) if key == "output" else mapped.of_input(x)
+            _, clip = self.learned.clip_of(name)
+        if args is None or args.input_activations is None:
+            return x
+        return fake_quantize(x, args.input_activations, clip_low=clip, clip_high=clip)
+
+    @contextlib.contextmanager
+    def _simulation(self) -> Iterator[None]:
+        with (
+            simulated_inputs(self.block, self._change_input),
+            simulated_cache(self.calibration.config, self.block, self.recipe.kv_cache),
+        ):
+            try:
+                yield
+            finally:
+                self._set_keys(transformed=False)
+
+    def _check(self, losses: list[float]) -> None:
+        worst = max(
+            float(torch.linalg.cond(m()[0].detach())) for m in self.learned.modules() if isinstance(m, InvertibleMatrix)
+        )
+        if math.isfinite(losses[-1]) and worst < LARGEST_CONDITION:
+            return
+        found = f"a matrix has condition number {worst:.1e}" if math.isfinite(losses[-1]) else "the loss is not finite"
+        raise MeasurementError(
+            f"{self.block.name}: FlatQuant diverged at learning_rate {self.options['learning_rate']}: {found}; loss by"
+            f" epoch: {', '.join(f'{loss:.3g}' for loss in losses)}. Lower learning_rate, or take the gentle settings"
+            " of the recipe flatquant-w4a4kv4-npu"
+        )
+
+    @torch.no_grad()
+    def fold(self) -> None:
+        """Put what was learned into the block: what folds into weights, what runs online, and the clipping ratios."""
+        learned = self.learned.double()
+        maps = learned.maps()
+        for key, group in self.groups.items():
+            for linear in group.linears:
+                if key != "output":
+                    linear.weight.copy_(maps[key].of_weight(linear.weight.double()))
+        self._fold_scales(maps)
+        output = maps["output"]
+        rotate_value_heads(self.block, output.right, output.right_dual)
+        o_proj = self.groups["output"].linears[0]
+        o_proj.weight.copy_(kronecker_multiply(o_proj.weight.double(), output.left_dual, None))
+        attach_transform(self.groups["output"], output.left, None)
+        for key in ("qkv", "gate_up", "down"):
+            attach_transform(self.groups[key], maps[key].left, maps[key].right)
+        if learned.keys is not None:
+            transform_keys(self.calibration.config, self.block, *learned.keys())
+        for name in self.block.linears:
+            weight, activation = learned.clip_of(name)
+            self.calibration.clips[name] = LearnedClips(weight=weight.float(), activation=float(activation))
+
+    def _fold_scales(self, maps: dict[str, _Map]) -> None:
+        for key in ("qkv", "gate_up"):
+            norm: Any = self.groups[key].norm
+            norm.weight.copy_(norm.weight.double() * maps[key].scale)
+        up = self.groups["gate_up"].linears[1]
+        scale = maps["down"].scale
+        assert scale is not None
+        up.weight.copy_(up.weight.double() * scale[:, None])
+        if up.bias is not None:
+            up.bias.copy_(up.bias.double() * scale)
+
+
+class _Functional(nn.Module):
+    """A layer run with other weights in the place of its own."""
+
+    def __init__(self, layer: nn.Module, weights: dict[str, torch.Tensor]) -> None:
+        super().__init__()
+        self._parts = (layer, weights)
+
+    def forward(self, hidden: torch.Tensor, **beside: Any) -> Any:
+        layer, weights = self._parts
+        return torch.func.functional_call(layer, weights, (hidden,), beside)
+
+
+def _rate(step: int, num_steps: int, warm_up: int) -> float:
+    """Warm up linearly, then follow a cosine down to a thousandth."""
+    if step < warm_up:
+        return (step + 1) / warm_up
+    fraction = (step - warm_up) / max(1, num_steps - warm_up)
+    return 1e-3 + (1 - 1e-3) * 0.5 * (1 + math.cos(math.pi * min(1.0, fraction)))
