@@ -1,1 +1,1 @@
-"""Calibration sets: one file each, with ``token_sequences(tokenizer, args)`` returning lists of token ids."""
+"""Calibration sets: one file each, with ``token_sequences(loaded, args)`` returning lists of token ids."""

@@ -1,15 +1,14 @@
 """Plain English that every Python has: the part of ``pydoc_data.topics`` that is not evaluated on."""
 
-from typing import Any
-
 from quantguard.benchmarks.text_fidelity import calibration_text
 from quantguard.errors import DataError
+from quantguard.modeling import LoadedModel
 from quantguard.records import CalibrationArgs
 
 
-def token_sequences(tokenizer: Any, args: CalibrationArgs) -> list[list[int]]:
+def token_sequences(loaded: LoadedModel, args: CalibrationArgs) -> list[list[int]]:
     """Cut the text into ``num_samples`` windows of ``max_length`` tokens; raise DataError where it is too short."""
-    ids = tokenizer(calibration_text(), add_special_tokens=False)["input_ids"]
+    ids: list[int] = loaded.tokenizer(calibration_text(), add_special_tokens=False)["input_ids"]
     windows = len(ids) // args.max_length
     if windows < args.num_samples:
         raise DataError(

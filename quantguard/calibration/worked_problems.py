@@ -1,13 +1,13 @@
 """Word problems with their worked replies, from the training side of the split: no benchmark problem is among them."""
 
 import random
-from typing import Any
 
+from quantguard.modeling import LoadedModel
 from quantguard.records import CalibrationArgs
 from quantguard.tiny_reasoner.problems import STEP_COUNTS, generate, reply
 
 
-def token_sequences(tokenizer: Any, args: CalibrationArgs) -> list[list[int]]:
+def token_sequences(loaded: LoadedModel, args: CalibrationArgs) -> list[list[int]]:
     """Return ``num_samples`` chats of problem and worked reply, cut at ``max_length`` tokens."""
     rng = random.Random(args.seed)
     sequences = []
@@ -17,6 +17,6 @@ def token_sequences(tokenizer: Any, args: CalibrationArgs) -> list[list[int]]:
             {"role": "user", "content": problem.question},
             {"role": "assistant", "content": reply(problem, "slow_think")},
         ]
-        text = tokenizer.apply_chat_template(chat, tokenize=False)
-        sequences.append(tokenizer(text, add_special_tokens=False)["input_ids"][: args.max_length])
+        text = loaded.tokenizer.apply_chat_template(chat, tokenize=False)
+        sequences.append(loaded.tokenizer(text, add_special_tokens=False)["input_ids"][: args.max_length])
     return sequences

@@ -23,14 +23,21 @@ class QuantizedLayer:
     input_scale: torch.Tensor | None = None
 
 
-def swap_linears(block: Block, layers: dict[str, QuantizedLayer], *, backend: str, device_type: str) -> None:
-    """Put a quantized linear in the place of each named one of a block; what is not named stays float."""
+def swap_linears(
+    block: Block, layers: dict[str, QuantizedLayer], *, backend: str, device_type: str
+) -> dict[str, nn.Linear]:
+    """Put a quantized linear in the place of each named one of a block; what is not named stays float.
+
+    Returns the float linears that were there, by full name.
+    """
+    replaced = {name: linear for name, linear in block.linears.items() if name in layers}
     for group in block.groups:
         for part, name, linear in zip(group.parts, group.names, group.linears, strict=True):
             if name in layers:
                 setattr(
                     group.parent, part, _replacement(linear, layers[name], backend=backend, device_type=device_type)
                 )
+    return replaced
 
 
 def _replacement(linear: nn.Linear, layer: QuantizedLayer, *, backend: str, device_type: str) -> nn.Module:

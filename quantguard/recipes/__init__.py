@@ -4,9 +4,11 @@ import pathlib
 import tomllib
 from typing import Any
 
+import tomli_w
+
 from quantguard import registry
 from quantguard.errors import RecipeError, RecordError, UnknownNameError
-from quantguard.records import Recipe, from_json
+from quantguard.records import Recipe, from_json, to_json
 
 _FOLDER = pathlib.Path(__file__).parent
 
@@ -32,6 +34,18 @@ def load_recipe(name_or_path: str | pathlib.Path) -> Recipe:
             "recipe", text, names(), advice="A recipe of your own is given as a path to a .toml file."
         )
     return _read(_FOLDER / f"{text}.toml")
+
+
+def dump_recipe(recipe: Recipe) -> str:
+    """Write a recipe as the TOML that :func:`load_recipe` reads back; what is absent is left out."""
+    return tomli_w.dumps(_present(to_json(recipe)))
+
+
+def _present(value: Any) -> Any:
+    """Leave out entries that are absent: TOML has no null."""
+    if isinstance(value, dict):
+        return {key: _present(entry) for key, entry in value.items() if entry is not None}
+    return [_present(entry) for entry in value] if isinstance(value, list) else value
 
 
 def _read(path: pathlib.Path) -> Recipe:

@@ -64,6 +64,8 @@ class QuantArgs:
 class CalibrationArgs:
     """Which text the statistics come from, and how much: ``num_samples`` sequences of at most ``max_length`` tokens.
 
+    ``dataset`` is a calibration set; ``source`` is what some of them take: a benchmark's name, or a path of plain text.
+
     ``propagation`` says what a block is shown: what the ``quantized`` blocks before it make of the text, as it will be
     when the model runs, or what the ``full-precision`` ones do. ``matmul_precision`` is what the matrix products of
     calibration take their float32 inputs in: ``bfloat16`` is several times as fast on a CPU that has instructions for
@@ -74,6 +76,7 @@ class CalibrationArgs:
     num_samples: int = 128
     max_length: int = 512
     seed: int = 0
+    source: str | None = None
     propagation: Literal["quantized", "full-precision"] = "quantized"
     matmul_precision: Literal["float32", "bfloat16"] = "float32"
 

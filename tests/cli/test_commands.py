@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from quantguard.cli import __main__ as cli
+from quantguard.recipes import load_recipe
 
 
 def invoke(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
@@ -16,8 +17,8 @@ def invoke(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
 
 def test_help_names_every_command() -> None:
     text = cli.build_parser().format_help()
-    for command in ("baseline", "compare", "evaluate", "fetch", "list"):
-        assert f"    {command} " in text
+    for command in ("baseline", "compare", "evaluate", "fetch", "list", "sensitivity"):
+        assert f"    {command}" in text
 
 
 def test_the_command_is_installed() -> None:
@@ -78,3 +79,36 @@ def test_a_baseline_is_shown(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
     shown = capsys.readouterr().out
     assert "word-problems on tiny-reasoner, w8a8 (cpu), 300 answers" in shown
     assert "full precision" in shown
+
+
+def test_sensitivity_names_layers_and_writes_a_mixed_recipe_that_can_be_used(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: pathlib.Path
+) -> None:
+    picture, mixed = tmp_path / "s.svg", tmp_path / "mixed.toml"
+    arguments = ["tiny-reasoner", "--top", "3", "--plot", str(picture), "--budget-bits", "5", "--output", str(mixed)]
+    assert invoke(monkeypatch, "sensitivity", *arguments) == 0
+    shown = capsys.readouterr().out
+    assert shown.count("model.layers.") == 3
+    assert "more layers have" in shown
+    assert "KL predicted" in shown
+    assert picture.read_text().startswith("<svg")
+    recipe = load_recipe(mixed)
+    assert recipe.overrides[0].weights is not None
+    assert recipe.overrides[0].weights.num_bits == 8
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["--budget-bits", "5"], "--budget-bits and --output go together"),
+        (["--plot", "/nowhere/s.svg"], "there is no folder /nowhere"),
+        (["--top", "0"], "at least one layer is listed"),
+        (["--recipe", "w4a5"], "Did you mean 'w4a8' or 'w4a4'"),
+    ],
+    ids=["a budget without a file", "no folder", "nothing to list", "a misspelt recipe"],
+)
+def test_sensitivity_refuses(
+    arguments: list[str], complaint: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert invoke(monkeypatch, "sensitivity", "tiny-reasoner", *arguments) == 2
+    assert complaint in capsys.readouterr().err

@@ -35,7 +35,7 @@ def test_full_precision_agrees_with_itself(model: LoadedModel) -> None:
 
 def test_calibration_text_is_disjoint_from_the_evaluated_text(model: LoadedModel) -> None:
     evaluated = registry.benchmarks["text-fidelity"].load().samples[0].input
-    sequences = registry.calibration["python-docs"].token_sequences(model.tokenizer, model.calibration)
+    sequences = registry.calibration["python-docs"].token_sequences(model, model.calibration)
     assert len(sequences) == model.calibration.num_samples
     for sequence in sequences[:: len(sequences) // 8]:
         assert model.tokenizer.decode(sequence)[50:200] not in evaluated

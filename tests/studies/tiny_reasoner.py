@@ -86,7 +86,7 @@ def outliers(model: LoadedModel) -> None:
     print("\n| input of | largest channel over the median one, by layer |")
     print("|---|---|")
     decoder = find_decoder(model.model)
-    sequences = registry.calibration["worked-problems"].token_sequences(model.tokenizer, model.calibration)
+    sequences = registry.calibration["worked-problems"].token_sequences(model, model.calibration)
     activations = embed(decoder, sequences)
     ratios: dict[str, list[str]] = {}
     for block in decoder.blocks:

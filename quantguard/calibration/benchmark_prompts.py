@@ -1,0 +1,28 @@
+"""A benchmark's own prompts under the model's chat template; ``source`` names the benchmark."""
+
+from quantguard import registry
+from quantguard.benchmarks import Benchmark, choose_subset
+from quantguard.engines._prompting import render
+from quantguard.errors import RecipeError
+from quantguard.modeling import LoadedModel
+from quantguard.records import CalibrationArgs, Sample
+
+
+def token_sequences(loaded: LoadedModel, args: CalibrationArgs) -> list[list[int]]:
+    """Return ``num_samples`` prompts drawn by ``seed``, cut at ``max_length`` tokens."""
+    data, samples = draw(args)
+    prompts = [render(loaded, data.prompt(sample), None) for sample in samples]
+    return [loaded.tokenizer(text, add_special_tokens=False)["input_ids"][: args.max_length] for text in prompts]
+
+
+def draw(args: CalibrationArgs) -> tuple[Benchmark, tuple[Sample, ...]]:
+    """Return the benchmark that ``source`` names and its samples for calibration.
+
+    Raises RecipeError without a source, and UsageError where the benchmark has fewer items.
+    """
+    if args.source is None:
+        raise RecipeError(f'calibration set {args.dataset} needs a benchmark: add source = "word-problems", say')
+    data: Benchmark = registry.benchmarks[args.source].load()
+    if data.task != "generate":
+        raise RecipeError(f"{args.source} puts no questions to a model: it cannot be a source of prompts")
+    return data, choose_subset(data, args.num_samples, seed=args.seed)

@@ -1,0 +1,60 @@
+"""Measure which layers a recipe hurts most, one linear at a time, and mix precisions within a budget of bits."""
+
+import argparse
+import pathlib
+import sys
+
+from quantguard.errors import UsageError
+from quantguard.recipes import dump_recipe, load_recipe
+from quantguard.records import QuantArgs
+
+HELP = "find the layers that a recipe hurts, and mix precisions"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the model, the recipe and what to write."""
+    parser.add_argument("model", help="short name, Hugging Face id, folder or .gguf file")
+    parser.add_argument("--recipe", default="w4a4", help="name of a recipe or path of a .toml file (default: w4a4)")
+    parser.add_argument("--dtype", help="floating-point type of the model, such as bfloat16")
+    parser.add_argument("--top", type=int, default=15, metavar="N", help="layers to list (default: 15)")
+    parser.add_argument("--plot", type=pathlib.Path, metavar="FILE.svg", help="draw all layers")
+    parser.add_argument(
+        "--budget-bits", type=float, metavar="BITS", help="choose 8-bit layers within so many bits a weight on average"
+    )
+    parser.add_argument("--output", type=pathlib.Path, metavar="FILE.toml", help="write the mixed recipe")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measure, print the table, and search where a budget is given."""
+    if (args.budget_bits is None) != (args.output is None):
+        raise UsageError("--budget-bits and --output go together: the mixed recipe is written to a file")
+    for path in (args.plot, args.output):
+        if path is not None and not path.parent.is_dir():
+            raise UsageError(f"{path}: there is no folder {path.parent}")
+    if args.top < 1:
+        raise UsageError(f"--top {args.top}: at least one layer is listed")
+    import quantguard  # noqa: PLC0415 - the facade, whose functions import torch
+    from quantguard.pipeline.progress import bar  # noqa: PLC0415
+    from quantguard.pipeline.sensitivity import comparison_text, mix_precision, sensitivity  # noqa: PLC0415
+    from quantguard.report import sensitivity as report  # noqa: PLC0415
+
+    recipe = load_recipe(args.recipe)
+    model = quantguard.load(args.model, dtype=args.dtype)
+    text = comparison_text(model)
+    layers = sensitivity(model, recipe, text, progress=bar(sys.stderr))
+    print("\n".join(report.table(layers, count=args.top)))
+    if args.plot is not None:
+        title = f"{model.name}, {recipe.name}: share of the divergence, one layer quantized at a time"
+        args.plot.write_text(report.svg(layers, title=title), encoding="utf-8")
+    if args.budget_bits is not None:
+        better = QuantArgs(num_bits=8, strategy="channel")
+        found = mix_precision(
+            model, recipe, layers, text, better=better, budget_bits=args.budget_bits, progress=bar(sys.stderr)
+        )
+        args.output.write_text(dump_recipe(found.recipe), encoding="utf-8")
+        print(
+            f"{args.output}: {len(found.recipe.overrides[0].targets)} of {len(layers)} layers in 8 bits,"
+            f" {found.effective_bits:.2f} bits a weight; KL predicted {found.predicted_kl:.4f},"
+            f" measured {found.measured_kl:.4f}"
+        )
+    return 0

@@ -1,0 +1,115 @@
+"""The learned affine maps of one block: small invertible matrices in Kronecker pairs, diagonals and clipping ratios."""
+
+import dataclasses
+import math
+from typing import Any
+
+import torch
+from torch import nn
+
+from quantguard.modeling import Block
+from quantguard.modeling.online import kronecker_multiply
+from quantguard.numerics.hadamard import random_orthogonal
+
+
+class InvertibleMatrix(nn.Module):
+    """A learned square matrix that starts orthogonal and is read with its inverse transpose."""
+
+    def __init__(self, size: int, parametrization: str, *, seed: int) -> None:
+        super().__init__()
+        start = random_orthogonal(size, seed=seed).float()
+        self.direct = nn.Parameter(start) if parametrization == "direct" else None
+        if self.direct is None:
+            self.left, self.right = _orthogonal(start), _orthogonal(torch.eye(size))
+            # softplus of this is one
+            self.singular = nn.Parameter(torch.full((size,), math.log(math.e - 1)))
+
+    def forward(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the matrix and its inverse transpose, float32."""
+        if self.direct is not None:
+            # A parameter itself must not reach a module's buffer: it would become that module's parameter.
+            return self.direct.clone(), torch.linalg.inv(self.direct.double()).t().to(self.direct.dtype)
+        left: Any = self.left.weight
+        right: Any = self.right.weight
+        values = nn.functional.softplus(self.singular)
+        return (left * values) @ right, (left / values) @ right
+
+
+def _orthogonal(start: torch.Tensor) -> nn.Module:
+    layer = nn.Linear(len(start), len(start), bias=False)
+    nn.utils.parametrizations.orthogonal(layer, orthogonal_map="cayley", use_trivialization=True)
+    with torch.no_grad():
+        layer.weight = start
+    return layer
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class AffineMap:
+    """One learned map of an input as it is in a step: factors, their inverse transposes and the diagonal."""
+
+    left: torch.Tensor | None
+    right: torch.Tensor
+    left_dual: torch.Tensor | None
+    right_dual: torch.Tensor
+    scale: torch.Tensor | None
+
+    def of_input(self, x: torch.Tensor) -> torch.Tensor:
+        scaled = x if self.scale is None else x * self.scale.to(x.dtype)
+        return kronecker_multiply(scaled, self.left, self.right)
+
+    def of_weight(self, weight: torch.Tensor) -> torch.Tensor:
+        scaled = weight if self.scale is None else weight / self.scale.to(weight.dtype)
+        return kronecker_multiply(scaled, self.left_dual, self.right_dual)
+
+
+class AffineMaps(nn.Module):
+    """Everything that is learned for one block."""
+
+    def __init__(self, block: Block, options: dict[str, Any], scales: dict[str, torch.Tensor], *, keys: bool) -> None:
+        super().__init__()
+        kind, seed = options["parametrization"], options["seed"]
+
+        def matrix(size: int, index: int) -> InvertibleMatrix:
+            return InvertibleMatrix(size, kind, seed=seed + index)
+
+        qkv, _, gate_up, down = block.groups
+        self.pairs = nn.ModuleDict()
+        self.scales = nn.ParameterDict()
+        for index, (key, group) in enumerate((("qkv", qkv), ("gate_up", gate_up), ("down", down))):
+            a, b = _balanced_factors(group.in_features)
+            self.pairs[key] = nn.ModuleList([matrix(a, 2 * index), matrix(b, 2 * index + 1)])
+            self.scales[key] = nn.Parameter(scales[key].float().log())
+        self.heads, self.values = matrix(block.num_heads, 6), matrix(block.head_dim, 7)
+        self.keys = matrix(block.head_dim, 8) if keys else None
+        start = options["clip_init"]
+        self.weight_clips = nn.ParameterDict(
+            {
+                _key(name): nn.Parameter(torch.full((linear.out_features, 1), start))
+                for name, linear in block.linears.items()
+            }
+        )
+        self.input_clips = nn.ParameterDict({_key(name): nn.Parameter(torch.tensor(start)) for name in block.linears})
+
+    def maps(self) -> dict[str, AffineMap]:
+        """Return the maps of the four inputs, by group."""
+        found = {}
+        for key, pair in self.pairs.items():
+            (left, left_dual), (right, right_dual) = (member() for member in pair)  # type: ignore[attr-defined]
+            found[key] = AffineMap(left, right, left_dual, right_dual, self.scales[key].exp())
+        (heads, heads_dual), (values, values_dual) = self.heads(), self.values()
+        found["output"] = AffineMap(heads, values, heads_dual, values_dual, None)
+        return found
+
+    def clip_of(self, name: str) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the clipping ratios of a linear's rows, ``[out, 1]``, and of its input."""
+        return self.weight_clips[_key(name)].sigmoid(), self.input_clips[_key(name)].sigmoid()
+
+
+def _key(name: str) -> str:
+    return name.rpartition(".")[2]
+
+
+def _balanced_factors(width: int) -> tuple[int, int]:
+    """Return the two factors of a width that are nearest to its square root."""
+    a = next(a for a in range(math.isqrt(width), 0, -1) if width % a == 0)
+    return a, width // a
