@@ -186,8 +186,27 @@ class Recipe:
 
     @property
     def fingerprint(self) -> str:
-        """The sha256 of everything that changes the result; name and description do not."""
-        return digest(dataclasses.replace(self, name="", description=""))
+        """The sha256 of everything that changes the result; name and description do not.
+
+        What is at its default is left out, so that a setting which did not exist when a baseline was measured does not
+        make that baseline stale.
+        """
+        return digest(_set_fields(dataclasses.replace(self, name="", description="")))
+
+
+def _set_fields(value: Any) -> Any:
+    """Return a record as plain data without the fields that are at their defaults."""
+    if isinstance(value, tuple):
+        return [_set_fields(entry) for entry in value]
+    if not dataclasses.is_dataclass(value):
+        return value
+    fields = {field.name: (field, getattr(value, field.name)) for field in dataclasses.fields(value)}
+    return {name: _set_fields(found) for name, (field, found) in fields.items() if found != _default(field)}
+
+
+def _default(field: dataclasses.Field[Any]) -> Any:
+    factory = field.default_factory
+    return field.default if factory is dataclasses.MISSING else factory()
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -32,7 +32,7 @@ def build_model(vocab_size: int, tokenizer: PreTrainedTokenizerFast) -> Qwen2For
         vocab_size=vocab_size,
         hidden_size=256,
         intermediate_size=512,
-        num_hidden_layers=6,
+        num_hidden_layers=4,
         num_attention_heads=4,
         num_key_value_heads=2,
         max_position_embeddings=MAX_LENGTH,
@@ -103,10 +103,11 @@ def loss_of(
     return torch.nn.functional.cross_entropy(logits.float(), targets[counted])
 
 
-def learning_rate_factor(step: int, num_steps: int) -> float:
-    """Warm up for 50 steps, hold for a quarter, then fall linearly to 1 %."""
+def learning_rate_factor(step: int, num_steps: int, constant_rate: float | None) -> float:
+    """Warm up for 50 steps, hold for a quarter, then fall linearly to 1 %; or stay at a constant share."""
     fraction = step / num_steps
-    return min(1.0, (step + 1) / 50) * (1.0 if fraction < 0.25 else max(0.01, (1 - fraction) / 0.75))
+    falling = 1.0 if fraction < 0.25 else max(0.01, (1 - fraction) / 0.75)
+    return min(1.0, (step + 1) / 50) * (falling if constant_rate is None else constant_rate)
 
 
 def train(model: Qwen2ForCausalLM, tokenizer: PreTrainedTokenizerFast, args: argparse.Namespace) -> None:
@@ -124,7 +125,7 @@ def train(model: Qwen2ForCausalLM, tokenizer: PreTrainedTokenizerFast, args: arg
     for step in range(args.steps):
         for optimizer, rate in optimizers:
             for group in optimizer.param_groups:
-                group["lr"] = rate * learning_rate_factor(step, args.steps)
+                group["lr"] = rate * learning_rate_factor(step, args.steps, args.constant_rate)
         batch = next(stream)
         loss = loss_of(model, decoder, batch)
         loss.backward()
@@ -158,10 +159,14 @@ def save(
 
 
 def main() -> None:
-    """Train and write the model; about two hours on one core of a CPU with bf16 dot products."""
+    """Train and write the model; about an hour on one core of a CPU with bf16 dot products."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("output", type=pathlib.Path, help="folder to write the model to")
-    parser.add_argument("--steps", type=int, default=6_000)
+    parser.add_argument("--start", type=pathlib.Path, help="model folder to go on from (default: random weights)")
+    parser.add_argument("--steps", type=int, default=7_000)
+    parser.add_argument(
+        "--constant-rate", type=float, help="share of the learning rates to stay at, for a second stage"
+    )
     parser.add_argument("--batch-tokens", type=int, default=6144)
     parser.add_argument("--muon-lr", type=float, default=0.02)
     parser.add_argument("--adam-lr", type=float, default=3e-3)
@@ -170,9 +175,13 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     torch.manual_seed(args.seed)
-    tokenizer = build_tokenizer(seed=args.seed)
+    tokenizer = (
+        build_tokenizer(seed=args.seed) if args.start is None else PreTrainedTokenizerFast.from_pretrained(args.start)
+    )
     vocab_size = (len(tokenizer) + 31) // 32 * 32
     model = build_model(vocab_size, tokenizer)
+    if args.start is not None:
+        model.load_state_dict(Qwen2ForCausalLM.from_pretrained(args.start, dtype=torch.float32).state_dict())
     print(f"{model.num_parameters()} parameters, vocabulary {vocab_size}", flush=True)
     train(model, tokenizer, args)
     save(model, tokenizer, args.output, args)

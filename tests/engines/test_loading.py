@@ -103,14 +103,14 @@ def test_a_group_size_that_does_not_divide_is_said(tmp_path: pathlib.Path) -> No
     path = tmp_path / "g.toml"
     path.write_text('[weights]\nnum_bits = 4\nstrategy = "group"\ngroup_size = 96\n')
     quantized = quantguard.quantize("tiny-reasoner", recipe=path)
-    assert "groups of 96 do not divide 42 of 42 layers" in quantized.notes[0]
+    assert "groups of 96 do not divide 28 of 28 layers" in quantized.notes[0]
     assert "its last group 64" in quantized.notes[0]
 
 
 def test_ignoring_everything_is_refused(tmp_path: pathlib.Path) -> None:
     path = tmp_path / "i.toml"
     path.write_text('ignore = ["model.layers.*"]\n[weights]\nnum_bits = 8\nstrategy = "channel"\n')
-    with pytest.raises(QuantguardError, match="leaves none of 42 linear layers"):
+    with pytest.raises(QuantguardError, match="leaves none of 28 linear layers"):
         quantguard.quantize("tiny-reasoner", recipe=path)
 
 
@@ -132,4 +132,4 @@ def test_quantizing_leaves_the_original_alone() -> None:
 def test_the_record_says_which_kernels_ran() -> None:
     quantized = quantguard.quantize("tiny-reasoner", recipe="w8a8", backend="reference")
     record = quantguard.evaluate(quantized, subset=2)
-    assert record.kernels == {"int8_linear": "reference (42 layers)", "quantize_per_token": "reference (42 layers)"}
+    assert record.kernels == {"int8_linear": "reference (28 layers)", "quantize_per_token": "reference (28 layers)"}

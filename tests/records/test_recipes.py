@@ -1,11 +1,14 @@
 """Shipped recipes load, and a recipe that cannot be meant is refused with what is possible."""
 
+import dataclasses
 import pathlib
 
 import pytest
 
 from quantguard.errors import QuantguardError
 from quantguard.recipes import load_recipe, names
+from quantguard.records import QuantArgs, Recipe
+from quantguard.records.quantization import _set_fields
 
 GOOD = 'rounding = "nearest"\n[weights]\nnum_bits = 8\nstrategy = "channel"\n'
 
@@ -20,6 +23,15 @@ def test_every_shipped_recipe_loads_and_says_what_it_is(name: str) -> None:
 def test_the_fingerprint_is_of_what_matters() -> None:
     fingerprints = {load_recipe(name).fingerprint for name in names()}
     assert len(fingerprints) == len(names())
+
+
+def test_a_setting_at_its_default_is_no_part_of_the_fingerprint_and_any_other_is() -> None:
+    weights = QuantArgs(num_bits=8, strategy="channel")
+    assert _set_fields(weights) == {"num_bits": 8, "strategy": "channel"}
+    plain = Recipe(name="x", weights=weights)
+    assert plain.fingerprint == dataclasses.replace(plain, ignore=("lm_head",)).fingerprint
+    clipped = dataclasses.replace(weights, clip_ratio=0.9)
+    assert plain.fingerprint != dataclasses.replace(plain, weights=clipped).fingerprint
 
 
 def test_a_recipe_of_ones_own_is_named_after_its_file(tmp_path: pathlib.Path) -> None:

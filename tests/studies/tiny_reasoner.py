@@ -23,12 +23,13 @@ def main() -> None:
     """Print the tables as Markdown."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--items", type=int, default=1200)
+    parser.add_argument("--recipes", nargs="+", choices=recipes.names(), metavar="RECIPE", default=recipes.names())
     args = parser.parse_args()
     torch.set_num_threads(1)
     model = quantguard.load("tiny-reasoner")
     print(f"torch {torch.__version__}, float32, greedy, one thread, {args.items} items\n")
     full = modes(model, args.items)
-    costs(model, full, args.items)
+    costs(model, full, args.items, args.recipes)
     batches(model, min(args.items, 300))
     outliers(model)
 
@@ -49,12 +50,12 @@ def modes(model: LoadedModel, count: int) -> RunRecord:
     return records[MODES[0]]
 
 
-def costs(model: LoadedModel, full: RunRecord, count: int) -> None:
+def costs(model: LoadedModel, full: RunRecord, count: int, names: list[str]) -> None:
     """Print accuracy and flips of every recipe against full precision."""
     print("\n| recipe | accuracy | change, points | lost | gained | no answer or truncated | kernels |")
     print("|---|---|---|---|---|---|---|")
     before = {score.sample_id: score.value for score in full.scores}
-    for name in recipes.names():
+    for name in names:
         record = quantguard.evaluate(quantguard.quantize(model, recipe=name), subset=count)
         lost = sum(before[s.sample_id] == 1 and s.value == 0 for s in record.scores)
         gained = sum(before[s.sample_id] == 0 and s.value == 1 for s in record.scores)
