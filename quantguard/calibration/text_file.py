@@ -2,6 +2,7 @@
 
 import pathlib
 
+from quantguard.calibration._windows import windows
 from quantguard.errors import DataError, RecipeError
 from quantguard.modeling import LoadedModel
 from quantguard.records import CalibrationArgs
@@ -18,12 +19,4 @@ def token_sequences(loaded: LoadedModel, args: CalibrationArgs) -> list[list[int
         text = pathlib.Path(args.source).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"calibration text {args.source} cannot be read: {error}") from error
-    ids: list[int] = loaded.tokenizer(text, add_special_tokens=False)["input_ids"]
-    windows = len(ids) // args.max_length
-    if windows < args.num_samples:
-        raise DataError(
-            f"{args.source} has {windows} windows of {args.max_length} tokens, and {args.num_samples} were asked for;"
-            f" set num_samples to at most {windows}"
-        )
-    starts = [(i * windows // args.num_samples) * args.max_length for i in range(args.num_samples)]
-    return [ids[start : start + args.max_length] for start in starts]
+    return windows(loaded, text, args, name=args.source)
