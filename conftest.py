@@ -15,6 +15,8 @@ def _import_what_a_gate_imports(pytestconfig: pytest.Config) -> None:
     """Run a model once before the tests: pytester forgets modules first imported in its runs, torch among them."""
     if pytestconfig.getoption("--quantguard"):
         return
+    import hypothesis  # noqa: F401, PLC0415 - its plugin would import it anew in each of pytester's runs
+
     import quantguard  # noqa: PLC0415 - the gates themselves do without
 
     quantized = quantguard.quantize("tiny-reasoner", recipe="smoothquant-w8a8")

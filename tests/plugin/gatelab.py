@@ -13,14 +13,14 @@ W8A8 = pathlib.Path("cpu/tiny-reasoner/w8a8/word-problems.json")
 GATE = """
 import quantguard
 
-@quantguard.accuracy(tol=0.045)
+@quantguard.accuracy({settings})
 def test_release(guard):
     guard.check("tiny-reasoner", recipe={recipe!r})
 """
 
 
-def write_gate(pytester: pytest.Pytester, recipe: str = "w8a8") -> None:
-    pytester.makepyfile(test_release=GATE.format(recipe=recipe))
+def write_gate(pytester: pytest.Pytester, recipe: str = "w8a8", settings: str = "tol=0.045") -> None:
+    pytester.makepyfile(test_release=GATE.format(recipe=recipe, settings=settings))
 
 
 def copy_baselines(pytester: pytest.Pytester) -> pathlib.Path:

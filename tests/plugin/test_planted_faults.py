@@ -88,7 +88,7 @@ def test_a_planted_fault_is_regressed(pytester: pytest.Pytester, monkeypatch: py
     write_gate(pytester, recipe)
     copy_baselines(pytester)
     plant(monkeypatch)
-    result = run(pytester)
+    result = run(pytester, "--quantguard-limit=100")
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.stdout.fnmatch_lines(["*REGRESSED*accuracy: word-problems*", "quantguard: 1 REGRESSED"])
     assert junit_failures(pytester) == 1
@@ -97,7 +97,7 @@ def test_a_planted_fault_is_regressed(pytester: pytest.Pytester, monkeypatch: py
 SAMPLED = """
 import quantguard
 
-@quantguard.accuracy(tol=0.1, temperature=0.3, subset=300)
+@quantguard.accuracy(tol=0.1, temperature=0.3, subset=120)
 def test_release(guard):
     guard.check("tiny-reasoner", recipe="w8a8")
 """

@@ -13,7 +13,7 @@ SAMPLES = {
     "cpu_linear": (["--pairs", "2"], "| 1x4096x4096 | 2 |"),
     "methods": (["--layers", "1", "--samples", "2", "--only", "w8a8", "smoothquant-w8a8"], "| smoothquant-w8a8 |"),
     "startup": (["--pairs", "2"], "the plugin adds"),
-    "tiny_reasoner": (["--items", "5", "--recipes", "w8a8"], "| `w8a8` |"),
+    "tiny_reasoner": (["--items", "5", "--recipes", "w8a8", "--batch-sizes", "2"], "| `w8a8` |"),
 }
 
 NEED_WEIGHTS = {"methods": "smollm2-135m"}

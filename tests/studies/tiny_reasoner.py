@@ -7,6 +7,7 @@ python tests/studies/tiny_reasoner.py --items 60   # a sample
 import argparse
 import collections
 import sys
+from collections.abc import Sequence
 
 import torch
 
@@ -16,13 +17,12 @@ from quantguard.modeling import BlockCalibration, LoadedModel, embed, find_decod
 from quantguard.records import RunRecord
 from quantguard.tiny_reasoner.problems import MODES, STEP_COUNTS
 
-BATCH_SIZES = (1, 7, 64, 256)
-
 
 def main() -> None:
     """Print the tables as Markdown."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--items", type=int, default=1200)
+    parser.add_argument("--batch-sizes", nargs="+", type=int, metavar="N", default=(1, 7, 64, 256))
     parser.add_argument("--recipes", nargs="+", choices=recipes.names(), metavar="RECIPE", default=recipes.names())
     args = parser.parse_args()
     torch.set_num_threads(1)
@@ -30,7 +30,7 @@ def main() -> None:
     print(f"torch {torch.__version__}, float32, greedy, one thread, {args.items} items\n")
     full = modes(model, args.items)
     costs(model, full, args.items, args.recipes)
-    batches(model, min(args.items, 300))
+    batches(model, min(args.items, 300), args.batch_sizes)
     outliers(model)
 
 
@@ -69,13 +69,13 @@ def costs(model: LoadedModel, full: RunRecord, count: int, names: list[str]) -> 
         )
 
 
-def batches(model: LoadedModel, count: int) -> None:
+def batches(model: LoadedModel, count: int, sizes: Sequence[int]) -> None:
     """Print how many answers differ between batch sizes, to the letter and in outcome."""
     print("\n| model | batch size | answers that differ from batch 128 | outcomes that do |")
     print("|---|---|---|---|")
     for candidate in (model, quantguard.quantize(model, recipe="w8a8")):
         expected = quantguard.evaluate(candidate, subset=count)
-        for size in BATCH_SIZES:
+        for size in sizes:
             record = quantguard.evaluate(candidate, subset=count, batch_size=size)
             texts = sum(a.text != b.text for a, b in zip(record.generations, expected.generations, strict=True))
             flips = sum(a.value != b.value for a, b in zip(record.scores, expected.scores, strict=True))

@@ -33,15 +33,20 @@ def multiply(x: torch.Tensor, data: torch.Tensor, out_features: int) -> torch.Te
     """Multiply int8 ``[num_tokens, in_features]`` by a laid-out weight: exact sums, int32 or float32 (AMX).
 
     The float32 is the int32 sum rounded once, which is what the contract does next anyhow. On a CPU without AMX the
-    oneDNN operator runs a reference loop of seconds a call, so there the plain integer matmul is used.
+    oneDNN operator runs a reference loop of seconds a call, so there the plain integer matmul is used. With AMX it
+    falls back to such a loop for results of 256 numbers or fewer and for some single rows, a hundred times slower
+    than for more: rows of zeros go with those.
     """
     if not has_amx():
         return torch._int_mm(x, data.t())  # noqa: SLF001 - the only integer matmul that torch has
     ones, zeros = _unit_scale(out_features)
     unit = (1.0, 0)
-    return torch.ops.onednn.qlinear_pointwise(  # type: ignore[no-any-return]
-        x, *unit, data, ones, zeros, None, *unit, torch.float32, "none", [], ""
+    too_few = max(2, 256 // out_features + 1) - len(x)
+    rows = torch.nn.functional.pad(x, (0, 0, 0, too_few)) if too_few > 0 else x
+    sums = torch.ops.onednn.qlinear_pointwise(
+        rows, *unit, data, ones, zeros, None, *unit, torch.float32, "none", [], ""
     )
+    return sums[: len(x)]  # type: ignore[no-any-return]
 
 
 def apply(
