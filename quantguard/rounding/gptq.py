@@ -12,6 +12,7 @@ import numba
 import numpy as np
 import numpy.typing as npt
 import torch
+from scipy.linalg import lapack
 
 from quantguard.errors import MeasurementError, RecipeError
 from quantguard.modeling import InputStats
@@ -49,14 +50,16 @@ def quantize_weight(
     if stats is None or stats.gram is None or stats.num_tokens == 0:
         raise MeasurementError("gptq needs the Gram matrix of the layer's inputs, and calibration gave none")
     scale, zero_point = _static_scales(weight.detach().float(), args, mse=chosen["mse"], clip=clip)
-    hessian, work = _prepare(weight, stats.gram)
-    order = torch.argsort(hessian.diagonal(), descending=True, stable=True)
-    if not chosen["act_order"]:
-        order = torch.arange(weight.shape[1])
-    factor = _inverse_factor(hessian[order][:, order], float(chosen["damping"]))
+    work = weight.detach().double().cpu()
+    dead = stats.gram.diagonal().cpu() == 0
+    work = work.masked_fill(dead, 0.0) if dead.any() else work
+    order = torch.arange(weight.shape[1])
+    if chosen["act_order"]:
+        order = torch.argsort(stats.gram.diagonal().cpu(), descending=True, stable=True)
+        work = work[:, order]
+    factor = _inverse_factor(stats.gram, order, dead, float(chosen["damping"]))
     groups = (torch.arange(weight.shape[1]) // (args.group_size or weight.shape[1]))[order]
-    zeros = torch.zeros_like(scale) if zero_point is None else zero_point.double()
-    rounded = _round_columns(work[:, order], factor, scale.double()[:, groups], zeros.double()[:, groups], args)
+    rounded = _round_columns(work, factor, scale, zero_point, groups, args)
     data = torch.empty_like(rounded)
     data[:, order] = rounded
     return QuantTensor(data=data, scale=scale, zero_point=zero_point, args=args)
@@ -72,51 +75,64 @@ def _static_scales(
     )
 
 
-def _prepare(weight: torch.Tensor, gram: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return Hessian and weight in float64 on the CPU, with inputs that never fired set aside."""
-    hessian, work = gram.double().cpu().clone(), weight.detach().double().cpu().clone()
-    if not torch.isfinite(hessian).all():
+def _inverse_factor(gram: torch.Tensor, order: torch.Tensor, dead: torch.Tensor, damping: float) -> torch.Tensor:
+    """Return the upper Cholesky factor of the damped Hessian's inverse, float64, in place of one copy of the matrix.
+
+    Rows and columns are in ``order``; inputs that never fired (``dead``) stand alone.
+    """
+    if not torch.isfinite(gram).all():
         raise MeasurementError("gptq: the inputs seen in calibration hold NaN or infinity")
-    dead = hessian.diagonal() == 0
-    hessian[dead, dead] = 1.0
-    work[:, dead] = 0.0
-    return hessian, work
-
-
-def _inverse_factor(hessian: torch.Tensor, damping: float) -> torch.Tensor:
-    """Return the upper Cholesky factor of the damped Hessian's inverse, float64."""
-    mean = hessian.diagonal().mean()
     while damping <= LARGEST_DAMPING:
-        damped = hessian + torch.eye(len(hessian), dtype=torch.float64) * (damping * mean)
-        lower, failed = torch.linalg.cholesky_ex(damped)
+        hessian = gram.cpu()[order][:, order].double()
+        diagonal = hessian.diagonal()
+        diagonal += dead[order]
+        diagonal += damping * diagonal.mean()
+        factor, failed = _factor_inverse(hessian.numpy())
         if not failed:
-            # An inverse that is nearly singular can fail where the Hessian itself did not.
-            upper, failed = torch.linalg.cholesky_ex(torch.cholesky_inverse(lower), upper=True)
-        if not failed:
-            inverse_factor: torch.Tensor = upper
-            return inverse_factor
+            return torch.from_numpy(factor)
         damping *= 10
     raise MeasurementError(
         f"gptq: the Hessian is not positive definite even with damping {LARGEST_DAMPING} of its mean"
     )
 
 
-def _round_columns(
-    work: torch.Tensor, factor: torch.Tensor, scale: torch.Tensor, zeros: torch.Tensor, args: QuantArgs
-) -> torch.Tensor:
-    """Round the columns in order, feeding each one's error forward; all float64 ``[out, in]`` but the int8 result.
+def _factor_inverse(hessian: Array) -> tuple[Array, int]:
+    """Return U with ``U^T U`` the inverse of a symmetric matrix, which is overwritten, and LAPACK's failure or 0.
 
-    Within a block of columns a row at a time; what follows the block is made up for in one matrix product.
+    LAPACK counts columns first: it takes the matrix as its transpose, and what is upper there is lower here.
+    """
+    matrix = hessian.T
+    lower, failed = lapack.dpotrf(matrix, lower=1, overwrite_a=1)
+    if not failed:
+        inverse, failed = lapack.dpotri(lower, lower=1, overwrite_c=1)
+    if not failed:
+        # An inverse that is nearly singular can fail where the Hessian itself did not.
+        lower, failed = lapack.dpotrf(inverse, lower=1, overwrite_a=1, clean=1)
+    return (lower.T if not failed else hessian), int(failed)
+
+
+def _round_columns(
+    work: torch.Tensor,
+    factor: torch.Tensor,
+    scale: torch.Tensor,
+    zero_point: torch.Tensor | None,
+    groups: torch.Tensor,
+    args: QuantArgs,
+) -> torch.Tensor:
+    """Round the columns of ``work``, float64 ``[out, in]``, in order to int8, feeding each one's error forward.
+
+    ``groups`` is the scale's column that each column has. Within a block of columns a row at a time; what follows the
+    block is made up for in one matrix product.
     """
     data = torch.empty(work.shape, dtype=torch.int8)
-    work = work.contiguous()
+    zeros = torch.zeros_like(scale) if zero_point is None else zero_point
     width = work.shape[1]
     for start in range(0, width, BLOCK_SIZE):
         stop = min(start + BLOCK_SIZE, width)
         errors = torch.zeros(work.shape[0], stop - start, dtype=torch.float64)
         block = factor[start:stop, start:stop].contiguous()
-        mine = slice(start, stop)
-        terms = (work[:, mine].contiguous(), block, scale[:, mine].contiguous(), zeros[:, mine].contiguous())
+        mine = groups[start:stop]
+        terms = (work[:, start:stop].contiguous(), block, scale[:, mine].double(), zeros[:, mine].double())
         columns = torch.empty(work.shape[0], stop - start, dtype=torch.int8)
         _round_block(  # type: ignore[call-arg, unused-ignore]
             *(term.numpy() for term in terms),  # type: ignore[arg-type, unused-ignore]
