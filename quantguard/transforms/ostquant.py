@@ -7,19 +7,17 @@ most likely, the KL-top loss (eq. 9): ``KL(softmax(float logits of the top k) ||
 those))``. The rotations move by Riemannian Adam, the logarithms of the scales by Adam.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 
 from quantguard.errors import RecipeError
-from quantguard.modeling import Activations, Batch, BlockCalibration, Decoder
-from quantguard.modeling.folding import divide_input
-from quantguard.modeling.rotating import rotate_ends
+from quantguard.modeling import Batch, Decoder
 from quantguard.numerics.stiefel import RiemannianAdam
 from quantguard.recipes.options import settings
 from quantguard.records import Recipe
-from quantguard.transforms import _learned_rotation as shared
-from quantguard.transforms._transform import Transform
+from quantguard.transforms._learned_rotation import LearnedRotation, Rotations, Scales
 
 DEFAULTS = {
     "rotation_learning_rate": 0.02,
@@ -39,50 +37,26 @@ def create(recipe: Recipe, options: dict[str, Any]) -> "OSTQuant":
     return OSTQuant(recipe, chosen)
 
 
-class OSTQuant(Transform):
-    """Rotations and scales learned on the whole model."""
+class OSTQuant(LearnedRotation):
+    """Rotations and scales learned on the KL-top loss."""
 
-    learns = True
+    name = "ostquant"
 
-    def __init__(self, recipe: Recipe, options: dict[str, Any]) -> None:
-        self._recipe, self._options = recipe, options
-        self._rotations: shared.Rotations | None = None
-        self._scales: list[shared.Scales] = []
-        self._losses: tuple[float, ...] = ()
-        self._rolled_back = False
-        self._index = 0
-
-    def learn(self, decoder: Decoder, activations: Activations) -> None:
-        """Descend on rotations and scales; the norms of the model are folded on the way, which changes no output."""
-        shared.fold_all_norms(decoder)
-        rotations = shared.Rotations.drawn(decoder, seed=self._options["seed"])
+    def draw_scales(self, decoder: Decoder) -> list[Scales]:
+        """Start from no scaling."""
         width = decoder.hidden_size
-        scales = [shared.Scales(qkv=torch.zeros(width), gate_up=torch.zeros(width)) for _ in decoder.blocks]
-        logarithms = [tensor for pair in scales for tensor in (pair.qkv, pair.gate_up)]
-        batches = [part for batch in activations.batches for part in batch.split(self._options["batch_size"])]
-        targets = self._float_targets(decoder, batches)
-        descent = shared.Descent(
-            method="ostquant",
-            leaves=[*rotations.all(), *logarithms],
-            loss_of=lambda batch: _kl_top(shared.next_token_logits(decoder, batch), *targets[id(batch)]),
-            step=self._stepper(rotations, logarithms),
-            num_steps=self._options["steps"],
-        )
-        simulation = shared.RotatedSimulation(decoder, self._recipe, rotations, scales)
-        self._losses, self._rolled_back = descent.run(simulation, batches)
-        self._rotations, self._scales = rotations, scales
+        return [Scales(qkv=torch.zeros(width), gate_up=torch.zeros(width)) for _ in decoder.blocks]
 
-    def _float_targets(self, decoder: Decoder, batches: list[Batch]) -> dict[int, tuple[torch.Tensor, torch.Tensor]]:
-        """Return, by batch, the top logits of the float network and the tokens that they belong to."""
-        count = min(self._options["top_k"], decoder.head.out_features)
-        with torch.no_grad():
-            found = (shared.next_token_logits(decoder, batch).topk(count, dim=-1) for batch in batches)
-            return {id(batch): (top.values, top.indices) for batch, top in zip(batches, found, strict=True)}
+    def loss(self, logits: torch.Tensor, batch: Batch, divergence: torch.Tensor) -> torch.Tensor:
+        """Return the divergence itself."""
+        del logits, batch
+        return divergence
 
-    def _stepper(self, rotations: shared.Rotations, logarithms: list[torch.Tensor]) -> Any:
+    def stepper(self, rotations: Rotations, scales: list[Scales] | None) -> Callable[[float], None]:
+        """Return a step of Riemannian Adam for the rotations and of Adam for the logarithms of the scales."""
         rotation_rate, scale_rate = self._options["rotation_learning_rate"], self._options["scale_learning_rate"]
         riemannian = [RiemannianAdam(rotation_rate) for _ in rotations.all()]
-        euclidean = torch.optim.Adam(logarithms, lr=scale_rate)
+        euclidean = torch.optim.Adam([t for pair in scales or () for t in (pair.qkv, pair.gate_up)], lr=scale_rate)
 
         def step(factor: float) -> None:
             for matrix, optimizer in zip(rotations.all(), riemannian, strict=True):
@@ -93,32 +67,3 @@ class OSTQuant(Transform):
             euclidean.step()
 
         return step
-
-    def prepare(self, decoder: Decoder) -> None:
-        """Rotate the embedding and the head."""
-        rotate_ends(decoder, self._learned().stream)
-
-    def apply(self, calibration: BlockCalibration) -> None:
-        """Fold the rotations and the scales into a block."""
-        shared.fold_rotations(
-            calibration, self._learned(), self._index, quantizes_keys=self._recipe.kv_cache is not None
-        )
-        block, scales = calibration.block, self._scales[self._index]
-        divide_input(block.groups[0], (-scales.qkv.double()).exp())
-        divide_input(block.groups[2], (-scales.gate_up.double()).exp())
-        calibration.changed()
-        if self._index == 0:
-            calibration.losses = self._losses
-            calibration.rolled_back = ("ostquant",) if self._rolled_back else ()
-        self._index += 1
-
-    def _learned(self) -> shared.Rotations:
-        if self._rotations is None:
-            raise RecipeError("ostquant learns on the whole model, and has not been shown it")
-        return self._rotations
-
-
-def _kl_top(logits: torch.Tensor, top: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
-    """Return the mean divergence over the float network's top tokens, nats; all float32 ``[sequences, tokens, k]``."""
-    found = logits.gather(-1, tokens).log_softmax(dim=-1)
-    return torch.nn.functional.kl_div(found, top.log_softmax(dim=-1), reduction="none", log_target=True).sum(-1).mean()
