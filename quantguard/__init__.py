@@ -2,6 +2,7 @@
 
     quantguard.load("tiny-reasoner")
     quantguard.quantize(model, recipe="smoothquant-w8a8", backend="auto")
+    quantguard.quantize_to_folder("path/of/a/model", "gptq-w4a16", "path/to/write")
     quantguard.evaluate(model, benchmark="word-problems", subset=300, seed=0)
     quantguard.judge(candidate_record, baseline_record, tol=0.045)
 
@@ -17,21 +18,21 @@ if TYPE_CHECKING:
 
     import pytest
 
-    from quantguard.modeling import load
-    from quantguard.pipeline import evaluate, quantize
+    from quantguard.pipeline import evaluate, load, quantize, quantize_to_folder
     from quantguard.verdict import judge
 
     accuracy: Callable[..., pytest.MarkDecorator]
     latency: Callable[..., pytest.MarkDecorator]
     memory: Callable[..., pytest.MarkDecorator]
 
-__all__ = ["evaluate", "judge", "load", "quantize"]
+__all__ = ["evaluate", "judge", "load", "quantize", "quantize_to_folder"]
 
 _HOMES = {
     "evaluate": "quantguard.pipeline",
     "judge": "quantguard.verdict",
-    "load": "quantguard.modeling",
+    "load": "quantguard.pipeline",
     "quantize": "quantguard.pipeline",
+    "quantize_to_folder": "quantguard.pipeline",
 }
 
 

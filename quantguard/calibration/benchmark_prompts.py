@@ -7,6 +7,8 @@ from quantguard.errors import RecipeError
 from quantguard.modeling import LoadedModel
 from quantguard.records import CalibrationArgs, Sample
 
+RUNS_MODEL = False
+
 
 def token_sequences(loaded: LoadedModel, args: CalibrationArgs) -> list[list[int]]:
     """Return ``num_samples`` prompts drawn by ``seed``, cut at ``max_length`` tokens."""

@@ -5,6 +5,8 @@ from quantguard.calibration._windows import windows
 from quantguard.modeling import LoadedModel
 from quantguard.records import CalibrationArgs
 
+RUNS_MODEL = False
+
 
 def token_sequences(loaded: LoadedModel, args: CalibrationArgs) -> list[list[int]]:
     """Cut the text into ``num_samples`` windows of ``max_length`` tokens; raise DataError where it is too short."""

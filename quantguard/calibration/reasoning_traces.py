@@ -13,6 +13,7 @@ from quantguard.records import CalibrationArgs, GenerationConfig
 TEMPERATURE = 0.6
 TOP_P = 0.95
 BATCH_SIZE = 32
+RUNS_MODEL = True
 
 
 def token_sequences(loaded: LoadedModel, args: CalibrationArgs) -> list[list[int]]:

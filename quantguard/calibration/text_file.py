@@ -7,6 +7,8 @@ from quantguard.errors import DataError, RecipeError
 from quantguard.modeling import LoadedModel
 from quantguard.records import CalibrationArgs
 
+RUNS_MODEL = False
+
 
 def token_sequences(loaded: LoadedModel, args: CalibrationArgs) -> list[list[int]]:
     """Cut the file into ``num_samples`` windows of ``max_length`` tokens, spread over all of it.

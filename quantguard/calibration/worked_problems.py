@@ -6,6 +6,8 @@ from quantguard.modeling import LoadedModel
 from quantguard.records import CalibrationArgs
 from quantguard.tiny_reasoner.problems import STEP_COUNTS, generate, reply
 
+RUNS_MODEL = False
+
 
 def token_sequences(loaded: LoadedModel, args: CalibrationArgs) -> list[list[int]]:
     """Return ``num_samples`` chats of problem and worked reply, cut at ``max_length`` tokens."""

@@ -17,6 +17,8 @@ import transformers
 
 from quantguard import catalog
 from quantguard.errors import ModelError
+from quantguard.modeling.streaming import streamed_decoder
+from quantguard.modeling.structure import Decoder
 from quantguard.records import CalibrationArgs, LayerReport, Recipe
 
 # A model of one's own names no calibration set; plain English text is what every Python has.
@@ -31,7 +33,8 @@ class LoadedModel:
 
     ``weights_sha256`` covers the bytes of every full-precision weight file, ``stored_bytes`` is their size. ``recipe``,
     ``calibration_sha256``, ``notes`` and ``layer_reports`` say how the model was quantized, and ``full_precision``
-    is what it was made from.
+    is what it was made from, where that is in memory; of a model that was read from a quantized folder ``source``
+    is its name or path. ``decoder`` has the blocks where the model itself does not hold them (:func:`load_streamed`).
     """
 
     name: str
@@ -45,6 +48,8 @@ class LoadedModel:
     notes: tuple[str, ...] = ()
     layer_reports: tuple[LayerReport, ...] = ()
     full_precision: "LoadedModel | None" = None
+    source: str | None = None
+    decoder: Decoder | None = None
 
     @property
     def device_type(self) -> str:
@@ -62,28 +67,80 @@ def load(name: str | os.PathLike[str], *, dtype: str | None = None, device: str 
 
     Raises ModelError where there is no such model or it is no causal language model.
     """
+    found = _find(name, dtype)
+    with _without_progress_bars():
+        read = load_gguf if found.path.suffix == ".gguf" else _from_folder
+        model, tokenizer = read(found.path, found.dtype)
+    _to_device(model, device)
+    return found.loaded(model, tokenizer)
+
+
+def load_streamed(name: str | os.PathLike[str], *, dtype: str | None = None, device: str = "cpu") -> LoadedModel:
+    """Load a model without its blocks, which the field ``decoder`` reads from disk one at a time.
+
+    It cannot be run. Raises ModelError as :func:`load`, and for a .gguf file.
+    """
+    found = _find(name, dtype)
+    find_folder(name)
+    config = _read_config(found.path)
+    stored = getattr(config, "dtype", None) or torch.float32
+    wanted = stored if found.dtype == "auto" else getattr(torch, found.dtype)
+    _weight_files(found.path)
+    decoder = streamed_decoder(found.path, config, dtype=wanted, device=device)
+    return dataclasses.replace(found.loaded(decoder.model, load_tokenizer(found.path)), decoder=decoder)
+
+
+def find_folder(name: str | os.PathLike[str]) -> pathlib.Path:
+    """Return the folder of a model's files, fetched where it is an id; raise ModelError for a single file."""
+    path = _find(name, None).path
+    if not path.is_dir():
+        raise ModelError(f"{path} is one file; quantizing into a folder starts from a folder of safetensors")
+    return path
+
+
+def default_calibration(name: str | os.PathLike[str]) -> CalibrationArgs:
+    """Return the calibration set that a recipe without one gets for this model."""
+    entry = catalog.find(os.fspath(name))
+    return entry.calibration if entry else _DEFAULT_CALIBRATION
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class _Found:
+    """A model on disk, before it is read."""
+
+    name: str
+    path: pathlib.Path
+    dtype: str
+    calibration: CalibrationArgs
+
+    def loaded(self, model: Any, tokenizer: Any) -> LoadedModel:
+        files = [self.path] if self.path.is_file() else _weight_files(self.path)
+        return LoadedModel(
+            name=self.name,
+            model=model,
+            tokenizer=tokenizer,
+            weights_sha256=_sha256(files),
+            stored_bytes=sum(file.stat().st_size for file in files),
+            calibration=self.calibration,
+        )
+
+
+def _find(name: str | os.PathLike[str], dtype: str | None) -> _Found:
     text = os.fspath(name)
     entry = catalog.find(text)
-    calibration = entry.calibration if entry else _DEFAULT_CALIBRATION
     wanted = dtype or (entry.dtype if entry else "auto")
     if wanted not in _DTYPES:
         raise ModelError(f"unknown dtype {wanted!r}; possible: {', '.join(_DTYPES)}")
-    path = _locate(text, entry)
-    with _without_progress_bars():
-        model, tokenizer = load_gguf(path, wanted) if path.suffix == ".gguf" else _from_folder(path, wanted)
-    files = [path] if path.is_file() else _weight_files(path)
+    path = locate(text)
+    shown = text if entry or not pathlib.Path(text).exists() else path.resolve().name
+    return _Found(name=shown, path=path, dtype=wanted, calibration=default_calibration(text))
+
+
+def _to_device(model: Any, device: str) -> None:
     try:
         model.eval().to(device)
     except (RuntimeError, AssertionError) as error:
         raise ModelError(f"device {device!r} cannot be used: {str(error).splitlines()[0]}") from error
-    return LoadedModel(
-        name=text if entry or not pathlib.Path(text).exists() else path.resolve().name,
-        model=model,
-        tokenizer=tokenizer,
-        weights_sha256=_sha256(files),
-        stored_bytes=sum(file.stat().st_size for file in files),
-        calibration=calibration,
-    )
 
 
 def cache_folder(name: str) -> pathlib.Path:
@@ -92,7 +149,9 @@ def cache_folder(name: str) -> pathlib.Path:
     return pathlib.Path(root) / "models" / name
 
 
-def _locate(text: str, entry: catalog.CatalogEntry | None) -> pathlib.Path:
+def locate(text: str) -> pathlib.Path:
+    """Return the folder or file of a short name, a path or a Hugging Face id; raise ModelError where there is none."""
+    entry = catalog.find(text)
     if entry is not None:
         path = entry.path or cache_folder(entry.name)
         if not (path / "config.json").is_file():
@@ -121,6 +180,22 @@ def _download(repository: str) -> pathlib.Path:
 
 
 def _from_folder(path: pathlib.Path, dtype: str) -> tuple[Any, Any]:
+    config = _read_config(path)
+    _weight_files(path)
+    try:
+        loaded: Any = transformers.AutoModelForCausalLM.from_pretrained(
+            path, dtype=dtype, config=config, output_loading_info=True
+        )
+        model, report = loaded
+        tokenizer = load_tokenizer(path)
+    except (OSError, ValueError, KeyError, RuntimeError, safetensors.SafetensorError) as error:
+        raise ModelError(f"{path} cannot be loaded: {error}") from error
+    if absent := sorted(report["missing_keys"]):
+        raise ModelError(f"{path} lacks {len(absent)} weights, such as {absent[0]}: they would be left at random")
+    return model, tokenizer
+
+
+def _read_config(path: pathlib.Path) -> Any:
     if not path.is_dir() or not (path / "config.json").is_file():
         raise ModelError(f"{path} is not a model: expected a folder with config.json, or a .gguf file")
     try:
@@ -134,22 +209,11 @@ def _from_folder(path: pathlib.Path, dtype: str) -> tuple[Any, Any]:
             " quantguard takes architectures that end in ForCausalLM"
         )
     if getattr(config, "quantization_config", None):
-        raise ModelError(f"{path} is quantized already; reading quantized checkpoints is not built yet")
-    _weight_files(path)
-    try:
-        loaded: Any = transformers.AutoModelForCausalLM.from_pretrained(
-            path, dtype=dtype, config=config, output_loading_info=True
-        )
-        model, report = loaded
-        tokenizer = _tokenizer(path)
-    except (OSError, ValueError, KeyError, RuntimeError, safetensors.SafetensorError) as error:
-        raise ModelError(f"{path} cannot be loaded: {error}") from error
-    if absent := sorted(report["missing_keys"]):
-        raise ModelError(f"{path} lacks {len(absent)} weights, such as {absent[0]}: they would be left at random")
-    return model, tokenizer
+        raise ModelError(f"{path} is quantized already, by another program; reading such checkpoints is not built yet")
+    return config
 
 
-def _tokenizer(path: pathlib.Path) -> Any:
+def load_tokenizer(path: pathlib.Path) -> Any:
     """Load the tokenizer, the generic class where the folder names it.
 
     AutoTokenizer puts the class of the architecture in its place, which splits text by rules of its own.

@@ -48,11 +48,16 @@ class QuantLinear(nn.Module):
             raise RecipeError("static activations need a scale from calibration, and only they take one")
         self.input_transform = input_transform
         self.register_buffer("input_scale", input_scale)
-        self._names = []
-        for name, buffer in self._linear.pack(weight).items():
+        packed = self._linear.pack(weight)
+        self._names = tuple(packed)
+        for name, buffer in packed.items():
             self.register_buffer(f"weight_{name}", buffer)
-            self._names.append(name)
         self.register_buffer("bias", None if bias is None else bias.detach().float())
+
+    @property
+    def packed_names(self) -> tuple[str, ...]:
+        """The buffers that hold the weight in the layout of the kernel."""
+        return tuple(f"weight_{name}" for name in self._names)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Apply to float ``[..., in_features]``; returns the same type, ``[..., out_features]``."""

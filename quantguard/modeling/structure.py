@@ -1,6 +1,7 @@
 """Finding the parts of a decoder by their structure, so that Llama, Qwen2, Qwen3 and their kin need no list."""
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -84,7 +85,7 @@ class Decoder:
     """A causal language model as embedding, blocks, final norm and head."""
 
     model: Any
-    blocks: tuple[Block, ...]
+    blocks: Sequence[Block]
 
     @property
     def embedding(self) -> nn.Embedding:
@@ -132,16 +133,16 @@ def find_decoder(model: Any) -> Decoder:
             f"{type(model).__name__} has layers of type {', '.join(sorted(sliding))}, which are not supported;"
             " only full attention is"
         )
-    blocks = tuple(_block(f"model.layers.{index}", layer) for index, layer in enumerate(layers))
+    blocks = tuple(find_block(f"model.layers.{index}", layer) for index, layer in enumerate(layers))
     return Decoder(model=model, blocks=blocks)
 
 
-def find_blocks(model: Any) -> tuple[Block, ...]:
+def find_blocks(model: Any) -> Sequence[Block]:
     """Return the decoder layers of a causal language model; raise ModelError naming what is not supported."""
     return find_decoder(model).blocks
 
 
-def quantizable_linears(blocks: tuple[Block, ...], ignore: tuple[str, ...]) -> dict[str, nn.Linear]:
+def quantizable_linears(blocks: Sequence[Block], ignore: tuple[str, ...]) -> dict[str, nn.Linear]:
     """Return the linears to quantize by full name, leaving out those that match a pattern of ``ignore``.
 
     Raises RecipeError where nothing is left.
@@ -153,7 +154,8 @@ def quantizable_linears(blocks: tuple[Block, ...], ignore: tuple[str, ...]) -> d
     return kept
 
 
-def _block(name: str, layer: nn.Module) -> Block:
+def find_block(name: str, layer: nn.Module) -> Block:
+    """Return the parts of a decoder layer; raise ModelError naming what is not supported."""
     attention, mlp = _child(layer, name, "self_attn"), _child(layer, name, "mlp")
     if not isinstance(getattr(mlp, "gate_proj", None), nn.Linear):
         raise ModelError(f"{name}.mlp is a {type(mlp).__name__}; a gated MLP is supported, a mixture of experts is not")

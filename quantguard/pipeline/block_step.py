@@ -50,21 +50,23 @@ class BlockStep:
         self.config = config
         self.rounding = registry.rounding[recipe.rounding]
         self.report = LayerReport(name=block.name)
+        self.layers: dict[str, QuantizedLayer] = {}
         self.floats: dict[str, nn.Linear] = {}
 
     def run(self, activations: Activations | None, *, backend: str, device_type: str) -> "BlockOutputs | None":
         """Quantize the block in place; return what it makes of the text, before and after."""
         if activations is None:
-            self.floats = swap_linears(self.block, self._layers(None), backend=backend, device_type=device_type)
+            self.layers = self._layers(None)
+            self.floats = swap_linears(self.block, self.layers, backend=backend, device_type=device_type)
             self._quantize_kv(None)
             return None
         calibration = BlockCalibration(self.block, activations, self.config)
         for transform in self.transforms:
             transform.apply(calibration)
-        layers = self._layers(calibration)
+        self.layers = self._layers(calibration)
         self._quantize_kv(calibration)
         expected = calibration.float_outputs()
-        self.floats = swap_linears(self.block, layers, backend=backend, device_type=device_type)
+        self.floats = swap_linears(self.block, self.layers, backend=backend, device_type=device_type)
         found = calibration.outputs()
         error = relative_error(expected, found)
         if not math.isfinite(error):

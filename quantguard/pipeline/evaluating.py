@@ -8,10 +8,11 @@ from quantguard import registry
 from quantguard.benchmarks import Benchmark, choose_subset
 from quantguard.engines._prompting import Request
 from quantguard.errors import MeasurementError, UsageError
-from quantguard.modeling import LoadedModel, load
+from quantguard.modeling import LoadedModel
 from quantguard.modeling.comparing import compare_logits
 from quantguard.modeling.swapping import kernels_in_use
 from quantguard.pipeline import provenance
+from quantguard.pipeline.opening import full_precision_of, load
 from quantguard.pipeline.progress import Progress, silent
 from quantguard.records import Generation, GenerationConfig, RunRecord, Sample, Score
 
@@ -126,7 +127,7 @@ def _evaluate_fidelity(loaded: LoadedModel, data: Benchmark, samples: Sequence[S
         kernels=kernels_in_use(loaded.model),
         must_match=provenance.must_match(loaded, data, config, batch_size=1),
         recorded=provenance.recorded(loaded, config, batch_size=1),
-        metrics=compare_logits(loaded, loaded.full_precision or loaded, sequences),
+        metrics=compare_logits(loaded, full_precision_of(loaded), sequences),
         notes=loaded.notes,
     )
 

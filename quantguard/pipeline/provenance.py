@@ -52,10 +52,17 @@ def recorded(loaded: LoadedModel, config: GenerationConfig, *, batch_size: int) 
         "batch_size": str(batch_size),
         "cpu": host.processor() or host.machine(),
         "device": loaded.device_type,
-        "python": ".".join(map(str, sys.version_info[:3])),
-        "quantguard": metadata.version("quantguard"),
         "seed": str(config.seed),
         "threads": str(torch.get_num_threads()),
+        **versions(),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of what a result comes from."""
+    return {
+        "python": ".".join(map(str, sys.version_info[:3])),
+        "quantguard": metadata.version("quantguard"),
         "torch": str(torch.__version__),
         "transformers": metadata.version("transformers"),
     }

@@ -5,20 +5,21 @@ import dataclasses
 import os
 from collections.abc import Sequence
 
-from torch import nn
+import torch
 
 from quantguard import registry
 from quantguard.errors import RecipeError
 from quantguard.modeling import (
+    Activations,
     Decoder,
     LoadedModel,
     embed,
     find_decoder,
-    load,
     quantizable_linears,
 )
 from quantguard.modeling.calibrating import matmul_precision
 from quantguard.pipeline.block_step import BlockStep
+from quantguard.pipeline.opening import load
 from quantguard.pipeline.progress import Progress, silent
 from quantguard.recipes import load_recipe
 from quantguard.records import CalibrationArgs, LayerReport, Recipe
@@ -43,7 +44,7 @@ def quantize(
         raise RecipeError(
             f"{loaded.name} is quantized already, by {loaded.recipe.name}; quantize the full-precision model"
         )
-    _check_weight_types(chosen)
+    check_weight_types(chosen)
     twin = dataclasses.replace(loaded, model=copy.deepcopy(loaded.model))
     decoder = find_decoder(twin.model)
     linears = quantizable_linears(decoder.blocks, chosen.ignore)
@@ -64,13 +65,29 @@ def quantize(
         twin,
         recipe=chosen,
         calibration_sha256=calibration_sha256,
-        notes=_short_groups(chosen, widths),
+        notes=short_groups(chosen, widths),
         layer_reports=reports,
         full_precision=loaded,
     )
 
 
-def _check_weight_types(recipe: Recipe) -> None:
+class Journal:
+    """What is told of every block that is quantized; this one forgets it and knows of none before."""
+
+    def finished_reports(self) -> Sequence[LayerReport]:
+        """Return the reports of blocks that an earlier run finished, in order."""
+        return ()
+
+    def hidden_states(self) -> Sequence[torch.Tensor]:
+        """Return the calibration text's hidden states behind the last finished block."""
+        raise NotImplementedError("no block is finished")
+
+    def block_finished(self, step: BlockStep, activations: Activations | None) -> None:
+        """Take note of a block and of what the next one is shown."""
+
+
+def check_weight_types(recipe: Recipe) -> None:
+    """Raise RecipeError where the rounding does not make the type of weights that is asked for."""
     possible = registry.rounding[recipe.rounding].WEIGHT_TYPES
     for args in (recipe.weights, *(override.weights for override in recipe.overrides)):
         if args is not None and args.type not in possible:
@@ -89,12 +106,13 @@ def quantize_decoder(
     backend: str,
     device_type: str,
     progress: Progress = silent,
-    floats: dict[str, nn.Linear] | None = None,
+    journal: Journal | None = None,
 ) -> tuple[LayerReport, ...]:
     """Transform and quantize a decoder in place; ``sequences`` is the calibration text, absent where none is needed.
 
-    ``floats`` collects the transformed float linears whose place was taken, by full name.
+    A ``journal`` is told of every block, and may know blocks that are finished already.
     """
+    journal = journal or Journal()
     transforms = [registry.transforms[name].create(recipe, recipe.options.get(name, {})) for name in recipe.transforms]
     activations = None if sequences is None else embed(decoder, sequences)
     for transform in transforms:
@@ -102,18 +120,33 @@ def quantize_decoder(
             transform.learn(decoder, activations)
     for transform in transforms:
         transform.prepare(decoder)
-    reports = []
-    with progress(f"quantizing with {recipe.name}", len(decoder.blocks)) as advance:
-        for block in decoder.blocks:
+    reports = list(journal.finished_reports())
+    if reports and activations is not None:
+        activations = activations.replaced(journal.hidden_states())
+    total = len(decoder.blocks)
+    with progress(f"quantizing with {recipe.name}", total) as advance:
+        advance(len(reports))
+        for block in decoder.blocks[len(reports) :]:
             step = BlockStep(block, recipe, transforms, decoder.model.config)
             outputs = step.run(activations, backend=backend, device_type=device_type)
             if outputs is not None:
                 activations = outputs.expected if propagation == "full-precision" else outputs.found
             reports.append(step.report)
-            if floats is not None:
-                floats.update(step.floats)
-            advance(1)
+            journal.block_finished(step, activations)
+            advance(1, describe(step.report))
     return tuple(reports)
+
+
+def describe(report: LayerReport) -> str:
+    """Say in a few words how a block came out."""
+    parts = [report.name.rpartition(".")[2]]
+    if report.losses:
+        parts.append(f"loss {report.losses[0]:.3g} to {report.losses[-1]:.3g}")
+    if report.relative_error is not None:
+        parts.append(f"error {report.relative_error:.2g}")
+    if report.rolled_back:
+        parts.append(f"rolled back: {', '.join(report.rolled_back)}")
+    return "layer " + ", ".join(parts)
 
 
 def calibration_text(
@@ -133,7 +166,7 @@ def calibration_text(
     return sequences, digest(sequences)
 
 
-def _short_groups(recipe: Recipe, widths: dict[str, int]) -> tuple[str, ...]:
+def short_groups(recipe: Recipe, widths: dict[str, int]) -> tuple[str, ...]:
     """Say which layers end in a group that is shorter than the recipe's."""
     size = recipe.weights.group_size
     uneven = {name: width for name, width in widths.items() if size and width % size}

@@ -9,11 +9,12 @@ from torch import nn
 
 from quantguard import registry
 from quantguard.errors import MeasurementError, RecipeError, UsageError
-from quantguard.modeling import LoadedModel, find_decoder
+from quantguard.modeling import Activations, LoadedModel, find_decoder
 from quantguard.modeling.calibrating import matmul_precision
 from quantguard.modeling.comparing import compare_logits
+from quantguard.pipeline.block_step import BlockStep
 from quantguard.pipeline.progress import Progress, silent
-from quantguard.pipeline.quantizing import calibration_text, quantize, quantize_decoder
+from quantguard.pipeline.quantizing import Journal, calibration_text, quantize, quantize_decoder
 from quantguard.records import LayerArgs, Override, QuantArgs, Recipe
 
 NUM_COMPARED = 16
@@ -50,6 +51,17 @@ class MixedPrecision:
     measured_kl: float
 
 
+class _Floats(Journal):
+    """Keeps the transformed float linears whose place was taken, by full name."""
+
+    def __init__(self) -> None:
+        self.linears: dict[str, nn.Linear] = {}
+
+    def block_finished(self, step: BlockStep, activations: Activations | None) -> None:
+        del activations
+        self.linears.update(step.floats)
+
+
 def sensitivity(
     loaded: LoadedModel,
     recipe: Recipe,
@@ -63,7 +75,7 @@ def sensitivity(
     float. The layers come in the order in which they run.
     """
     twin = dataclasses.replace(loaded, model=copy.deepcopy(loaded.model))
-    floats: dict[str, nn.Linear] = {}
+    collected = _Floats()
     settings = recipe.calibration or loaded.calibration
     text, _ = calibration_text(loaded, recipe, settings)
     without_cache = dataclasses.replace(recipe, kv_cache=None)
@@ -76,10 +88,10 @@ def sensitivity(
             backend="auto",
             device_type=twin.device_type,
             progress=progress,
-            floats=floats,
+            journal=collected,
         )
     errors = {name: error for report in reports for name, error in report.linear_errors.items()}
-    divergences = dict(_one_at_a_time(twin, loaded, floats, sequences, progress))
+    divergences = dict(_one_at_a_time(twin, loaded, collected.linears, sequences, progress))
     total = sum(divergences.values())
     if total <= 0:
         raise MeasurementError(f"{recipe.name!r} changes nothing on this text: there is no sensitivity to measure")
@@ -89,7 +101,7 @@ def sensitivity(
             kl=kl,
             share=kl / total,
             relative_error=errors.get(name),
-            num_weights=floats[name].weight.numel(),
+            num_weights=collected.linears[name].weight.numel(),
             num_bits=_args(recipe, name).weights.num_bits,
         )
         for name, kl in divergences.items()

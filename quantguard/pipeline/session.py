@@ -11,9 +11,10 @@ from quantguard import registry
 from quantguard.benchmarks import choose_subset
 from quantguard.errors import UsageError
 from quantguard.gates._session import Bytes, SupportsDecoding, Update
-from quantguard.modeling import LoadedModel, load
+from quantguard.modeling import LoadedModel
 from quantguard.modeling.swapping import weight_bytes
 from quantguard.pipeline import evaluating, provenance, timing
+from quantguard.pipeline.opening import full_precision_of, load
 from quantguard.pipeline.progress import Progress, silent
 from quantguard.pipeline.quantizing import quantize
 from quantguard.records import GenerationConfig, RunRecord
@@ -41,10 +42,9 @@ class PipelineSession:
     def __init__(self, model: str, *, recipe: str | None, device: str, backend: str, settings: Settings) -> None:
         torch.set_num_threads(settings.threads)
         self._settings = settings
-        self._full_precision = _load_once(model, device)
-        self._candidate = (
-            self._full_precision if recipe is None else quantize(self._full_precision, recipe, backend=backend)
-        )
+        loaded = _load_once(model, device, backend)
+        self._candidate = loaded if recipe is None else quantize(loaded, recipe, backend=backend)
+        self._full_precision = full_precision_of(self._candidate)
         self.model = self._candidate.name
         self.recipe = self._candidate.recipe.name if self._candidate.recipe else "full-precision"
         self.platform = provenance.platform_of(self._candidate)
@@ -111,6 +111,6 @@ class PipelineSession:
 
 
 @functools.lru_cache(maxsize=1)
-def _load_once(model: str, device: str) -> LoadedModel:
-    """Keep the last full-precision model: the gates of a session mostly share it, and quantizing copies it."""
-    return load(model, device=device)
+def _load_once(model: str, device: str, backend: str) -> LoadedModel:
+    """Keep the last model: the gates of a session mostly share it, and quantizing copies it."""
+    return load(model, device=device, backend=backend)

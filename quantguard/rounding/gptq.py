@@ -59,7 +59,7 @@ def quantize_weight(
         work = work[:, order]
     factor = _inverse_factor(stats.gram, order, dead, float(chosen["damping"]))
     groups = (torch.arange(weight.shape[1]) // (args.group_size or weight.shape[1]))[order]
-    rounded = _round_columns(work, factor, scale, zero_point, groups, args)
+    rounded = _round_columns(work, factor, groups, scale=scale, zero_point=zero_point, args=args)
     data = torch.empty_like(rounded)
     data[:, order] = rounded
     return QuantTensor(data=data, scale=scale, zero_point=zero_point, args=args)
@@ -114,9 +114,10 @@ def _factor_inverse(hessian: Array) -> tuple[Array, int]:
 def _round_columns(
     work: torch.Tensor,
     factor: torch.Tensor,
+    groups: torch.Tensor,
+    *,
     scale: torch.Tensor,
     zero_point: torch.Tensor | None,
-    groups: torch.Tensor,
     args: QuantArgs,
 ) -> torch.Tensor:
     """Round the columns of ``work``, float64 ``[out, in]``, in order to int8, feeding each one's error forward.

@@ -24,8 +24,8 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=25)
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        for options in ([], PLUGIN):
-            run(folder, *options)
+        run(folder)
+        run(folder, *PLUGIN)
         differences = []
         for _ in range(args.pairs):
             without = run(folder)

@@ -12,6 +12,10 @@ HERE = pathlib.Path(__file__).parent
 SAMPLES = {
     "cpu_linear": (["--pairs", "2"], "| 1x4096x4096 | 2 |"),
     "methods": (["--layers", "1", "--samples", "2", "--only", "w8a8", "smoothquant-w8a8"], "| smoothquant-w8a8 |"),
+    "streaming": (
+        ["--folder", "FOLDER", "--hidden-size", "64", "--layers", "3", "--vocabulary", "4096"],
+        "files of the two folders are identical",
+    ),
     "startup": (["--pairs", "2"], "the plugin adds"),
     "tiny_reasoner": (["--items", "5", "--recipes", "w8a8", "--batch-sizes", "2"], "| `w8a8` |"),
 }
@@ -25,11 +29,11 @@ def test_every_study_has_a_sample_and_its_table() -> None:
 
 
 @pytest.mark.parametrize("name", SAMPLES)
-def test_a_sample_of_the_study_runs(name: str) -> None:
+def test_a_sample_of_the_study_runs(name: str, tmp_path: pathlib.Path) -> None:
     options, expected = SAMPLES[name]
     if name in NEED_WEIGHTS and not cache_folder(NEED_WEIGHTS[name]).exists():
         pytest.skip(f"needs the model; type: quantguard fetch {NEED_WEIGHTS[name]}")
-    command = [sys.executable, str(HERE / f"{name}.py"), *options]
+    command = [sys.executable, str(HERE / f"{name}.py"), *(str(tmp_path) if o == "FOLDER" else o for o in options)]
     finished = subprocess.run(command, capture_output=True, text=True, check=True)
     assert expected in finished.stdout
     assert "failed" not in finished.stdout

@@ -1,0 +1,191 @@
+"""Quantizing a model from disk to disk, a decoder layer in memory at a time; what was finished is not done again."""
+
+import dataclasses
+import json
+import os
+import pathlib
+import shutil
+from collections.abc import Sequence
+
+import safetensors.torch
+import torch
+
+from quantguard import registry
+from quantguard.checkpoints import native
+from quantguard.errors import UsageError
+from quantguard.modeling import Activations, Decoder, LoadedModel, find_decoder, load, quantizable_linears
+from quantguard.modeling.block_state import block_state
+from quantguard.modeling.calibrating import matmul_precision
+from quantguard.modeling.loading import default_calibration, find_folder, load_streamed
+from quantguard.pipeline import provenance
+from quantguard.pipeline.block_step import BlockStep
+from quantguard.pipeline.progress import Progress, silent
+from quantguard.pipeline.quantizing import (
+    Journal,
+    calibration_text,
+    check_weight_types,
+    quantize_decoder,
+    short_groups,
+)
+from quantguard.recipes import load_recipe
+from quantguard.records import CalibrationArgs, LayerReport, Recipe
+from quantguard.records.codec import digest
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class SavedModel:
+    """A finished folder: its path, how every layer came out, and how many layers an earlier run had finished."""
+
+    path: pathlib.Path
+    reports: tuple[LayerReport, ...]
+    num_resumed: int
+    notes: tuple[str, ...]
+
+
+def quantize_to_folder(
+    model: str | os.PathLike[str],
+    recipe: Recipe | str | os.PathLike[str],
+    output: str | os.PathLike[str],
+    *,
+    dtype: str | None = None,
+    device: str = "cpu",
+    backend: str = "auto",
+    progress: Progress = silent,
+) -> SavedModel:
+    """Quantize a model into a folder, layer by layer; go on where an earlier run with the same settings was ended.
+
+    The embeddings, two decoder layers and the calibration text's hidden states are in memory, not the model, unless
+    the recipe needs it whole (:func:`needs_whole_model` says why). Raises UsageError where the folder holds
+    something else, and what :func:`quantguard.quantize` raises.
+    """
+    chosen = recipe if isinstance(recipe, Recipe) else load_recipe(os.fspath(recipe))
+    check_weight_types(chosen)
+    folder = pathlib.Path(output)
+    if native.is_native(folder):
+        raise UsageError(f"{folder} is a quantized model already; give another folder, or remove it")
+    source = find_folder(model)
+    if source.resolve() == folder.resolve():
+        raise UsageError(f"{folder} is the model itself; give another folder for the quantized one")
+    streams = needs_whole_model(chosen, chosen.calibration or default_calibration(model)) is None
+    loaded = load_streamed(model, dtype=dtype, device=device) if streams else load(model, dtype=dtype, device=device)
+    return _Run(loaded, chosen, source, folder, backend=backend).finish(os.fspath(model), progress)
+
+
+def needs_whole_model(recipe: Recipe, calibration: CalibrationArgs) -> str | None:
+    """Say why a recipe needs the whole model in memory, or return None where it streams."""
+    for name in recipe.transforms:
+        if registry.transforms[name].create(recipe, recipe.options.get(name, {})).learns:
+            return f"{name} learns on the whole model"
+    if registry.calibration[calibration.dataset].RUNS_MODEL:
+        return f"calibration on {calibration.dataset} runs the model"
+    return None
+
+
+class _Run:
+    """One model on its way into a folder."""
+
+    def __init__(
+        self, loaded: LoadedModel, recipe: Recipe, source: pathlib.Path, folder: pathlib.Path, *, backend: str
+    ) -> None:
+        self._loaded, self._recipe, self._source, self._folder = loaded, recipe, source, folder
+        self._backend = backend
+        self._decoder: Decoder = loaded.decoder or find_decoder(loaded.model)
+        self._notes = short_groups(recipe, self._widths())
+
+    def _widths(self) -> dict[str, int]:
+        empty = find_decoder(self._loaded.model)
+        return {n: linear.in_features for n, linear in quantizable_linears(empty.blocks, self._recipe.ignore).items()}
+
+    def finish(self, name: str, progress: Progress) -> SavedModel:
+        loaded, decoder = self._loaded, self._decoder
+        settings = self._recipe.calibration or loaded.calibration
+        sequences, calibration_sha256 = calibration_text(loaded, self._recipe, settings)
+        manifest = native.Manifest(
+            source=str(self._source.resolve()) if pathlib.Path(name).exists() else name,
+            name=loaded.name,
+            weights_sha256=loaded.weights_sha256,
+            stored_bytes=loaded.stored_bytes,
+            dtype=loaded.dtype,
+            recipe=self._recipe,
+            calibration=loaded.calibration,
+            calibration_sha256=calibration_sha256,
+            backend=self._backend,
+            notes=self._notes,
+            versions=provenance.versions(),
+            files={},
+        )
+        journal = _FolderJournal(self._folder, len(decoder.blocks), manifest)
+        with matmul_precision(settings.matmul_precision):
+            reports = quantize_decoder(
+                decoder,
+                self._recipe,
+                sequences,
+                propagation=settings.propagation,
+                backend=self._backend,
+                device_type=loaded.device_type,
+                progress=progress,
+                journal=journal,
+            )
+        native.write_ends(self._folder, native.shard_name(len(decoder.blocks), len(decoder.blocks)), decoder)
+        native.write_index_and_configuration(self._folder, self._source, decoder)
+        native.write_manifest(self._folder, manifest)
+        journal.close()
+        return SavedModel(path=self._folder, reports=reports, num_resumed=journal.num_resumed, notes=self._notes)
+
+
+class _FolderJournal(Journal):
+    """Writes every block to its file, and what the next one is shown beside it, so that a killed run can go on.
+
+    A block counts as finished when the hidden states behind it are written, which is after its own file.
+    """
+
+    def __init__(self, folder: pathlib.Path, num_blocks: int, manifest: native.Manifest) -> None:
+        self._folder, self._num_blocks = folder, num_blocks
+        self._scratch = folder / native.UNFINISHED
+        self._has_text = manifest.calibration_sha256 is not None
+        self._claim(digest(manifest))
+        self._reports: list[LayerReport] = [native.read_state(file).report for file in self._finished_files()]
+        self.num_resumed = len(self._reports)
+
+    def finished_reports(self) -> Sequence[LayerReport]:
+        return tuple(self._reports)
+
+    def hidden_states(self) -> Sequence[torch.Tensor]:
+        stored = safetensors.torch.load_file(self._hidden_file(len(self._reports)))
+        return [stored[str(index)] for index in range(len(stored))]
+
+    def block_finished(self, step: BlockStep, activations: Activations | None) -> None:
+        state, tensors = block_state(step.block, step.layers, step.report)
+        native.write_block(self._folder, native.shard_name(len(self._reports), self._num_blocks), state, tensors)
+        self._reports.append(step.report)
+        count = len(self._reports)
+        hidden = {} if activations is None else {str(i): b.hidden for i, b in enumerate(activations.batches)}
+        native.write_tensors(self._hidden_file(count), {n: t.cpu().contiguous() for n, t in hidden.items()}, {})
+        self._hidden_file(count - 1).unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Remove what only an unfinished folder needs."""
+        shutil.rmtree(self._scratch)
+
+    def _claim(self, settings: str) -> None:
+        """Take the folder for a run with these settings; raise UsageError where it holds anything else."""
+        note = self._scratch / "settings.json"
+        if note.is_file():
+            if json.loads(note.read_text()) != {"settings": settings}:
+                raise UsageError(
+                    f"{self._folder} holds an unfinished run of another model, recipe, calibration text or version;"
+                    " give the same again to go on with it, or remove the folder"
+                )
+            return
+        if self._folder.exists() and any(self._folder.iterdir()):
+            raise UsageError(f"{self._folder} is not empty; give an empty or a new folder")
+        self._scratch.mkdir(parents=True)
+        native.write_json(note, {"settings": settings})
+
+    def _finished_files(self) -> Sequence[pathlib.Path]:
+        present = native.existing_blocks(self._folder, self._num_blocks)
+        counts = [count for count in range(len(present) + 1) if self._hidden_file(count).is_file()]
+        return present[: max(counts, default=0)]
+
+    def _hidden_file(self, count: int) -> pathlib.Path:
+        return self._scratch / f"behind-{count}.safetensors"
