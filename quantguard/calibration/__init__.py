@@ -1,1 +1,4 @@
-"""Calibration sets: one file each, with ``token_sequences(loaded, args)`` returning lists of token ids."""
+"""Calibration sets: one file each, with ``token_sequences(loaded, args)`` returning lists of token ids.
+
+``RUNS_MODEL`` says whether the set needs the model itself, and not its tokenizer alone.
+"""

@@ -4,6 +4,7 @@ import argparse
 import pathlib
 import sys
 
+from quantguard.recipes import load_recipe
 from quantguard.records import LayerReport
 
 HELP = "quantize a model into a folder"
@@ -24,10 +25,14 @@ def run(args: argparse.Namespace) -> int:
     """Quantize, and print the layers that came out worst."""
     import quantguard  # noqa: PLC0415 - the facade, whose functions import torch
     from quantguard.pipeline.progress import bar_or_lines  # noqa: PLC0415
+    from quantguard.pipeline.saving import needs_whole_model  # noqa: PLC0415
 
+    recipe = load_recipe(args.recipe)
+    if reason := needs_whole_model(args.model, recipe):
+        print(f"{reason}, which is held in memory for that", file=sys.stderr)
     saved = quantguard.quantize_to_folder(
         args.model,
-        args.recipe,
+        recipe,
         args.output,
         dtype=args.dtype,
         device=args.device,

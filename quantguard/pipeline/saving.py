@@ -28,7 +28,7 @@ from quantguard.pipeline.quantizing import (
     short_groups,
 )
 from quantguard.recipes import load_recipe
-from quantguard.records import CalibrationArgs, LayerReport, Recipe
+from quantguard.records import LayerReport, Recipe
 from quantguard.records.codec import digest
 
 
@@ -61,18 +61,19 @@ def quantize_to_folder(
     chosen = recipe if isinstance(recipe, Recipe) else load_recipe(os.fspath(recipe))
     check_weight_types(chosen)
     folder = pathlib.Path(output)
-    if native.is_native(folder):
+    if native.is_native(folder) and not native.is_unfinished(folder):
         raise UsageError(f"{folder} is a quantized model already; give another folder, or remove it")
     source = find_folder(model)
     if source.resolve() == folder.resolve():
         raise UsageError(f"{folder} is the model itself; give another folder for the quantized one")
-    streams = needs_whole_model(chosen, chosen.calibration or default_calibration(model)) is None
+    streams = needs_whole_model(model, chosen) is None
     loaded = load_streamed(model, dtype=dtype, device=device) if streams else load(model, dtype=dtype, device=device)
     return _Run(loaded, chosen, source, folder, backend=backend).finish(os.fspath(model), progress)
 
 
-def needs_whole_model(recipe: Recipe, calibration: CalibrationArgs) -> str | None:
+def needs_whole_model(model: str | os.PathLike[str], recipe: Recipe) -> str | None:
     """Say why a recipe needs the whole model in memory, or return None where it streams."""
+    calibration = recipe.calibration or default_calibration(model)
     for name in recipe.transforms:
         if registry.transforms[name].create(recipe, recipe.options.get(name, {})).learns:
             return f"{name} learns on the whole model"

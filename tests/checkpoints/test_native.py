@@ -19,7 +19,8 @@ from quantguard.checkpoints import native
 from quantguard.errors import ModelError, UsageError
 from quantguard.modeling import LoadedModel, block_state
 from quantguard.pipeline.opening import full_precision_of
-from quantguard.records import CalibrationArgs, Recipe
+from quantguard.records import CalibrationArgs, Recipe, from_json
+from quantguard.records.codec import digest
 
 FEW = CalibrationArgs(dataset="worked-problems", num_samples=4, max_length=64)
 TOKENS = torch.arange(3, 33)[None]
@@ -131,6 +132,19 @@ def test_a_killed_run_goes_on_to_the_same_files(tmp_path: pathlib.Path) -> None:
     assert b"of them by an earlier run" in shown
     whole = {file.name: file.read_bytes() for file in (tmp_path / "whole").iterdir()}
     assert {file.name: file.read_bytes() for file in resumed.iterdir()} == whole
+
+
+def test_a_run_that_was_killed_in_its_last_moment_can_be_finished(copied: pathlib.Path) -> None:
+    before = (copied / native.MANIFEST).read_bytes()
+    scratch = copied / native.UNFINISHED
+    scratch.mkdir()
+    manifest = json.loads(before)
+    settings = digest(from_json(native.Manifest, {**manifest, "files": {}}))
+    (scratch / "settings.json").write_text(json.dumps({"settings": settings}))
+    native.write_tensors(scratch / "behind-4.safetensors", {}, {})
+    assert quantguard.quantize_to_folder("tiny-reasoner", "w8a8", copied).num_resumed == 4
+    assert (copied / native.MANIFEST).read_bytes() == before
+    assert not native.is_unfinished(copied)
 
 
 def test_a_folder_that_holds_something_is_left_alone(folder: pathlib.Path, tmp_path: pathlib.Path) -> None:
