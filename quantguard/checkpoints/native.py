@@ -17,11 +17,11 @@ from typing import Any
 
 import safetensors.torch
 import torch
-import transformers
 
 from quantguard.errors import ModelError, RecordError
 from quantguard.modeling import Block, Decoder, LoadedModel, find_decoder
 from quantguard.modeling.block_state import BlockState, Tensors, restore_block
+from quantguard.modeling.configuration import read_config
 from quantguard.modeling.loading import load_tokenizer
 from quantguard.modeling.streaming import CheckpointReader, fill_ends, skeleton
 from quantguard.records import CalibrationArgs, Recipe, from_json, to_json
@@ -143,7 +143,7 @@ def read(path: pathlib.Path, *, device: str = "cpu", backend: str = "auto") -> L
     Raises ModelError where a file is missing or is not what was written.
     """
     manifest = _read_manifest(path)
-    config = transformers.AutoConfig.from_pretrained(path)
+    config = read_config(path)
     del config.quantization_config
     dtype = getattr(torch, manifest.dtype)
     decoder = find_decoder(skeleton(config, dtype))

@@ -17,7 +17,8 @@ import transformers
 
 from quantguard import catalog
 from quantguard.errors import ModelError
-from quantguard.modeling.streaming import streamed_decoder
+from quantguard.modeling.configuration import read_config
+from quantguard.modeling.streaming import require_known, streamed_decoder
 from quantguard.modeling.structure import Decoder
 from quantguard.records import CalibrationArgs, LayerReport, Recipe
 
@@ -82,7 +83,7 @@ def load_streamed(name: str | os.PathLike[str], *, dtype: str | None = None, dev
     """
     found = _find(name, dtype)
     find_folder(name)
-    config = _read_config(found.path)
+    config = _float_config(found.path)
     stored = getattr(config, "dtype", None) or torch.float32
     wanted = stored if found.dtype == "auto" else getattr(torch, found.dtype)
     _weight_files(found.path)
@@ -180,7 +181,7 @@ def _download(repository: str) -> pathlib.Path:
 
 
 def _from_folder(path: pathlib.Path, dtype: str) -> tuple[Any, Any]:
-    config = _read_config(path)
+    config = _float_config(path)
     _weight_files(path)
     try:
         loaded: Any = transformers.AutoModelForCausalLM.from_pretrained(
@@ -192,22 +193,12 @@ def _from_folder(path: pathlib.Path, dtype: str) -> tuple[Any, Any]:
         raise ModelError(f"{path} cannot be loaded: {error}") from error
     if absent := sorted(report["missing_keys"]):
         raise ModelError(f"{path} lacks {len(absent)} weights, such as {absent[0]}: they would be left at random")
+    require_known(path, report["unexpected_keys"])
     return model, tokenizer
 
 
-def _read_config(path: pathlib.Path) -> Any:
-    if not path.is_dir() or not (path / "config.json").is_file():
-        raise ModelError(f"{path} is not a model: expected a folder with config.json, or a .gguf file")
-    try:
-        config = transformers.AutoConfig.from_pretrained(path)
-    except (OSError, ValueError, KeyError) as error:
-        raise ModelError(f"{path}/config.json cannot be read: {error}") from error
-    architectures = config.architectures or ["none"]
-    if not any(name.endswith("ForCausalLM") for name in architectures):
-        raise ModelError(
-            f"{path} is not a causal language model: its architecture is {', '.join(architectures)};"
-            " quantguard takes architectures that end in ForCausalLM"
-        )
+def _float_config(path: pathlib.Path) -> Any:
+    config = read_config(path)
     if getattr(config, "quantization_config", None):
         raise ModelError(f"{path} is quantized already, by another program; reading such checkpoints is not built yet")
     return config
@@ -219,7 +210,15 @@ def load_tokenizer(path: pathlib.Path) -> Any:
     AutoTokenizer puts the class of the architecture in its place, which splits text by rules of its own.
     """
     settings = path / "tokenizer_config.json"
-    named = json.loads(settings.read_text()).get("tokenizer_class") if settings.is_file() else None
+    stored = json.loads(settings.read_text()) if settings.is_file() else {}
+    named = stored.get("tokenizer_class")
+    if "auto_map" in stored and not (path / "tokenizer.json").is_file():
+        raise ModelError(
+            f"the tokenizer of {path} ({named}) is code of its own, which quantguard does not run;"
+            " convert it to a tokenizer.json beside it"
+        )
+    if "auto_map" in stored:
+        named = "PreTrainedTokenizerFast"
     if named in ("PreTrainedTokenizerFast", "TokenizersBackend"):
         return transformers.PreTrainedTokenizerFast.from_pretrained(path)
     return transformers.AutoTokenizer.from_pretrained(path)

@@ -3,7 +3,7 @@
 import copy
 import json
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, overload
 
 import safetensors
@@ -12,6 +12,9 @@ import transformers
 
 from quantguard.errors import ModelError
 from quantguard.modeling.structure import Block, Decoder, find_block, find_decoder
+
+# Old checkpoints store what is computed from the configuration.
+_COMPUTED = "rotary_emb.inv_freq"
 
 
 class CheckpointReader:
@@ -25,9 +28,10 @@ class CheckpointReader:
                 weight_map = dict.fromkeys(file.keys(), "model.safetensors")
         self._path, self._files = path, weight_map
 
-    def __contains__(self, name: str) -> bool:
-        """Tell whether there is a tensor of this name."""
-        return name in self._files
+    @property
+    def names(self) -> Sequence[str]:
+        """The names of all tensors."""
+        return tuple(self._files)
 
     def read(self, prefix: str) -> dict[str, torch.Tensor]:
         """Return copies of all tensors whose name starts with ``prefix``, without it."""
@@ -77,6 +81,16 @@ def fill_ends(decoder: Decoder, reader: CheckpointReader, dtype: torch.dtype) ->
         decoder.head.weight = decoder.embedding.weight
 
 
+def require_known(path: pathlib.Path, unknown: Iterable[str]) -> None:
+    """Raise ModelError for weights that the architecture has no place for: left out, the model would be another one."""
+    left_out = sorted(name for name in unknown if not name.endswith(_COMPUTED))
+    if left_out:
+        raise ModelError(
+            f"{path} has {len(left_out)} weights that its architecture does not, such as {left_out[0]};"
+            " is its config.json that of another model?"
+        )
+
+
 class StreamedBlocks(Sequence[Block]):
     """The blocks of a checkpoint, each read anew whenever it is asked for and held by nobody here."""
 
@@ -117,6 +131,7 @@ def streamed_decoder(path: pathlib.Path, config: Any, *, dtype: torch.dtype, dev
     """
     reader = CheckpointReader(path)
     empty = find_decoder(skeleton(config, dtype))
+    require_known(path, set(reader.names) - set(empty.model.state_dict()))
     fill_ends(empty, reader, dtype)
     for module in (empty.embedding, empty.norm, empty.head, empty.model.model.rotary_emb):
         module.to(device)

@@ -133,3 +133,72 @@ def test_the_record_says_which_kernels_ran() -> None:
     quantized = quantguard.quantize("tiny-reasoner", recipe="w8a8", backend="reference")
     record = quantguard.evaluate(quantized, subset=2)
     assert record.kernels == {"int8_linear": "reference (28 layers)", "quantize_per_token": "reference (28 layers)"}
+
+
+@pytest.fixture
+def pangu(tmp_path: pathlib.Path) -> tuple[pathlib.Path, transformers.LlamaForCausalLM]:
+    """A small openPangu-Embedded as its authors publish it, and the same network as a Llama with biases."""
+    torch.manual_seed(0)
+    config = tiny_config()
+    config.attention_bias, config.vocab_size = True, len(quantguard.load("tiny-reasoner").tokenizer)
+    model = transformers.LlamaForCausalLM(config).train(mode=False)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if name.endswith("bias"):
+                parameter.normal_()
+    model.save_pretrained(tmp_path)
+    quantguard.load("tiny-reasoner").tokenizer.save_pretrained(tmp_path)
+    stored = json.loads((tmp_path / "config.json").read_text())
+    del stored["attention_bias"], stored["mlp_bias"]
+    own = {
+        "model_type": "PanguEmbedded",
+        "architectures": ["PanguEmbeddedForCausalLM"],
+        "auto_map": {"AutoConfig": "configuration_openpangu_dense.PanguEmbeddedConfig"},
+        "bias": True,
+    }
+    (tmp_path / "config.json").write_text(json.dumps(stored | own))
+    return tmp_path, model
+
+
+def test_openpangu_embedded_loads_without_running_its_code(
+    pangu: tuple[pathlib.Path, transformers.LlamaForCausalLM],
+) -> None:
+    folder, model = pangu
+    ids = torch.arange(3, 20)[None]
+    loaded = quantguard.load(folder)
+    assert loaded.model.model.layers[0].self_attn.o_proj.bias is not None
+    with torch.no_grad():
+        assert torch.equal(loaded.model(ids).logits, model(ids).logits)
+
+
+def test_openpangu_embedded_streams_and_loads_again(
+    pangu: tuple[pathlib.Path, transformers.LlamaForCausalLM], tmp_path: pathlib.Path
+) -> None:
+    folder, _ = pangu
+    ids = torch.arange(3, 20)[None]
+    saved = quantguard.quantize_to_folder(folder, "w8a8", tmp_path / "quantized")
+    in_memory = quantguard.quantize(quantguard.load(folder), "w8a8")
+    with torch.no_grad():
+        assert torch.equal(quantguard.load(saved.path).model(ids).logits, in_memory.model(ids).logits)
+
+
+@pytest.mark.parametrize("way", ["in memory", "streamed"])
+def test_weights_without_a_place_are_refused(
+    pangu: tuple[pathlib.Path, transformers.LlamaForCausalLM], tmp_path: pathlib.Path, way: str
+) -> None:
+    folder, _ = pangu
+    stored = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(stored | {"bias": False}))
+    with pytest.raises(QuantguardError, match=r"4 weights that its architecture does not, such as .*k_proj\.bias"):
+        quantguard.load(folder) if way == "in memory" else quantguard.quantize_to_folder(
+            folder, "w8a8", tmp_path / "quantized"
+        )
+
+
+def test_a_tokenizer_that_is_code_is_refused(pangu: tuple[pathlib.Path, transformers.LlamaForCausalLM]) -> None:
+    folder, _ = pangu
+    (folder / "tokenizer.json").unlink()
+    settings = {"tokenizer_class": "PanguTokenizer", "auto_map": {"AutoTokenizer": ["tokenization_openpangu.x", None]}}
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+    with pytest.raises(QuantguardError, match=r"PanguTokenizer.*is code of its own"):
+        quantguard.load(folder)
