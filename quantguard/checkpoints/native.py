@@ -29,6 +29,7 @@ from quantguard.records import CalibrationArgs, Recipe, from_json, to_json
 MANIFEST = "quantguard.json"
 UNFINISHED = ".unfinished"
 INDEX = "quantguard.safetensors.index.json"
+_WRITING = ".writing-"
 _CHUNK = 1 << 20
 _METHOD = "quantguard"
 _TOKENIZER_FILES = (
@@ -106,13 +107,19 @@ def write_tensors(path: pathlib.Path, tensors: Tensors, metadata: dict[str, str]
 
     For that ``metadata`` has one entry at most: the header holds more in an order that changes from run to run.
     """
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".writing-") as scratch:
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=_WRITING) as scratch:
         temporary = pathlib.Path(scratch) / path.name
         temporary.touch()
         mode = temporary.stat().st_mode
         safetensors.torch.save_file(tensors, temporary, metadata=metadata)
         temporary.chmod(mode)  # which it has made the owner's alone
         temporary.replace(path)
+
+
+def remove_half_written(folder: pathlib.Path) -> None:
+    """Remove what a killed run was writing to."""
+    for scratch in folder.rglob(f"{_WRITING}*"):
+        shutil.rmtree(scratch)
 
 
 def write_index_and_configuration(folder: pathlib.Path, source: pathlib.Path, decoder: Decoder) -> None:

@@ -177,6 +177,7 @@ class _FolderJournal(Journal):
                     f"{self._folder} holds an unfinished run of another model, recipe, calibration text or version;"
                     " give the same again to go on with it, or remove the folder"
                 )
+            native.remove_half_written(self._folder)
             return
         if self._folder.exists() and any(self._folder.iterdir()):
             raise UsageError(f"{self._folder} is not empty; give an empty or a new folder")

@@ -142,9 +142,12 @@ def test_a_run_that_was_killed_in_its_last_moment_can_be_finished(copied: pathli
     settings = digest(from_json(native.Manifest, {**manifest, "files": {}}))
     (scratch / "settings.json").write_text(json.dumps({"settings": settings}))
     native.write_tensors(scratch / "behind-4.safetensors", {}, {})
+    (copied / ".writing-x").mkdir()
+    (copied / ".writing-x/half.safetensors").write_bytes(b"half")
     assert quantguard.quantize_to_folder("tiny-reasoner", "w8a8", copied).num_resumed == 4
     assert (copied / native.MANIFEST).read_bytes() == before
     assert not native.is_unfinished(copied)
+    assert not list(copied.glob(".*"))
 
 
 def test_a_folder_that_holds_something_is_left_alone(folder: pathlib.Path, tmp_path: pathlib.Path) -> None:
