@@ -5,6 +5,7 @@ module ``quantguard/benchmarks/text_fidelity.py``. Other distributions add membe
 group ``quantguard.<family>`` that name a module with the same functions.
 """
 
+import functools
 import importlib
 import importlib.metadata
 import pathlib
@@ -24,23 +25,24 @@ class Registry(Mapping[str, types.ModuleType]):
 
     def __getitem__(self, name: str) -> types.ModuleType:
         """Import and return the module of ``name``; raise UnknownNameError with close matches."""
-        sources = self._sources()
+        sources = self._sources
         if name not in sources:
             raise UnknownNameError(self.kind, name, sources)
         return importlib.import_module(sources[name])
 
     def __iter__(self) -> Iterator[str]:
         """Iterate over the names, sorted, without importing a member."""
-        return iter(sorted(self._sources()))
+        return iter(sorted(self._sources))
 
     def __len__(self) -> int:
         """Count the members."""
-        return len(self._sources())
+        return len(self._sources)
 
     def __contains__(self, name: object) -> bool:
         """Tell whether a member has this name, without importing it."""
-        return name in self._sources()
+        return name in self._sources
 
+    @functools.cached_property
     def _sources(self) -> dict[str, str]:
         package = f"quantguard.{self.family}"
         found = {entry.name: entry.value for entry in importlib.metadata.entry_points(group=package)}

@@ -9,11 +9,11 @@ from typing import Any
 
 import torch
 
-from quantguard.errors import MeasurementError
 from quantguard.modeling import InputStats
 from quantguard.numerics import QuantTensor, choose_clipped_scale, choose_group_scales, round_to_nearest
 from quantguard.recipes.options import settings
 from quantguard.records import QuantArgs
+from quantguard.rounding._gram import required_gram
 
 NEEDS_GRAM = True
 WEIGHT_TYPES = ("int",)
@@ -34,9 +34,7 @@ def quantize_weight(
     """
     del clip  # searched here
     settings("awq-clip", {}, options)
-    if stats is None or stats.gram is None or stats.num_tokens == 0:
-        raise MeasurementError("awq-clip needs the Gram matrix of the layer's inputs, and calibration gave none")
-    gram = stats.gram
+    gram = required_gram(stats, "awq-clip")
 
     def choose(values: torch.Tensor, columns: slice) -> tuple[torch.Tensor, torch.Tensor | None]:
         block = gram[columns, columns]

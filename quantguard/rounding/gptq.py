@@ -19,6 +19,7 @@ from quantguard.modeling import InputStats
 from quantguard.numerics import QuantTensor, choose_clipped_scale, choose_group_scales
 from quantguard.recipes.options import settings
 from quantguard.records import QuantArgs
+from quantguard.rounding._gram import required_gram
 
 Array = npt.NDArray[np.float64]
 NEEDS_GRAM = True
@@ -47,17 +48,16 @@ def quantize_weight(
         raise RecipeError(
             f"gptq: damping is {chosen['damping']}; a share of the mean above 0, at most {LARGEST_DAMPING}"
         )
-    if stats is None or stats.gram is None or stats.num_tokens == 0:
-        raise MeasurementError("gptq needs the Gram matrix of the layer's inputs, and calibration gave none")
+    gram = required_gram(stats, "gptq")
     scale, zero_point = _static_scales(weight.detach().float(), args, mse=chosen["mse"], clip=clip)
     work = weight.detach().double().cpu()
-    dead = stats.gram.diagonal().cpu() == 0
+    dead = gram.diagonal().cpu() == 0
     work = work.masked_fill(dead, 0.0) if dead.any() else work
     order = torch.arange(weight.shape[1])
     if chosen["act_order"]:
-        order = torch.argsort(stats.gram.diagonal().cpu(), descending=True, stable=True)
+        order = torch.argsort(gram.diagonal().cpu(), descending=True, stable=True)
         work = work[:, order]
-    factor = _inverse_factor(stats.gram, order, dead, float(chosen["damping"]))
+    factor = _inverse_factor(gram, order, dead, float(chosen["damping"]))
     groups = (torch.arange(weight.shape[1]) // (args.group_size or weight.shape[1]))[order]
     rounded = _round_columns(work, factor, groups, scale=scale, zero_point=zero_point, args=args)
     data = torch.empty_like(rounded)

@@ -19,6 +19,7 @@ from quantguard.numerics.e8p import TARGET_RMS, quantize_vectors
 from quantguard.numerics.hadamard import random_orthogonal
 from quantguard.recipes.options import settings
 from quantguard.records import QuantArgs
+from quantguard.rounding._gram import required_gram
 
 NEEDS_GRAM = True
 WEIGHT_TYPES = ("e8p",)
@@ -44,12 +45,11 @@ def quantize_weight(
     out_features, in_features = weight.shape
     if in_features % BLOCK:
         raise RecipeError(f"quip codes eight inputs at once; a layer with {in_features} is no multiple of eight")
-    if stats is None or stats.gram is None or stats.num_tokens == 0:
-        raise MeasurementError("quip needs the Gram matrix of the layer's inputs, and calibration gave none")
+    gram = required_gram(stats, "quip")
     rows, columns = (
         random_orthogonal(size, seed=chosen["seed"] + side) for side, size in enumerate((out_features, in_features))
     )
-    hessian = columns.t() @ _normalised(stats.gram.double().cpu(), chosen["damping"]) @ columns
+    hessian = columns.t() @ _normalised(gram.double().cpu(), chosen["damping"]) @ columns
     rotated = rows.t() @ weight.detach().double().cpu() @ columns
     scale = float(rotated.square().mean().sqrt()) / TARGET_RMS or 1.0
     coded = _ldlq(rotated / scale, hessian, args.num_bits)

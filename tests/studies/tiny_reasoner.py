@@ -34,8 +34,8 @@ def main() -> None:
     outliers(model)
 
 
-def modes(model: LoadedModel, count: int) -> RunRecord:
-    """Print accuracy by mode and number of steps; return the record of the default mode."""
+def modes(model: LoadedModel, count: int) -> dict[str, RunRecord]:
+    """Print accuracy by mode and number of steps; return the records by mode."""
     print("| mode | all | " + " | ".join(f"{n} steps" for n in STEP_COUNTS) + " | tokens |")
     print("|---|---|" + "---|" * len(STEP_COUNTS) + "---|")
     records = {mode: quantguard.evaluate(model, subset=count, mode=mode) for mode in MODES}
@@ -47,26 +47,31 @@ def modes(model: LoadedModel, count: int) -> RunRecord:
         cells = " | ".join(f"{sum(grouped[n]) / len(grouped[n]):.1%}" for n in STEP_COUNTS)
         metrics = record.metrics
         print(f"| `{mode}` | {metrics['accuracy']:.1%} | {cells} | {metrics['mean_num_tokens']:.0f} |", flush=True)
-    return records[MODES[0]]
+    return records
 
 
-def costs(model: LoadedModel, full: RunRecord, count: int, names: list[str]) -> None:
-    """Print accuracy and flips of every recipe against full precision."""
-    print("\n| recipe | accuracy | change, points | lost | gained | no answer or truncated | kernels |")
-    print("|---|---|---|---|---|---|---|")
-    before = {score.sample_id: score.value for score in full.scores}
+def costs(model: LoadedModel, full: dict[str, RunRecord], count: int, names: list[str]) -> None:
+    """Print what every recipe costs against full precision in every mode, in points, with items lost and gained."""
+    print("\n| recipe | " + " | ".join(f"`{mode}`, points (lost, gained)" for mode in full) + " | silent | kernels |")
+    print("|---|" + "---|" * len(full) + "---|---|")
     for name in names:
-        record = quantguard.evaluate(quantguard.quantize(model, recipe=name), subset=count)
-        lost = sum(before[s.sample_id] == 1 and s.value == 0 for s in record.scores)
-        gained = sum(before[s.sample_id] == 0 and s.value == 1 for s in record.scores)
-        metrics = record.metrics
-        change = 100 * (metrics["accuracy"] - full.metrics["accuracy"])
-        silent = metrics["unparsed"] + metrics["truncated"]
+        quantized = quantguard.quantize(model, recipe=name)
+        cells, silent = [], 0.0
+        for mode, before in full.items():
+            record = quantguard.evaluate(quantized, subset=count, mode=mode)
+            cells.append(cost(record, before))
+            silent = max(silent, record.metrics["unparsed"] + record.metrics["truncated"])
         kernels = ", ".join(f"{op} on {backend.split()[0]}" for op, backend in record.kernels.items())
-        print(
-            f"| `{name}` | {metrics['accuracy']:.1%} | {change:+.1f} | {lost} | {gained} | {silent:.1%} | {kernels} |",
-            flush=True,
-        )
+        print(f"| `{name}` | {' | '.join(cells)} | {silent:.1%} | {kernels} |", flush=True)
+    print("\nSilent: answers without a result or cut off at the limit, in the mode that has most of them.")
+
+
+def cost(record: RunRecord, before: RunRecord) -> str:
+    """Return a cell: the change of accuracy, and the items that were lost and gained."""
+    values = {score.sample_id: score.value for score in before.scores}
+    lost = sum(values[s.sample_id] == 1 and s.value == 0 for s in record.scores)
+    gained = sum(values[s.sample_id] == 0 and s.value == 1 for s in record.scores)
+    return f"{100 * (record.metrics['accuracy'] - before.metrics['accuracy']):+.1f} ({lost}, {gained})"
 
 
 def batches(model: LoadedModel, count: int, sizes: Sequence[int]) -> None:
