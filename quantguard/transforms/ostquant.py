@@ -17,7 +17,8 @@ from quantguard.modeling import Batch, Decoder
 from quantguard.numerics.stiefel import RiemannianAdam
 from quantguard.recipes.options import settings
 from quantguard.records import Recipe
-from quantguard.transforms._learned_rotation import LearnedRotation, Rotations, Scales
+from quantguard.transforms._learned_rotation import LearnedRotation
+from quantguard.transforms._rotated_simulation import Rotations, Scales
 
 DEFAULTS = {
     "rotation_learning_rate": 0.02,

@@ -17,7 +17,8 @@ from quantguard.modeling import Batch
 from quantguard.numerics.stiefel import cayley_step
 from quantguard.recipes.options import settings
 from quantguard.records import Recipe
-from quantguard.transforms._learned_rotation import LearnedRotation, Rotations, Scales
+from quantguard.transforms._learned_rotation import LearnedRotation
+from quantguard.transforms._rotated_simulation import Rotations, Scales
 
 # top_k: over how many of the float network's most likely tokens the end is compared with the start.
 DEFAULTS = {"learning_rate": 1.5, "steps": 100, "batch_size": 1, "top_k": 100, "seed": 0}
