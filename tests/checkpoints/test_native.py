@@ -199,7 +199,7 @@ def test_a_tensor_too_few_or_too_many_is_refused(copied: pathlib.Path, change: s
     for changed in (file, copied / native.INDEX):
         manifest["files"][changed.name] = native._sha256(changed)
     (copied / native.MANIFEST).write_text(json.dumps(manifest))
-    with pytest.raises(ModelError, match=r"quantguard\.layers\.1.*[qo]_proj\.bias"):
+    with pytest.raises(ModelError, match=r"model\.layers\.1.*[qo]_proj\.bias"):
         quantguard.load(copied)
 
 
