@@ -30,7 +30,6 @@ MANIFEST = "quantguard.json"
 UNFINISHED = ".unfinished"
 INDEX = "quantguard.safetensors.index.json"
 _WRITING = ".writing-"
-_CHUNK = 1 << 20
 _METHOD = "quantguard"
 _TOKENIZER_FILES = (
     "tokenizer*",
@@ -155,6 +154,10 @@ def read(path: pathlib.Path, *, device: str = "cpu", backend: str = "auto") -> L
     dtype = getattr(torch, manifest.dtype)
     decoder = find_decoder(skeleton(config, dtype))
     reader = CheckpointReader(path, index=INDEX)
+    if unsigned := sorted(reader.files - set(manifest.files)):
+        raise ModelError(
+            f"{path / unsigned[0]} holds weights, and {MANIFEST} has no hash of it. Quantize the model again."
+        )
     fill_ends(decoder, reader, dtype)
     states = [_restore(block, reader, config, backend=backend, device_type=device) for block in decoder.blocks]
     return LoadedModel(
@@ -209,11 +212,8 @@ def write_json(path: pathlib.Path, value: Any) -> None:
 
 
 def _sha256(file: pathlib.Path) -> str:
-    digest = hashlib.sha256()
     with file.open("rb") as stream:
-        while chunk := stream.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def existing_blocks(folder: pathlib.Path, num_blocks: int) -> Sequence[pathlib.Path]:

@@ -125,16 +125,22 @@ def _restore_attention(block: Block, state: BlockState, left: Tensors, config: A
     if not mine and state.kv_cache is None:
         return
     extension = extend_attention(config, block)
-    extension.query_transform = mine.get("query_transform")
-    extension.key_transform = mine.get("key_transform")
+    extension.query_transform = mine.pop("query_transform", None)
+    extension.key_transform = mine.pop("key_transform", None)
+    if (extension.query_transform is None) != (extension.key_transform is None):
+        raise ModelError(f"{block.name}: queries and keys are transformed together, and one transform is missing")
     if state.kv_cache is not None:
         keys, values = (
             KVQuantizer(
-                args=state.kv_cache, scale=mine.get(f"{which}.scale"), zero_point=mine.get(f"{which}.zero_point")
+                args=state.kv_cache,
+                scale=mine.pop(f"{which}.scale", None),
+                zero_point=mine.pop(f"{which}.zero_point", None),
             )
             for which in _CACHE
         )
         extension.quantizers = (keys, values)
+    if mine:
+        raise ModelError(f"{block.name}: tensors of its attention that nothing takes: {', '.join(sorted(mine))}")
 
 
 def _cache_tensors(block: Block, quantizers: tuple[KVQuantizer, KVQuantizer]) -> Tensors:

@@ -33,6 +33,11 @@ class CheckpointReader:
         """The names of all tensors."""
         return tuple(self._files)
 
+    @property
+    def files(self) -> set[str]:
+        """The names of the files that hold them."""
+        return set(self._files.values())
+
     def read(self, prefix: str) -> dict[str, torch.Tensor]:
         """Return copies of all tensors whose name starts with ``prefix``, without it."""
         by_file: dict[str, list[str]] = {}

@@ -17,7 +17,7 @@ import quantguard
 from quantguard import recipes
 from quantguard.checkpoints import native
 from quantguard.errors import ModelError, UsageError
-from quantguard.modeling import LoadedModel, block_state
+from quantguard.modeling import Block, LoadedModel, block_state
 from quantguard.pipeline.opening import full_precision_of
 from quantguard.records import CalibrationArgs, Recipe, from_json
 from quantguard.records.codec import digest
@@ -94,13 +94,31 @@ def test_a_lost_key_rotation_would_be_seen(
     restore = block_state._restore_attention
 
     def forgetful(block: object, state: object, left: dict[str, torch.Tensor], config: object) -> None:
-        restore(block, state, {name: t for name, t in left.items() if "query_transform" not in name}, config)  # type: ignore[arg-type]
+        kept = {name: t for name, t in left.items() if "_transform" not in name or ".extension." not in name}
+        restore(block, state, kept, config)  # type: ignore[arg-type]
         for name in [name for name in left if ".extension." in name]:
             del left[name]
 
     monkeypatch.setattr(block_state, "_restore_attention", forgetful)
     loaded = quantguard.load(tmp_path / "model")
     assert not torch.equal(logits(quantguard.quantize(full_precision, recipe)), logits(loaded))
+
+
+@pytest.mark.parametrize(
+    ("name", "complaint"), [("query_transform", "one transform is missing"), ("keys.shift", "that nothing takes")]
+)
+def test_attention_that_is_not_what_was_saved_is_refused(
+    folder: pathlib.Path, monkeypatch: pytest.MonkeyPatch, name: str, complaint: str
+) -> None:
+    restore = block_state._restore_attention
+
+    def planted(block: Block, state: object, left: dict[str, torch.Tensor], config: object) -> None:
+        left[f"{block.name}.self_attn.extension.{name}"] = torch.eye(2)
+        restore(block, state, left, config)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(block_state, "_restore_attention", planted)
+    with pytest.raises(ModelError, match=complaint):
+        quantguard.load(folder)
 
 
 def start(output: pathlib.Path, recipe: pathlib.Path) -> subprocess.Popen[bytes]:
@@ -171,6 +189,14 @@ def test_a_changed_file_is_refused(copied: pathlib.Path, name: str) -> None:
 def test_a_missing_file_is_refused(copied: pathlib.Path) -> None:
     (copied / "quantguard-00003-of-00005.safetensors").unlink()
     with pytest.raises(ModelError, match=r"quantguard-00003-of-00005\.safetensors is missing"):
+        quantguard.load(copied)
+
+
+def test_a_file_without_a_hash_is_refused(copied: pathlib.Path) -> None:
+    manifest = json.loads((copied / native.MANIFEST).read_text())
+    del manifest["files"]["quantguard-00004-of-00005.safetensors"]
+    (copied / native.MANIFEST).write_text(json.dumps(manifest))
+    with pytest.raises(ModelError, match="has no hash of it"):
         quantguard.load(copied)
 
 
