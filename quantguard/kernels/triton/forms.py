@@ -95,4 +95,112 @@ QUANTIZE_WIDE_ROWS = Kernel(
     tiles=({"ROWS": 4, "COLUMNS": 2048},),
     switches=("CLAMP",),
 )
-KERNELS = (QUANTIZE_ROWS, QUANTIZE_WIDE_ROWS)
+QUANTIZE_FLAT = Kernel(
+    op="quantize_per_tensor",
+    name="quantize_flat",
+    cores="vector",
+    types={"p_x": "*float", "p_q": "*i8", "p_scale": "*fp32", "num_values": "i32", "maximum": "fp32"},
+    tiles=({"VALUES": 8192},),
+    switches=("CLAMP",),
+)
+_LINEAR = {
+    "p_x": "*i8",
+    "p_w": "*i8",
+    "p_x_scale": "*fp32",
+    "p_w_scale": "*fp32",
+    "p_bias": "*fp32",
+    "p_y": "*float",
+    "num_tokens": "i32",
+    "in_features": "i32",
+    "out_features": "i32",
+}
+# The first tile that the tokens fit into is taken, or the last: few tokens are decoding, many are prefill.
+MULTIPLY_INT8 = Kernel(
+    op="int8_linear",
+    name="multiply_int8",
+    cores="cube",
+    types=_LINEAR,
+    tiles=(
+        {"TOKENS": 16, "OUTPUTS": 128, "INPUTS": 256},
+        {"TOKENS": 64, "OUTPUTS": 128, "INPUTS": 256},
+        {"TOKENS": 128, "OUTPUTS": 256, "INPUTS": 256},
+    ),
+    switches=("BIAS",),
+)
+# Half a packed block of inputs is in the low nibbles, half in the high ones: no nibble has to move to a neighbour.
+MULTIPLY_INT4 = Kernel(
+    op="int4_linear",
+    name="multiply_int4",
+    cores="cube",
+    types=_LINEAR,
+    tiles=(
+        {"TOKENS": 16, "OUTPUTS": 128, "HALF": 64},
+        {"TOKENS": 32, "OUTPUTS": 128, "HALF": 64},
+        {"TOKENS": 64, "OUTPUTS": 128, "HALF": 64},
+    ),
+    switches=("BIAS",),
+)
+MULTIPLY_INT4_GROUPS = Kernel(
+    op="int4_linear",
+    name="multiply_int4_groups",
+    cores="cube",
+    types={**_LINEAR, "group_size": "i32"},
+    tiles=tuple({"TOKENS": 32, "OUTPUTS": 128, "HALF": half} for half in (16, 32, 64)),
+    switches=("BIAS",),
+)
+QUANTIZE_HEADS = Kernel(
+    op="kv_cache",
+    name="quantize_heads",
+    cores="vector",
+    types={
+        "p_x": "*float",
+        "p_q": "*i8",
+        "p_scale": "*fp32",
+        "p_zero": "*i8",
+        "num_rows": "i32",
+        "head_dim": "i32",
+        "clip_ratio": "fp32",
+    },
+    tiles=({"ROWS": 32, "COLUMNS": 128}, {"ROWS": 16, "COLUMNS": 256}),
+)
+DEQUANTIZE_HEADS = Kernel(
+    op="kv_cache",
+    name="dequantize_heads",
+    cores="vector",
+    types={
+        "p_q": "*i8", "p_scale": "*fp32", "p_zero": "*i8", "p_y": "*float", "num_rows": "i32", "head_dim": "i32"
+    },
+    tiles=QUANTIZE_HEADS.tiles,
+    switches=("ASYMMETRIC",),
+)
+ROTATE_QUANTIZE = Kernel(
+    op="rotate_quantize",
+    name="rotate_quantize_rows",
+    cores="cube",
+    types={
+        "p_x": "*float",
+        "p_left": "*float",
+        "p_right": "*float",
+        "p_q": "*i8",
+        "p_scale": "*fp32",
+        "num_rows": "i32",
+        "left_size": "i32",
+        "right_size": "i32",
+        "maximum": "fp32",
+        "clip_ratio": "fp32",
+    },
+    tiles=({"LEFT": 16, "RIGHT": 16}, {"LEFT": 32, "RIGHT": 64}, {"LEFT": 64, "RIGHT": 64}),
+    switches=("KRONECKER", "CLAMP"),
+    floats=("bf16", "fp16"),
+)
+KERNELS = (
+    QUANTIZE_ROWS,
+    QUANTIZE_WIDE_ROWS,
+    QUANTIZE_FLAT,
+    MULTIPLY_INT8,
+    MULTIPLY_INT4,
+    MULTIPLY_INT4_GROUPS,
+    QUANTIZE_HEADS,
+    DEQUANTIZE_HEADS,
+    ROTATE_QUANTIZE,
+)

@@ -42,10 +42,14 @@ def launch(function: Any, form: Form, *, num_blocks: int, **arguments: Any) -> N
 
     Raises KernelError where it cannot run, and where the tensors are not those that the form was compiled for.
     """
-    device = _device(arguments)
     _check_types(form, arguments)
-    if num_blocks == 0:
-        return
+    if num_blocks:
+        run(function, form, num_blocks, arguments)
+
+
+def run(function: Any, form: Form, num_blocks: int, arguments: dict[str, Any]) -> None:
+    """Run checked arguments; raises KernelError where that is not possible."""
+    device = _device(arguments)
     if isinstance(function, InterpretedFunction):
         _interpret(function, form, device, min(num_blocks, INTERPRETED_PROGRAMS), arguments)
     elif device == "npu":

@@ -7,7 +7,7 @@ import triton.language as tl
 from quantguard.kernels.quantize_per_token import unsupported
 from quantguard.kernels.triton.forms import QUANTIZE_ROWS, QUANTIZE_WIDE_ROWS, Form
 from quantguard.kernels.triton.launch import float_type, kernel, launch
-from quantguard.kernels.triton.rounding import largest_magnitude, quantize_block
+from quantguard.kernels.triton.rounding import choose_scale, largest_magnitude, quantize_block
 from quantguard.records import QuantArgs
 
 __all__ = ["apply", "unsupported"]
@@ -83,8 +83,3 @@ def quantize_wide_rows(
             b_x = tl.load(p_x + o_x, mask=m_x, other=0.0).to(tl.float32)
             tl.store(p_q + o_x, quantize_block(b_x, b_scale, maximum, CLAMP), mask=m_x)
 
-
-@triton.jit
-def choose_scale(b_largest, maximum, clip_ratio):
-    """Scale rows by their largest magnitude, at least 1e-30."""
-    return tl.maximum(b_largest * clip_ratio / maximum, 1e-30, propagate_nan=tl.PropagateNan.ALL)
