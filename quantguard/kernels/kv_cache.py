@@ -14,9 +14,10 @@ def unsupported(_args: QuantArgs) -> str | None:
 
 
 def store(x: torch.Tensor, *, args: QuantArgs) -> Stored:
-    """Quantize float ``[batch, heads, tokens, head_dim]`` as :meth:`quantguard.numerics.KVQuantizer.store`, bit for bit.
+    """Quantize float ``[batch, heads, tokens, head_dim]`` as :meth:`quantguard.numerics.KVQuantizer.store`.
 
-    ``data`` int8, the shape of ``x``; ``scale`` float32 and, where asymmetric, ``zero_point`` int8, ``[..., tokens, 1]``.
+    Bit for bit: ``data`` int8, the shape of ``x``; ``scale`` float32 and, where asymmetric, ``zero_point`` int8, both
+    ``[batch, heads, tokens, 1]``.
     """
     return KVQuantizer(args=args).store(x)
 

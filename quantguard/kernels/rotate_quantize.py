@@ -1,4 +1,4 @@
-"""Contract: rotate activations by a Kronecker product, then quantize them per token (``npu_kronecker_quant`` in int8)."""
+"""Contract: rotate activations by a Kronecker product, then quantize per token (``npu_kronecker_quant`` to int8)."""
 
 import torch
 

@@ -3,7 +3,7 @@
 A form is a kernel with its types and constants fixed. Sizes and values stay arguments, which Triton is told not to
 specialise on, so that a form is compiled once and what was checked is what is launched. Limits of a 910B that the tiles
 keep to: unified buffer 192 KiB a vector core, L1 512 KiB and L0C 128 KiB a cube core. Peaks are in
-``tests/triton/README.md``.
+``tests/triton_ascend/README.md``.
 """
 
 import dataclasses
@@ -22,12 +22,12 @@ class Form:
     op: str
     kernel: str
     cores: Literal["vector", "cube"]
-    types: Constants | Mapping[str, str]
+    types: Mapping[str, str]
     constants: Constants
 
     def __str__(self) -> str:
         """Name it for a test or message: ``quantize_rows-bf16-ROWS4-COLUMNS2048``."""
-        floats = sorted({kind.removeprefix("*") for kind in map(str, self.types.values())} & {"bf16", "fp16"})
+        floats = sorted({kind.removeprefix("*") for kind in self.types.values()} & {"bf16", "fp16"})
         return "-".join([self.kernel, *(floats or ["fp32"]), *(f"{k}{v}" for k, v in self.constants.items())])
 
 
@@ -51,13 +51,13 @@ class Kernel:
         if tile not in self.tiles or float_type not in self.floats or set(switches) != set(self.switches):
             raise KeyError(f"{self.name} ships no form {float_type}, {dict(tile)}, {switches}")
         types = {name: kind.replace("*float", f"*{float_type}") for name, kind in self.types.items()}
-        return Form(
-            op=self.op, kernel=self.name, cores=self.cores, types=types, constants={**tile, **switches}
-        )
+        return Form(op=self.op, kernel=self.name, cores=self.cores, types=types, constants={**tile, **switches})
 
     def forms(self) -> list[Form]:
         """List the forms."""
-        settings = [dict(zip(self.switches, v, strict=True)) for v in itertools.product((0, 1), repeat=len(self.switches))]
+        settings = [
+            dict(zip(self.switches, v, strict=True)) for v in itertools.product((0, 1), repeat=len(self.switches))
+        ]
         return [
             self.form(float_type, tile, **setting)
             for float_type, tile, setting in itertools.product(self.floats, self.tiles, settings)
@@ -92,7 +92,7 @@ QUANTIZE_WIDE_ROWS = Kernel(
     name="quantize_wide_rows",
     cores="vector",
     types=QUANTIZE_ROWS.types,
-    tiles=({"ROWS": 4, "COLUMNS": 2048},),
+    tiles=({"ROWS": 2, "COLUMNS": 2048},),
     switches=("CLAMP",),
 )
 QUANTIZE_FLAT = Kernel(
@@ -167,9 +167,7 @@ DEQUANTIZE_HEADS = Kernel(
     op="kv_cache",
     name="dequantize_heads",
     cores="vector",
-    types={
-        "p_q": "*i8", "p_scale": "*fp32", "p_zero": "*i8", "p_y": "*float", "num_rows": "i32", "head_dim": "i32"
-    },
+    types={"p_q": "*i8", "p_scale": "*fp32", "p_zero": "*i8", "p_y": "*float", "num_rows": "i32", "head_dim": "i32"},
     tiles=QUANTIZE_HEADS.tiles,
     switches=("ASYMMETRIC",),
 )
@@ -189,7 +187,7 @@ ROTATE_QUANTIZE = Kernel(
         "maximum": "fp32",
         "clip_ratio": "fp32",
     },
-    tiles=({"LEFT": 16, "RIGHT": 16}, {"LEFT": 32, "RIGHT": 64}, {"LEFT": 64, "RIGHT": 64}),
+    tiles=({"LEFT": 16, "RIGHT": 16}, {"LEFT": 32, "RIGHT": 64}, {"LEFT": 64, "RIGHT": 64}, {"LEFT": 128, "RIGHT": 64}),
     switches=("KRONECKER", "CLAMP"),
     floats=("bf16", "fp16"),
 )

@@ -1,7 +1,8 @@
 """W4A8: nibbles become int8 on the vector cores and multiply on the cube cores, with one scale a channel or a group.
 
-A packed block of ``2 * HALF`` inputs takes ``HALF`` rows of bytes: its first half is in their low nibbles, its second in
-the high ones. So unpacking is two shifts and two products, and no interleaving, which would not fit the unified buffer.
+A packed block of ``2 * HALF`` inputs takes ``HALF`` rows of bytes: its first half is in their low nibbles, its second
+in the high ones. So unpacking is two shifts and two products, and no interleaving, which would not fit the
+unified buffer.
 """
 
 import torch
@@ -115,7 +116,7 @@ def multiply_int4_groups(
         o_outputs = i_block % num_columns * OUTPUTS + tl.arange(0, OUTPUTS)
         b_x_scale = tl.load(p_x_scale + o_tokens, mask=o_tokens < num_tokens, other=0.0)
         b_y = tl.zeros((TOKENS, OUTPUTS), dtype=tl.float32)
-        for i_group in range(0, tl.cdiv(in_features, group_size)):
+        for i_group in range(tl.cdiv(in_features, group_size)):
             b_sum = tl.zeros((TOKENS, OUTPUTS), dtype=tl.int32)
             for i_input in range(i_group * group_size, (i_group + 1) * group_size, 2 * HALF):
                 b_sum = multiply_block(

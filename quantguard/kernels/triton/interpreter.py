@@ -5,6 +5,7 @@
 * ``overflow_mode="saturate"`` raises: it saturates here. A cast without it goes on wrapping around.
 * ``tl.max`` goes through an array number by number, in Python, and keeps NaN: here NumPy drops it, as the compiled
   reduction (``arith.maxnumf``) does.
+* Every call of a device function goes through all of the language anew: here once a function.
 * Loop bounds fail with NumPy 2.4, which makes no number of an array with one element.
 """
 
@@ -30,6 +31,7 @@ def mend() -> None:
     builder.create_annotation = _annotate
     semantic.compile_hint = _compile_hint
     interpreter._patch_lang_tensor = functools.partial(_patch_tensor, interpreter._patch_lang_tensor)  # noqa: SLF001
+    interpreter._patch_lang = functools.cache(interpreter._patch_lang)  # noqa: SLF001
 
 
 def _cast(self: Any, cast: Any, source: Any, dtype: Any) -> Any:
@@ -52,7 +54,7 @@ def _dot(_self: Any, left: Any, right: Any, added: Any, _precision: Any, _imprec
 
 
 def _reduce(self: Any, reduce: Any, operands: Any) -> Any:
-    extremes = {"_elementwise_max_default": np.fmax.reduce, "_elementwise_min_default": np.fmin.reduce}
+    extremes = {"_elementwise_max_default": np.fmax.reduce, "_elementwise_min": np.fmin.reduce}
     extreme = extremes.get(self.combine_fn.__name__)
     return reduce(self, operands) if extreme is None else self.min_max(operands[0], val_reduce_op=extreme)
 

@@ -15,6 +15,8 @@ from quantguard.kernels.triton.forms import Form
 
 # A persistent kernel walks its blocks with as many programs as there are cores; here enough that each walks several.
 INTERPRETED_PROGRAMS = 3
+# Offsets are int32.
+LARGEST_TENSOR = 2**31
 _TYPES = {
     torch.float32: "*fp32",
     torch.bfloat16: "*bf16",
@@ -56,16 +58,16 @@ def run(function: Any, form: Form, num_blocks: int, arguments: dict[str, Any]) -
         function[(min(num_blocks, _num_cores(form)),)](**arguments, **form.constants)
     else:
         raise KernelError(
-            f"the 'triton' backend runs compiled on an Ascend NPU, and this model is on {device!r}. To run its kernels in"
-            " Triton's interpreter on a CPU, slowly, set TRITON_INTERPRET=1 before Python starts"
+            f"the 'triton' backend runs compiled on an Ascend NPU, and this model is on {device!r}. To run its kernels"
+            " in Triton's interpreter on a CPU, slowly, set TRITON_INTERPRET=1 before Python starts"
         )
 
 
 def _interpret(function: Any, form: Form, device: str, num_programs: int, arguments: dict[str, Any]) -> None:
     if device != "cpu":
         raise KernelError(
-            f"TRITON_INTERPRET=1 is set, so kernels run on the CPU, and this model is on {device!r}. Unset it to run them"
-            " on the device"
+            f"TRITON_INTERPRET=1 is set, so kernels run on the CPU, and this model is on {device!r}. Unset it to run"
+            " them on the device"
         )
     interpreter.mend()
     with np.errstate(all="ignore"):
@@ -86,9 +88,15 @@ def _device(arguments: dict[str, Any]) -> str:
 
 def _check_types(form: Form, arguments: dict[str, Any]) -> None:
     for name, value in arguments.items():
-        if isinstance(value, torch.Tensor) and (_TYPES.get(value.dtype) != form.types[name] or not value.is_contiguous()):
+        if isinstance(value, torch.Tensor) and (
+            _TYPES.get(value.dtype) != form.types[name] or not value.is_contiguous()
+        ):
             raise KernelError(
                 f"{form} takes {name} as contiguous {form.types[name]}, not {value.dtype} with strides {value.stride()}"
+            )
+        if isinstance(value, torch.Tensor) and value.numel() >= LARGEST_TENSOR:
+            raise KernelError(
+                f"{form} counts in int32, and {name} has {value.numel()} numbers; give it fewer tokens at a time"
             )
     if set(arguments) != set(form.types):
         raise KernelError(f"{form} takes {', '.join(form.types)}, not {', '.join(arguments)}")

@@ -1,4 +1,4 @@
-"""Per-token quantization on the vector cores: one pass over a row that fits into the unified buffer, two over a longer."""
+"""Per-token quantization on the vector cores: one pass over a row that fits the unified buffer, else two."""
 
 import torch
 import triton
@@ -82,4 +82,3 @@ def quantize_wide_rows(
             m_x = (o_rows[:, None] < num_rows) & (o_columns[None, :] < num_columns)
             b_x = tl.load(p_x + o_x, mask=m_x, other=0.0).to(tl.float32)
             tl.store(p_q + o_x, quantize_block(b_x, b_scale, maximum, CLAMP), mask=m_x)
-

@@ -12,7 +12,7 @@ def round_half_even(b_x):
 
 @triton.jit
 def to_int8(b_x):
-    """Cast whole float32 to int8, saturating: one instruction from float16, where a wrapping cast takes 2-D transposes."""
+    """Cast whole float32 to int8, saturating: one instruction from float16, while a wrapping cast transposes."""
     return tl.cast(b_x.to(tl.float16), tl.int8, overflow_mode="saturate")
 
 
