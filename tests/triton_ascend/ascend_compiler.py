@@ -53,7 +53,9 @@ class Compiled:
         assert self.ir is not None
         offsets = dict(re.findall(r"(%\S+) = arith.constant (\d+) : i64", self.ir))
         peaks: dict[str, int] = collections.defaultdict(int)
-        casts = re.findall(r"pointer_cast\(([^)]*)\).*?: memref<((?:\d+x)*)([a-z]\w*)(?:, [^#]*)?, #\S*?<(\w+)>>", self.ir)
+        casts = re.findall(
+            r"pointer_cast\(([^)]*)\).*?: memref<((?:\d+x)*)([a-z]\w*)(?:, [^#]*)?, #\S*?<(\w+)>>", self.ir
+        )
         for places, shape, element, memory in casts:
             size = _BYTES[element]
             for length in filter(None, shape.split("x")):
@@ -123,8 +125,8 @@ def compile_ir(linalg: str, target: str) -> Compiled:
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
         (folder / "kernel.mlir").write_text(linalg)
-        command = [package() / "bin/bishengir-compile", folder / "kernel.mlir", f"--target={target}", *_FLAGS]
-        command += [f"--save-temps={folder / 'steps'}", "-o", folder / "kernel"]
+        command = [str(package() / "bin/bishengir-compile"), str(folder / "kernel.mlir"), f"--target={target}", *_FLAGS]
+        command += [f"--save-temps={folder / 'steps'}", "-o", str(folder / "kernel")]
         done = subprocess.run(command, capture_output=True, text=True, env={"PATH": "/usr/bin:/bin"}, check=False)
         planned = folder / "steps/module.hivm.opt.mlir"
         log = done.stdout + done.stderr
