@@ -8,7 +8,7 @@ from quantguard.records import QuantArgs
 # float32 against the sums of another order: what is next to a tie may round to the other side, and a rotated number to
 # its neighbour in the type of x, of which bfloat16 has 128 between two powers of two.
 LARGEST_STEP = 1
-SHARE_OF_STEPS = 0.02
+SHARE_OF_STEPS = 0.002
 
 
 def unsupported(_args: QuantArgs) -> str | None:
