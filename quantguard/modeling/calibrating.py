@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -14,8 +14,10 @@ from quantguard.modeling.attention import AttentionExtension
 from quantguard.modeling.online import TransformedLinear
 from quantguard.modeling.structure import Block, Decoder, LinearGroup
 
-# Sequences of one length go through a block together, up to this many tokens.
-_BATCH_TOKENS = 4096
+Precision = Literal["float32", "bfloat16"]
+# Sequences of one length go through a block together, up to this many tokens: what lies between two layers then stays
+# in a core's cache.
+_BATCH_TOKENS = 2048
 
 
 @dataclasses.dataclass(slots=True, kw_only=True)
@@ -45,12 +47,13 @@ class InputStats:
 
     def update(self, x: torch.Tensor) -> None:
         """Add the tokens of ``x``, float ``[..., in_features]``."""
-        flat = x.detach().reshape(-1, x.shape[-1]).float()
+        flat = x.detach().reshape(-1, x.shape[-1])
         magnitudes = flat.abs()
         self.num_tokens += flat.shape[0]
-        torch.maximum(self.absmax, magnitudes.amax(dim=0), out=self.absmax)
-        self.abs_sum += magnitudes.sum(dim=0)
+        torch.maximum(self.absmax, magnitudes.amax(dim=0).float(), out=self.absmax)
+        self.abs_sum += magnitudes.sum(dim=0, dtype=torch.float32)
         if self.gram is not None:
+            flat = flat.float()
             self.gram.addmm_(flat.t(), flat)
 
 
@@ -150,10 +153,13 @@ class BlockCalibration:
     report: learned clipping by linear, a loss curve, and the names of parts that were put back because they got worse.
     """
 
-    def __init__(self, block: Block, activations: Activations, config: Any) -> None:
+    def __init__(
+        self, block: Block, activations: Activations, config: Any, *, precision: Precision = "float32"
+    ) -> None:
         self.block = block
         self.activations = activations
         self.config = config
+        self._precision = precision
         self.clips: dict[str, LearnedClips] = {}
         self.losses: tuple[float, ...] = ()
         self.rolled_back: tuple[str, ...] = ()
@@ -169,8 +175,9 @@ class BlockCalibration:
         return _times(output, None if self._basis is None else self._basis.t())
 
     def outputs(self) -> Activations:
-        """Run the block as it is now on the whole text, without gradients."""
-        with torch.no_grad():
+        """Run the block as it is now on the whole text, without gradients, in the precision of calibration."""
+        device_type = self.activations.batches[0].hidden.device.type
+        with torch.no_grad(), _computing(self.block, self._precision, device_type):
             return self.activations.replaced([self.run(batch) for batch in self.activations.batches])
 
     def float_outputs(self) -> Activations:
@@ -227,22 +234,41 @@ class BlockCalibration:
 
 
 @contextlib.contextmanager
-def matmul_precision(name: str) -> Iterator[None]:
-    """Let oneDNN take the float32 inputs of matrix products in ``bfloat16``, or in ``float32``; sums are float32."""
+def matmul_precision(precision: Precision) -> Iterator[None]:
+    """Let oneDNN take the float32 inputs of matrix products in ``precision``; sums and results are float32."""
     settings: Any = torch.backends.mkldnn.matmul  # type: ignore[attr-defined, unused-ignore]
     before = settings.fp32_precision
-    settings.fp32_precision = {"bfloat16": "bf16", "float32": "ieee"}[name]
+    settings.fp32_precision = {"bfloat16": "bf16", "float32": "ieee"}[precision]
     try:
         yield
     finally:
         settings.fp32_precision = before
 
 
+@contextlib.contextmanager
+def _computing(block: Block, precision: Precision, device_type: str) -> Iterator[None]:
+    """Let a block compute in ``precision`` between its float32 inputs and outputs.
+
+    The norms are told to give what the linears behind them would each convert for themselves.
+    """
+    if precision == "float32":
+        yield
+        return
+    norms = [getattr(block.layer, group.norm_name) for group in block.groups if group.norm_name is not None]
+    hooks = [norm.register_forward_hook(lambda _module, _args, output: output.bfloat16()) for norm in norms]
+    try:
+        with torch.autocast(device_type, torch.bfloat16):
+            yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
 def _times(x: torch.Tensor, matrix: torch.Tensor | None) -> torch.Tensor:
     """Change the basis, always in full: a massive channel would leave its rounding error on all others."""
     if matrix is None:
         return x
-    with matmul_precision("float32"):
+    with matmul_precision("float32"), torch.autocast(x.device.type, enabled=False):
         return x @ matrix.to(x.device, x.dtype)
 
 

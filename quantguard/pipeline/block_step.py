@@ -19,6 +19,7 @@ from quantguard.modeling import (
     swap_linears,
 )
 from quantguard.modeling.attention import extend_attention
+from quantguard.modeling.calibrating import Precision
 from quantguard.numerics import (
     FakeQuantTensor,
     KVQuantizer,
@@ -43,11 +44,14 @@ class BlockOutputs:
 class BlockStep:
     """One block on its way from float to quantized."""
 
-    def __init__(self, block: Block, recipe: Recipe, transforms: list[Transform], config: Any) -> None:
+    def __init__(
+        self, block: Block, recipe: Recipe, transforms: list[Transform], config: Any, *, precision: Precision
+    ) -> None:
         self.block = block
         self.recipe = recipe
         self.transforms = transforms
         self.config = config
+        self.precision = precision
         self.rounding = registry.rounding[recipe.rounding]
         self.report = LayerReport(name=block.name)
         self.layers: dict[str, QuantizedLayer] = {}
@@ -60,7 +64,7 @@ class BlockStep:
             self.floats = swap_linears(self.block, self.layers, backend=backend, device_type=device_type)
             self._quantize_kv(None)
             return None
-        calibration = BlockCalibration(self.block, activations, self.config)
+        calibration = BlockCalibration(self.block, activations, self.config, precision=self.precision)
         for transform in self.transforms:
             transform.apply(calibration)
         self.layers = self._layers(calibration)

@@ -15,7 +15,6 @@ from quantguard.checkpoints import native
 from quantguard.errors import UsageError
 from quantguard.modeling import Activations, Decoder, LoadedModel, find_decoder, load, quantizable_linears
 from quantguard.modeling.block_state import block_state
-from quantguard.modeling.calibrating import matmul_precision
 from quantguard.modeling.loading import default_calibration, find_folder, load_streamed
 from quantguard.pipeline import provenance
 from quantguard.pipeline.block_step import BlockStep
@@ -116,17 +115,16 @@ class _Run:
             files={},
         )
         journal = _FolderJournal(self._folder, len(decoder.blocks), manifest)
-        with matmul_precision(settings.matmul_precision):
-            reports = quantize_decoder(
-                decoder,
-                self._recipe,
-                sequences,
-                propagation=settings.propagation,
-                backend=self._backend,
-                device_type=loaded.device_type,
-                progress=progress,
-                journal=journal,
-            )
+        reports = quantize_decoder(
+            decoder,
+            self._recipe,
+            sequences,
+            settings,
+            backend=self._backend,
+            device_type=loaded.device_type,
+            progress=progress,
+            journal=journal,
+        )
         native.write_ends(self._folder, native.shard_name(len(decoder.blocks), len(decoder.blocks)), decoder)
         native.write_index_and_configuration(self._folder, self._source, decoder)
         native.write_manifest(self._folder, manifest)

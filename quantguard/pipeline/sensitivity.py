@@ -10,7 +10,6 @@ from torch import nn
 from quantguard import registry
 from quantguard.errors import MeasurementError, RecipeError, UsageError
 from quantguard.modeling import Activations, LoadedModel, find_decoder
-from quantguard.modeling.calibrating import matmul_precision
 from quantguard.modeling.comparing import compare_logits
 from quantguard.pipeline.block_step import BlockStep
 from quantguard.pipeline.progress import Progress, silent
@@ -79,17 +78,16 @@ def sensitivity(
     settings = recipe.calibration or loaded.calibration
     text, _ = calibration_text(loaded, recipe, settings)
     without_cache = dataclasses.replace(recipe, kv_cache=None)
-    with matmul_precision(settings.matmul_precision):
-        reports = quantize_decoder(
-            find_decoder(twin.model),
-            without_cache,
-            text,
-            propagation="full-precision",
-            backend="auto",
-            device_type=twin.device_type,
-            progress=progress,
-            journal=collected,
-        )
+    reports = quantize_decoder(
+        find_decoder(twin.model),
+        without_cache,
+        text,
+        dataclasses.replace(settings, propagation="full-precision"),
+        backend="auto",
+        device_type=twin.device_type,
+        progress=progress,
+        journal=collected,
+    )
     errors = {name: error for report in reports for name, error in report.linear_errors.items()}
     divergences = dict(_one_at_a_time(twin, loaded, collected.linears, sequences, progress))
     total = sum(divergences.values())
