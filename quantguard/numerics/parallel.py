@@ -8,16 +8,17 @@ import functools
 import itertools
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import torch
 
 
-def over_range(total: int, run: Callable[[int, int], None]) -> None:
-    """Call ``run(start, stop)`` for consecutive parts of ``range(total)``, a thread each; ``run`` releases the lock."""
+def over_range(total: int, kernel: Callable[..., None], *arguments: Any) -> None:
+    """Call ``kernel(*arguments, start, stop)`` for consecutive parts of ``range(total)``, a thread each."""
     threads = torch.get_num_threads()
     bounds = [total * index // threads for index in range(threads + 1)]
-    others = [_pool().submit(run, start, stop) for start, stop in itertools.pairwise(bounds[1:])]
-    run(0, bounds[1])
+    others = [_pool().submit(kernel, *arguments, start, stop) for start, stop in itertools.pairwise(bounds[1:])]
+    kernel(*arguments, 0, bounds[1])
     for other in others:
         other.result()
 

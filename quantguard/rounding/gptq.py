@@ -6,7 +6,6 @@ the extremes that leaves the smallest weight error, ``sum |e|^2.4``; without it 
 ``damping`` is a share of the mean diagonal of the Hessian; it grows tenfold until the factorisation succeeds.
 """
 
-import functools
 from typing import Any
 
 import numba
@@ -135,8 +134,8 @@ def _round_inputs(
         mine = groups[start:stop]
         block = factor[start:stop, start:stop].contiguous()
         terms = (work[start:stop], block, scales[mine], zeros[mine], data[start:stop])
-        arrays = (term.numpy() for term in terms)
-        over_range(rows, functools.partial(_round_block, *arrays, float(args.minimum), float(args.maximum)))
+        limits = (float(args.minimum), float(args.maximum))
+        over_range(rows, _round_block, *(term.numpy() for term in terms), *limits)
         # The block holds its errors now.
         work[stop:].addmm_(factor[start:stop, stop:].t(), work[start:stop], alpha=-1)
     return data

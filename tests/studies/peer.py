@@ -139,7 +139,7 @@ def by_llm_compressor(model: LoadedModel, method: str, calibration: CalibrationA
     from llmcompressor import oneshot
 
     # Its AWQ pins memory, which torch refuses without an accelerator: unpinned memory is what a CPU works on anyhow.
-    torch.Tensor.pin_memory = lambda self, *_args: self  # type: ignore[method-assign,assignment]
+    torch.Tensor.pin_memory = lambda self, *_args: self  # type: ignore[method-assign]
     sequences = registry.calibration[calibration.dataset].token_sequences(model, calibration)
     dataset = datasets.Dataset.from_dict({"input_ids": sequences, "attention_mask": [[1] * len(s) for s in sequences]})
     twin = copy.deepcopy(model.model)

@@ -3,7 +3,6 @@
 bfloat16 travels as the int16 of its bits, since neither NumPy nor Numba has the type.
 """
 
-import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -26,7 +25,7 @@ def over_rows(kernel: Callable[..., None], *arrays: Any) -> None:
     if arrays[-1].size < _PARALLEL_ELEMENTS:
         kernel(*arrays, 0, rows)
     else:
-        over_range(rows, functools.partial(kernel, *arrays))
+        over_range(rows, kernel, *arrays)
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")  # type: ignore[misc, unused-ignore]
