@@ -80,7 +80,7 @@ def sensitivity(
     linears = {name: (name,) for name in floats}
     with progress("one part at a time", len(layers) + len(linears)) as advance:
 
-        def measured(parts: dict[str, tuple[str, ...]]) -> tuple[PartSensitivity, ...]:
+        def measured(parts: Mapping[str, Sequence[str]]) -> tuple[PartSensitivity, ...]:
             found = []
             for name, members in parts.items():
                 size, bits = _size(recipe, {member: floats[member] for member in members})

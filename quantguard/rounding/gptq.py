@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from scipy.linalg import lapack
+from threadpoolctl import threadpool_limits
 
 from quantguard.errors import MeasurementError, RecipeError
 from quantguard.modeling import InputStats
@@ -87,7 +88,9 @@ def _inverse_factor(gram: torch.Tensor, order: torch.Tensor, dead: torch.Tensor,
         diagonal = hessian.diagonal()
         diagonal += dead[order]
         diagonal += damping * diagonal.mean()
-        factor, failed = _factor_inverse(hessian.numpy())
+        # SciPy's BLAS would take every core, whatever torch was told.
+        with threadpool_limits(torch.get_num_threads(), user_api="blas"):
+            factor, failed = _factor_inverse(hessian.numpy())
         if not failed:
             return torch.from_numpy(factor)
         damping *= 10
