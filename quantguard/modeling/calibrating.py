@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal
 
@@ -15,7 +16,7 @@ from quantguard.modeling.online import TransformedLinear
 from quantguard.modeling.structure import Block, Decoder, LinearGroup
 
 Precision = Literal["float32", "bfloat16"]
-# Sequences of one length go through a block together, up to this many tokens: what lies between two layers then stays
+# Sequences of like length go through a block together, up to this many tokens: what lies between two layers then stays
 # in a core's cache.
 _BATCH_TOKENS = 2048
 
@@ -66,14 +67,25 @@ def empty_stats(width: int, *, gram: bool, device: torch.device | str = "cpu") -
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """Hidden states of sequences of one length, float ``[sequences, tokens, hidden_size]``, with what goes beside.
+    """Hidden states of sequences, float ``[sequences, tokens, hidden_size]``, with what goes beside.
 
-    token_ids: int64 ``[sequences, tokens]``, the text itself.
+    token_ids: int64 ``[sequences, tokens]``, the text itself. present: bool of that shape, False for what fills up
+    shorter sequences on the right, where no token of a sequence attends to it; absent where all are of one length.
     """
 
     token_ids: torch.Tensor
     hidden: torch.Tensor
     beside: dict[str, Any]
+    present: torch.Tensor | None = None
+
+    @property
+    def num_tokens(self) -> int:
+        """The number of tokens of the text."""
+        return self.token_ids.numel() if self.present is None else int(self.present.sum())
+
+    def words(self, x: torch.Tensor) -> torch.Tensor:
+        """Return what stands for tokens of the text: from ``[sequences, tokens, ...]`` to ``[num_tokens, ...]``."""
+        return x.flatten(0, 1) if self.present is None else x[self.present]
 
     def through(self, layer: nn.Module) -> torch.Tensor:
         """Run a decoder layer; gradients flow where they are enabled."""
@@ -82,8 +94,10 @@ class Batch:
 
     def split(self, size: int) -> list["Batch"]:
         """Cut into batches of at most ``size`` sequences."""
-        pieces = zip(self.token_ids.split(size), self.hidden.split(size), strict=True)
-        return [dataclasses.replace(self, token_ids=ids, hidden=hidden) for ids, hidden in pieces]
+        ids, hidden = self.token_ids.split(size), self.hidden.split(size)
+        present = [None] * len(ids) if self.present is None else self.present.split(size)
+        pieces = zip(ids, hidden, present, strict=True)
+        return [dataclasses.replace(self, token_ids=i, hidden=h, present=p) for i, h, p in pieces]
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +114,7 @@ class Activations:
     @property
     def num_tokens(self) -> int:
         """The number of tokens."""
-        return sum(batch.hidden.shape[0] * batch.hidden.shape[1] for batch in self.batches)
+        return sum(batch.num_tokens for batch in self.batches)
 
 
 def embed(decoder: Decoder, sequences: Sequence[Sequence[int]]) -> Activations:
@@ -110,18 +124,25 @@ def embed(decoder: Decoder, sequences: Sequence[Sequence[int]]) -> Activations:
     """
     if not sequences:
         raise MeasurementError("calibration has no text: its set gave no sequence")
-    by_length: dict[int, list[Sequence[int]]] = {}
-    for sequence in sequences:
-        by_length.setdefault(len(sequence), []).append(sequence)
-    batches = []
-    for length, group in sorted(by_length.items()):
-        size = max(1, _BATCH_TOKENS // length)
-        batches += [_embed(decoder, group[start : start + size]) for start in range(0, len(group), size)]
-    return Activations(batches=tuple(batches))
+    return Activations(batches=tuple(_embed(decoder, group) for group in _of_like_length(sequences)))
+
+
+def _of_like_length(sequences: Sequence[Sequence[int]]) -> list[list[Sequence[int]]]:
+    """Put sequences together, shortest first, as many as fit when the longest of them sets the length."""
+    groups: list[list[Sequence[int]]] = []
+    for sequence in sorted(sequences, key=len):
+        if not groups or (len(groups[-1]) + 1) * len(sequence) > _BATCH_TOKENS:
+            groups.append([])
+        groups[-1].append(sequence)
+    return groups
 
 
 def _embed(decoder: Decoder, sequences: Sequence[Sequence[int]]) -> Batch:
-    ids = torch.tensor([list(sequence) for sequence in sequences], device=decoder.embedding.weight.device)
+    device = decoder.embedding.weight.device
+    lengths = torch.tensor([len(sequence) for sequence in sequences], device=device)
+    longest = int(lengths.max())
+    ids = torch.tensor([[*sequence, *[0] * (longest - len(sequence))] for sequence in sequences], device=device)
+    present = None if int(lengths.min()) == longest else torch.arange(longest, device=device) < lengths[:, None]
     with torch.no_grad():
         hidden = decoder.embedding(ids)
         positions = torch.arange(ids.shape[1], device=ids.device)[None]
@@ -134,7 +155,7 @@ def _embed(decoder: Decoder, sequences: Sequence[Sequence[int]]) -> Batch:
         )
         embeddings = decoder.model.model.rotary_emb(hidden, position_ids=positions)
     beside = {"attention_mask": mask, "position_ids": positions, "position_embeddings": embeddings}
-    return Batch(token_ids=ids, hidden=hidden, beside=beside)
+    return Batch(token_ids=ids, hidden=hidden, beside=beside, present=present)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,6 +188,7 @@ class BlockCalibration:
         self._stats: dict[tuple[str, ...], InputStats] = {}
         self._has_gram = False
         self._outputs: Activations | None = None
+        self._running = activations.batches[0]
 
     def run(self, batch: Batch, layer: nn.Module | None = None) -> torch.Tensor:
         """Run the block, or a layer in its place, on one batch; both sides in the original basis."""
@@ -177,8 +199,12 @@ class BlockCalibration:
     def outputs(self) -> Activations:
         """Run the block as it is now on the whole text, without gradients, in the precision of calibration."""
         device_type = self.activations.batches[0].hidden.device.type
+        found = []
         with torch.no_grad(), _computing(self.block, self._precision, device_type):
-            return self.activations.replaced([self.run(batch) for batch in self.activations.batches])
+            for batch in self.activations.batches:
+                self._running = batch
+                found.append(self.run(batch))
+        return self.activations.replaced(found)
 
     def float_outputs(self) -> Activations:
         """Return what the float block makes of the text; a block must not be quantized before this is first asked."""
@@ -214,7 +240,12 @@ class BlockCalibration:
         The two entries of the third dimension are the smallest and the largest value.
         """
         seen: list[tuple[torch.Tensor, torch.Tensor]] = []
-        extension.observer = lambda keys, values: seen.append((_extremes(keys), _extremes(values)))
+
+        def observe(keys: torch.Tensor, values: torch.Tensor) -> None:
+            by_token = [self._running.words(x.transpose(1, 2)).transpose(0, 1)[None] for x in (keys, values)]
+            seen.append((_extremes(by_token[0]), _extremes(by_token[1])))
+
+        extension.observer = observe
         try:
             self.outputs()
         finally:
@@ -226,11 +257,14 @@ class BlockCalibration:
         stats = {g.names: empty_stats(g.in_features, gram=gram, device=device) for g in self.block.groups}
         with contextlib.ExitStack() as stack:
             for group in self.block.groups:
-                stack.enter_context(_watching(group, stats[group.names].update))
+                stack.enter_context(_watching(group, functools.partial(self._see, stats[group.names])))
             outputs = self.outputs()
         # Transforms keep the function, so what the block makes of the text now is what it will make of it when changed.
         self._outputs = outputs if self._outputs is None else self._outputs
         return stats
+
+    def _see(self, stats: InputStats, x: torch.Tensor) -> None:
+        stats.update(self._running.words(x))
 
 
 @contextlib.contextmanager

@@ -170,6 +170,7 @@ def relative_error(expected: Activations, found: Activations) -> float:
     """Return ``||found - expected||² / ||expected||²`` over all hidden states."""
     difference = total = 0.0
     for ours, theirs in zip(found.batches, expected.batches, strict=True):
-        difference += float((ours.hidden.double() - theirs.hidden.double()).square().sum())
-        total += float(theirs.hidden.double().square().sum())
+        wanted = theirs.words(theirs.hidden).double()
+        difference += float((ours.words(ours.hidden).double() - wanted).square().sum())
+        total += float(wanted.square().sum())
     return difference / max(total, 1e-30)

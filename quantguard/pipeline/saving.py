@@ -142,7 +142,8 @@ class _FolderJournal(Journal):
         self._folder, self._num_blocks = folder, num_blocks
         self._scratch = folder / native.UNFINISHED
         self._has_text = manifest.calibration_sha256 is not None
-        self._claim(digest(manifest))
+        # Sums come in another order on other numbers of threads, and the files would not be those of one run.
+        self._claim(digest([manifest, torch.get_num_threads()]))
         self._reports: list[LayerReport] = [native.read_state(file).report for file in self._finished_files()]
         self.num_resumed = len(self._reports)
 
@@ -172,8 +173,8 @@ class _FolderJournal(Journal):
         if note.is_file():
             if json.loads(note.read_text()) != {"settings": settings}:
                 raise UsageError(
-                    f"{self._folder} holds an unfinished run of another model, recipe, calibration text or version;"
-                    " give the same again to go on with it, or remove the folder"
+                    f"{self._folder} holds an unfinished run of another model, recipe, calibration text, version or"
+                    " number of threads; give the same again to go on with it, or remove the folder"
                 )
             native.remove_half_written(self._folder)
             return

@@ -169,7 +169,7 @@ class _Learner:
         """
         output = self._forward(batch, transformed=transformed)
         difference = (output - target).float().square().sum(dim=-1)
-        return (difference / target.float().square().sum(dim=-1).clamp_min(1e-12)).mean()
+        return batch.words(difference / target.float().square().sum(dim=-1).clamp_min(1e-12)).mean()
 
     def _forward(self, batch: Batch, *, transformed: bool) -> torch.Tensor:
         self._maps = self.learned.maps() if transformed else {}
