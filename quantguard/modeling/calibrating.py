@@ -19,50 +19,75 @@ Precision = Literal["float32", "bfloat16"]
 # Sequences of like length go through a block together, up to this many tokens: what lies between two layers then stays
 # in a core's cache.
 _BATCH_TOKENS = 2048
+_WHOLE_GRAM = 1024
 
 
 @dataclasses.dataclass(slots=True, kw_only=True)
 class InputStats:
     """Statistics over all tokens that entered a linear layer.
 
-    absmax, abs_sum: float32 ``[in_features]``, the largest magnitude of each channel and the sum of magnitudes.
-    gram: float32 ``[in_features, in_features]``, the sum of ``x xT`` over tokens; absent unless asked for.
+    largest, abs_sum: float32 ``[in_features]``, the largest magnitude of each channel and the sum of magnitudes; gram:
+    float32 ``[in_features, in_features]``, the sum of ``x xT`` over tokens. Each is absent unless it was asked for.
     """
 
     num_tokens: int
-    absmax: torch.Tensor
-    abs_sum: torch.Tensor
+    largest: torch.Tensor | None
+    abs_sum: torch.Tensor | None
     gram: torch.Tensor | None
+
+    @property
+    def absmax(self) -> torch.Tensor:
+        """The largest magnitude of each channel, float32 ``[in_features]``."""
+        assert self.largest is not None, "statistics without magnitudes were asked for"
+        return self.largest
 
     @property
     def mean_abs(self) -> torch.Tensor:
         """The mean magnitude of each channel, float32 ``[in_features]``."""
+        assert self.abs_sum is not None, "statistics without magnitudes were asked for"
         return self.abs_sum / self.num_tokens
 
     def rescaled(self, divisor: torch.Tensor) -> "InputStats":
         """Return the statistics of inputs whose channels are divided by ``divisor``, float ``[in_features]``."""
         inverse = 1.0 / divisor.double()
         gram = None if self.gram is None else (self.gram * inverse[:, None] * inverse).float()
-        absmax, abs_sum = ((values * inverse.abs()).float() for values in (self.absmax, self.abs_sum))
-        return InputStats(num_tokens=self.num_tokens, absmax=absmax, abs_sum=abs_sum, gram=gram)
+        largest, abs_sum = (
+            None if values is None else (values * inverse.abs()).float() for values in (self.largest, self.abs_sum)
+        )
+        return InputStats(num_tokens=self.num_tokens, largest=largest, abs_sum=abs_sum, gram=gram)
 
     def update(self, x: torch.Tensor) -> None:
         """Add the tokens of ``x``, float ``[..., in_features]``."""
         flat = x.detach().reshape(-1, x.shape[-1])
-        magnitudes = flat.abs()
         self.num_tokens += flat.shape[0]
-        torch.maximum(self.absmax, magnitudes.amax(dim=0).float(), out=self.absmax)
-        self.abs_sum += magnitudes.sum(dim=0, dtype=torch.float32)
+        if self.largest is not None and self.abs_sum is not None:
+            magnitudes = flat.abs()
+            torch.maximum(self.largest, magnitudes.amax(dim=0).float(), out=self.largest)
+            self.abs_sum += magnitudes.sum(dim=0, dtype=torch.float32)
         if self.gram is not None:
             flat = flat.float()
-            self.gram.addmm_(flat.t(), flat)
+            # The matrix is symmetric: what is left of the diagonal strip is filled in at the end, by `finish`.
+            for rows in _strips(flat.shape[1]):
+                self.gram[rows, rows.start :].addmm_(flat[:, rows].t(), flat[:, rows.start :])
+
+    def finish(self) -> None:
+        """Complete the Gram matrix, of which :meth:`update` adds to the upper part alone."""
+        if self.gram is not None:
+            for rows in _strips(len(self.gram)):
+                self.gram[rows.stop :, rows] = self.gram[rows, rows.stop :].t()
 
 
-def empty_stats(width: int, *, gram: bool, device: torch.device | str = "cpu") -> InputStats:
+def _strips(width: int) -> list[slice]:
+    """Cut a symmetric matrix into strips of rows; a narrow one is left whole, where more products do not pay."""
+    size = width if width <= _WHOLE_GRAM else -(-width // 4)
+    return [slice(start, min(start + size, width)) for start in range(0, width, size)]
+
+
+def empty_stats(width: int, *, magnitudes: bool, gram: bool, device: torch.device | str = "cpu") -> InputStats:
     """Return the statistics of no token yet."""
-    zeros = [torch.zeros(width, device=device) for _ in range(2)]
+    vectors = [torch.zeros(width, device=device) if magnitudes else None for _ in range(2)]
     matrix = torch.zeros(width, width, device=device) if gram else None
-    return InputStats(num_tokens=0, absmax=zeros[0], abs_sum=zeros[1], gram=matrix)
+    return InputStats(num_tokens=0, largest=vectors[0], abs_sum=vectors[1], gram=matrix)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,7 +211,6 @@ class BlockCalibration:
         self.rolled_back: tuple[str, ...] = ()
         self._basis: torch.Tensor | None = None
         self._stats: dict[tuple[str, ...], InputStats] = {}
-        self._has_gram = False
         self._outputs: Activations | None = None
         self._running = activations.batches[0]
 
@@ -212,10 +236,13 @@ class BlockCalibration:
             self._outputs = self.outputs()
         return self._outputs
 
-    def stats(self, group: LinearGroup, *, gram: bool) -> InputStats:
+    def stats(self, group: LinearGroup, *, gram: bool, magnitudes: bool = True) -> InputStats:
         """Return the statistics of a group's input as the block is now."""
-        if group.names not in self._stats or (gram and not self._has_gram):
-            self._stats, self._has_gram = self._observe(gram=gram), gram
+        found = self._stats.get(group.names)
+        if found is not None:
+            magnitudes, gram = magnitudes or found.largest is not None, gram or found.gram is not None
+        if found is None or (magnitudes and found.largest is None) or (gram and found.gram is None):
+            self._stats = self._observe(magnitudes=magnitudes, gram=gram)
         return self._stats[group.names]
 
     def rescaled(self, group: LinearGroup, divisor: torch.Tensor) -> None:
@@ -252,13 +279,18 @@ class BlockCalibration:
             extension.observer = None
         return _extremes(torch.cat([k for k, _ in seen], dim=2)), _extremes(torch.cat([v for _, v in seen], dim=2))
 
-    def _observe(self, *, gram: bool) -> dict[tuple[str, ...], InputStats]:
+    def _observe(self, *, magnitudes: bool, gram: bool) -> dict[tuple[str, ...], InputStats]:
         device = self.activations.batches[0].hidden.device
-        stats = {g.names: empty_stats(g.in_features, gram=gram, device=device) for g in self.block.groups}
+        stats = {
+            g.names: empty_stats(g.in_features, magnitudes=magnitudes, gram=gram, device=device)
+            for g in self.block.groups
+        }
         with contextlib.ExitStack() as stack:
             for group in self.block.groups:
                 stack.enter_context(_watching(group, functools.partial(self._see, stats[group.names])))
             outputs = self.outputs()
+        for found in stats.values():
+            found.finish()
         # Transforms keep the function, so what the block makes of the text now is what it will make of it when changed.
         self._outputs = outputs if self._outputs is None else self._outputs
         return stats

@@ -24,10 +24,13 @@ from quantguard.records import QuantArgs
 from quantguard.rounding._gram import required_gram
 
 Array = npt.NDArray[np.float64]
+Floats = npt.NDArray[np.float32]
 NEEDS_GRAM = True
 WEIGHT_TYPES = ("int",)
 DEFAULTS = {"act_order": True, "damping": 0.01, "mse": False}
 BLOCK_SIZE = 128
+# Outputs that a block is rounded for at a time: a block of so many stays in the nearest cache.
+TILE = 64
 SHRINKS = tuple(1 - step / 100 for step in range(80))
 # Damping grows tenfold until the Cholesky factorisation succeeds; past this share of the mean it hides the data.
 LARGEST_DAMPING = 1.0
@@ -56,9 +59,9 @@ def quantize_weight(
     order = torch.arange(weight.shape[1])
     if chosen["act_order"]:
         order = torch.argsort(gram.diagonal().cpu(), descending=True, stable=True)
-    work = weight.detach().cpu().t()[order].double()
+    work = weight.detach().cpu().t()[order].float()
     work[dead[order]] = 0.0
-    factor = _inverse_factor(gram, order, dead, float(chosen["damping"]))
+    factor = _inverse_factor(gram, order, dead, float(chosen["damping"])).float()
     groups = (torch.arange(weight.shape[1]) // (args.group_size or weight.shape[1]))[order]
     rounded = _round_inputs(work, factor, groups, scale=scale, zero_point=zero_point, args=args)
     data = torch.empty_like(rounded)
@@ -123,21 +126,20 @@ def _round_inputs(
     zero_point: torch.Tensor | None,
     args: QuantArgs,
 ) -> torch.Tensor:
-    """Round the inputs of ``work``, float64 ``[in, out]``, in order to int8, feeding each one's error forward.
+    """Round the inputs of ``work``, float32 ``[in, out]``, in order to int8, feeding each one's error forward.
 
     ``groups`` is the scale's column that each input has. Within a block of inputs the outputs go side by side through
     the processor's vectors; what follows the block is made up for in one matrix product. ``work`` is overwritten.
     """
     width, rows = work.shape
     data = torch.empty(width, rows, dtype=torch.int8)
-    scales = scale.t().double()
-    zeros = torch.zeros_like(scales) if zero_point is None else zero_point.t().double()
+    scales = scale.t().contiguous()
+    zeros = torch.zeros_like(scales) if zero_point is None else zero_point.t().float().contiguous()
     for start in range(0, width, BLOCK_SIZE):
         stop = min(start + BLOCK_SIZE, width)
-        mine = groups[start:stop]
         block = factor[start:stop, start:stop].contiguous()
-        terms = (work[start:stop], block, scales[mine], zeros[mine], data[start:stop])
-        limits = (float(args.minimum), float(args.maximum))
+        terms = (work[start:stop], block, groups[start:stop], scales, zeros, data[start:stop])
+        limits = (np.float32(args.minimum), np.float32(args.maximum))
         over_range(rows, _round_block, *(term.numpy() for term in terms), *limits)
         # The block holds its errors now.
         work[stop:].addmm_(factor[start:stop, stop:].t(), work[start:stop], alpha=-1)
@@ -146,29 +148,33 @@ def _round_inputs(
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")  # type: ignore[misc, unused-ignore]
 def _round_block(  # noqa: PLR0917 - compiled functions take positional arguments
-    work: Array,
-    factor: Array,
-    scale: Array,
-    zeros: Array,
+    work: Floats,
+    factor: Floats,
+    groups: npt.NDArray[np.int64],
+    scales: Floats,
+    zeros: Floats,
     data: npt.NDArray[np.int8],
-    minimum: float,
-    maximum: float,
+    minimum: np.float32,
+    maximum: np.float32,
     first: int,
     last: int,
 ) -> None:
-    """Round outputs ``first`` to ``last`` of a block, float64 ``[inputs, outputs]``, to ``data``; leave its errors."""
+    """Round outputs ``first`` to ``last`` of a block, float32 ``[inputs, outputs]``, to ``data``; leave its errors."""
     inputs = work.shape[0]
-    tile = 64
-    for left in range(first, last, tile):
-        right = min(left + tile, last)
+    # Rows of one known length, which the compiler turns into whole vectors; what lies beyond `count` is never read.
+    tile = np.zeros((inputs, TILE), np.float32)
+    for left in range(first, last, TILE):
+        count = min(TILE, last - left)
+        tile[:, :count] = work[:, left : left + count]
         for i in range(inputs):
-            pivot = factor[i, i]
-            for o in range(left, right):
-                value, step, zero = work[i, o], scale[i, o], zeros[i, o]
+            pivot, group, errors = factor[i, i], groups[i], tile[i]
+            for o in range(count):
+                value, step, zero = errors[o], scales[group, left + o], zeros[group, left + o]
                 integer = min(max(np.rint(value / step) + zero, minimum), maximum)
-                data[i, o] = np.int8(integer)
-                work[i, o] = (value - (integer - zero) * step) / pivot
+                data[i, left + o] = np.int8(integer)
+                errors[o] = (value - (integer - zero) * step) / pivot
             for later in range(i + 1, inputs):
-                share = factor[i, later]
-                for o in range(left, right):
-                    work[later, o] -= work[i, o] * share
+                share, row = factor[i, later], tile[later]
+                for o in range(TILE):
+                    row[o] -= errors[o] * share
+        work[:, left : left + count] = tile[:, :count]

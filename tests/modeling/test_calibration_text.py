@@ -6,7 +6,7 @@ from families import build
 
 from quantguard.modeling import Activations, BlockCalibration, embed, find_decoder
 from quantguard.modeling.attention import extend_attention
-from quantguard.modeling.calibrating import Batch, InputStats
+from quantguard.modeling.calibrating import Batch, InputStats, empty_stats
 from quantguard.pipeline.block_step import relative_error
 
 LENGTHS = (1, 5, 5, 17, 63)
@@ -31,9 +31,11 @@ def observed(texts: list[list[list[int]]]) -> list[InputStats]:
         for part in parts[1:]:
             assert total.gram is not None
             assert part.gram is not None
+            assert total.abs_sum is not None
+            assert part.abs_sum is not None
             total = InputStats(
                 num_tokens=total.num_tokens + part.num_tokens,
-                absmax=torch.maximum(total.absmax, part.absmax),
+                largest=torch.maximum(total.absmax, part.absmax),
                 abs_sum=total.abs_sum + part.abs_sum,
                 gram=total.gram + part.gram,
             )
@@ -95,3 +97,26 @@ def test_the_relative_error_leaves_out_what_fills_up() -> None:
         spoiled.append(batch.hidden.masked_fill(~batch.present[:, :, None], 100.0))
     found: Activations = expected.replaced(spoiled)
     assert relative_error(expected, found) == 0.0
+
+
+@pytest.mark.parametrize("width", [63, 1027, 1500])
+def test_the_gram_matrix_is_that_of_all_tokens(width: int) -> None:
+    x = torch.randn(50, width, generator=torch.Generator().manual_seed(0))
+    stats = empty_stats(width, magnitudes=False, gram=True)
+    for part in x.split(17):
+        stats.update(part)
+    stats.finish()
+    assert close(stats.gram, x.t() @ x)
+
+
+def test_statistics_are_taken_again_only_for_what_was_not_asked_for_before() -> None:
+    decoder = find_decoder(build("llama").model)
+    calibration = BlockCalibration(decoder.blocks[0], embed(decoder, sequences()), decoder.model.config)
+    group = decoder.blocks[0].groups[0]
+    without = calibration.stats(group, gram=True, magnitudes=False)
+    with pytest.raises(AssertionError, match="without magnitudes"):
+        assert without.absmax is not None
+    both = calibration.stats(group, gram=False)
+    assert both.gram is not None
+    assert both.absmax is not None
+    assert calibration.stats(group, gram=True) is both
