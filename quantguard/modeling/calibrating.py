@@ -220,15 +220,15 @@ class BlockCalibration:
         output = dataclasses.replace(batch, hidden=hidden).through(self.block.layer if layer is None else layer)
         return _times(output, None if self._basis is None else self._basis.t())
 
-    def outputs(self) -> Activations:
-        """Run the block as it is now on the whole text, without gradients, in the precision of calibration."""
+    def outputs(self, num_batches: int | None = None) -> Activations:
+        """Run the block as it is now on the text or its first batches, without gradients, as precisely as asked."""
         device_type = self.activations.batches[0].hidden.device.type
         found = []
         with torch.no_grad(), _computing(self.block, self._precision, device_type):
-            for batch in self.activations.batches:
+            for batch in self.activations.batches[:num_batches]:
                 self._running = batch
-                found.append(self.run(batch))
-        return self.activations.replaced(found)
+                found.append(dataclasses.replace(batch, hidden=self.run(batch)))
+        return Activations(batches=tuple(found))
 
     def float_outputs(self) -> Activations:
         """Return what the float block makes of the text; a block must not be quantized before this is first asked."""

@@ -20,7 +20,7 @@ from quantguard.modeling import (
     swap_linears,
 )
 from quantguard.modeling.attention import extend_attention
-from quantguard.modeling.calibrating import Precision
+from quantguard.modeling.quant_linear import held_weights
 from quantguard.numerics import (
     FakeQuantTensor,
     KVQuantizer,
@@ -30,49 +30,46 @@ from quantguard.numerics import (
     split_rows,
     static_kv_quantizer,
 )
-from quantguard.records import LayerArgs, LayerReport, QuantArgs, Recipe
+from quantguard.records import CalibrationArgs, LayerArgs, LayerReport, QuantArgs, Recipe
 from quantguard.transforms import Transform
 
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class BlockOutputs:
-    """What the float and the quantized block make of the calibration text."""
-
-    expected: Activations
-    found: Activations
+# Batches that the error of a block is measured on where its quantized outputs are wanted for nothing else.
+_NUM_SAMPLED = 2
 
 
 class BlockStep:
     """One block on its way from float to quantized."""
 
     def __init__(
-        self, block: Block, recipe: Recipe, transforms: list[Transform], config: Any, *, precision: Precision
+        self, block: Block, recipe: Recipe, transforms: list[Transform], config: Any, settings: CalibrationArgs
     ) -> None:
         self.block = block
         self.recipe = recipe
         self.transforms = transforms
         self.config = config
-        self.precision = precision
+        self.settings = settings
         self.rounding = registry.rounding[recipe.rounding]
         self.report = LayerReport(name=block.name)
         self.layers: dict[str, QuantizedLayer] = {}
         self.floats: dict[str, nn.Linear] = {}
 
-    def run(self, activations: Activations | None, *, backend: str, device_type: str) -> "BlockOutputs | None":
-        """Quantize the block in place; return what it makes of the text, before and after."""
+    def run(self, activations: Activations | None, *, backend: str, device_type: str) -> Activations | None:
+        """Quantize the block in place; return what the next one is shown of the text."""
         if activations is None:
             self.layers = self._layers(None)
             self.floats = swap_linears(self.block, self.layers, backend=backend, device_type=device_type)
             self._quantize_kv(None)
             return None
-        calibration = BlockCalibration(self.block, activations, self.config, precision=self.precision)
+        calibration = BlockCalibration(self.block, activations, self.config, precision=self.settings.precision)
         for transform in self.transforms:
             transform.apply(calibration)
         self.layers = self._layers(calibration)
         self._quantize_kv(calibration)
         expected = calibration.float_outputs()
         self.floats = swap_linears(self.block, self.layers, backend=backend, device_type=device_type)
-        found = calibration.outputs()
+        propagates = self.settings.propagation == "quantized"
+        with held_weights(self.block):
+            found = calibration.outputs(None if propagates else _NUM_SAMPLED)
         error = relative_error(expected, found)
         if not math.isfinite(error):
             raise MeasurementError(
@@ -85,7 +82,7 @@ class BlockStep:
             losses=calibration.losses,
             rolled_back=calibration.rolled_back,
         )
-        return BlockOutputs(expected=expected, found=found)
+        return found if propagates else expected
 
     def _layers(self, calibration: BlockCalibration | None) -> dict[str, QuantizedLayer]:
         layers: dict[str, QuantizedLayer] = {}
@@ -173,9 +170,9 @@ def output_errors(
 
 
 def relative_error(expected: Activations, found: Activations) -> float:
-    """Return ``||found - expected||² / ||expected||²`` over all hidden states."""
+    """Return ``||found - expected||² / ||expected||²`` over the hidden states that were found, of the first batches."""
     difference = total = 0.0
-    for ours, theirs in zip(found.batches, expected.batches, strict=True):
+    for ours, theirs in zip(found.batches, expected.batches[: len(found.batches)], strict=True):
         wanted = theirs.words(theirs.hidden)
         difference += _squared(ours.words(ours.hidden) - wanted)
         total += _squared(wanted)

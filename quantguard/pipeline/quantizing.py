@@ -128,11 +128,9 @@ def quantize_decoder(
     with progress(f"quantizing with {recipe.name}", total) as advance:
         advance(len(reports))
         for block in decoder.blocks[len(reports) :]:
-            step = BlockStep(block, recipe, transforms, decoder.model.config, precision=settings.precision)
+            step = BlockStep(block, recipe, transforms, decoder.model.config, settings)
             with matmul_precision(settings.precision):
-                outputs = step.run(activations, backend=backend, device_type=device_type)
-            if outputs is not None:
-                activations = outputs.expected if settings.propagation == "full-precision" else outputs.found
+                activations = step.run(activations, backend=backend, device_type=device_type)
             reports.append(step.report)
             journal.block_finished(step, activations)
             advance(1, describe(step.report))
