@@ -72,5 +72,9 @@ def _cause(finished: "subprocess.CompletedProcess[str]") -> str:
     """Name the exception that ended the child, or the signal."""
     if finished.returncode < 0:
         return f"the process was ended by {signal.Signals(-finished.returncode).name}"
-    lines = [line for line in finished.stderr.splitlines() if line.strip() and not line.startswith(" ")]
-    return lines[-1].strip() if lines else f"the process ended with status {finished.returncode} and said nothing"
+    # The exception stands on the first line behind the last traceback that is not indented.
+    last = finished.stderr.rpartition("Traceback (most recent call last):")[2]
+    for line in last.splitlines():
+        if line.strip() and not line.startswith(" "):
+            return line.strip()
+    return f"the process ended with status {finished.returncode} and said nothing"

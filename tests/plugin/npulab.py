@@ -1,6 +1,5 @@
 """Planted NPUs: a torch and a torch_npu of a few lines, found before the real ones by Python started afresh."""
 
-import os
 import pathlib
 import textwrap
 
@@ -51,5 +50,5 @@ class Machine:
     def have(self, number: int) -> None:
         self._monkeypatch.setenv("FAKE_NPUS", str(number))
 
-    def environment(self) -> dict[str, str]:
-        return dict(os.environ)
+    def break_computing(self) -> None:
+        self._monkeypatch.setenv("FAKE_NPU_BROKEN", "1")
