@@ -17,11 +17,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from quantguard.host.leases import Leases
 
-    from pytest_quantguard.leases import Leases
-
-VISIBLE = "ASCEND_RT_VISIBLE_DEVICES"
 WAIT_SECONDS = 1800
 _REAL = "required"
 _LEASES = pytest.StashKey["Leases"]()
@@ -48,6 +45,8 @@ def share_out(config: pytest.Config, specs: list[Any]) -> None:
     """Write an NPU into the environment of each worker-to-be; raise pytest.UsageError where they are too few."""
     if config.getoption("--npu") != _REAL:
         return
+    from quantguard.host import visibility  # noqa: PLC0415
+
     ids = _ids(config)
     if len(specs) > len(ids):
         named = ", ".join(map(str, ids))
@@ -58,7 +57,7 @@ def share_out(config: pytest.Config, specs: list[Any]) -> None:
     for spec, device_id in zip(specs, ids, strict=False):
         if not spec.popen:
             raise pytest.UsageError(f"--npu: NPUs are shared out among workers of this machine only, not to {spec}")
-        spec.env[VISIBLE] = str(device_id)
+        spec.env[visibility.VARIABLE] = str(device_id)
 
 
 def hold(config: pytest.Config, device: str) -> None:
@@ -69,9 +68,11 @@ def hold(config: pytest.Config, device: str) -> None:
     found = re.fullmatch(r"npu(?::(\d+))?", device)
     if found is None:
         return
+    from quantguard.host import visibility  # noqa: PLC0415
+
     if _LEASES not in config.stash:
         config.stash[_LEASES] = _new_leases(config)
-    config.stash[_LEASES].hold(physical_id(int(found[1] or 0), os.environ))
+    config.stash[_LEASES].hold(visibility.physical_id(int(found[1] or 0), os.environ))
 
 
 def release(config: pytest.Config) -> None:
@@ -80,65 +81,11 @@ def release(config: pytest.Config) -> None:
         config.stash[_LEASES].release()
 
 
-def physical_id(index: int, environment: Mapping[str, str]) -> int:
-    """Return the id of the ``index``-th visible NPU; raise UsageError where the environment shows fewer."""
-    from quantguard.errors import UsageError  # noqa: PLC0415
-
-    listed = visible_ids(environment)
-    if listed is None:
-        return index
-    if index >= len(listed):
-        raise UsageError(f"npu:{index} is not visible: {VISIBLE} lists {len(listed)} NPUs. Use npu:0, or list more")
-    return listed[index]
-
-
-def visible_ids(environment: Mapping[str, str]) -> tuple[int, ...] | None:
-    """Return the NPUs that the environment restricts this process to, or None where it does not.
-
-    Raises UsageError for a list that the runtime would silently cut short.
-    """
-    from quantguard.errors import UsageError  # noqa: PLC0415
-
-    text = environment.get(VISIBLE)
-    if text is None:
-        return None
-    parts = text.split(",")
-    if not re.fullmatch(r"\d+(,\d+)*", text, flags=re.ASCII) or len(set(map(int, parts))) != len(parts):
-        raise UsageError(f"{VISIBLE}={text!r} is no list of different NPUs such as 0,1,2. Correct it, or unset it")
-    return tuple(map(int, parts))
-
-
-def probe() -> list[int]:
-    """Return the ids of the NPUs that this Python sees, one of them proven to work; raise KernelError for none.
-
-    The proof is a computation on an NPU that nobody has leased, so that no measurement of another run is disturbed.
-    Where all are leased, others are at work on them, which is proof enough.
-    """
-    from pytest_quantguard.leases import Leases  # noqa: PLC0415
-    from quantguard.errors import UsageError  # noqa: PLC0415
-    from quantguard.kernels.ascend import device  # noqa: PLC0415 - imports torch
-
-    count = device.count()
-    listed = visible_ids(os.environ)
-    if listed is not None and len(listed) != count:
-        raise UsageError(
-            f"{VISIBLE} lists {len(listed)} NPUs ({os.environ[VISIBLE]}) and torch_npu finds {count} of them."
-            " List those that npu-smi info shows"
-        )
-    ids = list(range(count)) if listed is None else list(listed)
-    leases = Leases(command=_command(sys.argv), run=None, wait_seconds=0, announce=print)
-    for index, device_id in enumerate(ids):
-        if leases.try_hold(device_id):
-            device.compute(index)
-            break
-    return ids
-
-
 def _ids(config: pytest.Config) -> tuple[int, ...]:
     """Return the NPUs to use, looked for once, in another process: this one may only start workers."""
     if _IDS not in config.stash:
         from quantguard.errors import UsageError  # noqa: PLC0415
-        from quantguard.host import interpreter  # noqa: PLC0415
+        from quantguard.host import interpreter, visibility  # noqa: PLC0415
 
         if importlib.util.find_spec("torch_npu") is None:
             raise pytest.UsageError(
@@ -146,10 +93,10 @@ def _ids(config: pytest.Config) -> tuple[int, ...]:
                 " that fits this torch, or run without --npu for the CPU; see quantguard doctor --backend ascend"
             )
         try:
-            visible_ids(os.environ)
+            visibility.visible_ids(os.environ)
         except UsageError as error:
             raise pytest.UsageError(f"--npu: {error}") from error
-        answer = interpreter.call(f"{__name__}:probe")
+        answer = interpreter.call("quantguard.kernels.ascend.device:probe")
         if answer.failure is not None:
             raise pytest.UsageError(f"--npu: {answer.failure}; see quantguard doctor --backend ascend")
         config.stash[_IDS] = tuple(answer.value)
@@ -157,7 +104,7 @@ def _ids(config: pytest.Config) -> tuple[int, ...]:
 
 
 def _new_leases(config: pytest.Config) -> Leases:
-    from pytest_quantguard.leases import Leases  # noqa: PLC0415 - only runs on NPUs pay for it
+    from quantguard.host.leases import Leases  # noqa: PLC0415 - only runs on NPUs pay for it
 
     worker: dict[str, Any] = getattr(config, "workerinput", {})
     return Leases(

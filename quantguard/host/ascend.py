@@ -68,6 +68,12 @@ def version_of(distribution: str) -> str | None:
         return None
 
 
+def cann_script(root: pathlib.Path = _ROOT) -> pathlib.Path | None:
+    """Return the script that sets CANN up in a shell, where it is installed in the usual place."""
+    paths = (root / _DEFAULT_INSTALLATION.lstrip("/") / folder / "set_env.sh" for folder in ("cann", "ascend-toolkit"))
+    return next((path for path in paths if path.is_file()), None)
+
+
 def _npu_models(environment: Mapping[str, str]) -> tuple[str, ...]:
     command = shutil.which("npu-smi", path=environment.get("PATH", os.defpath))
     if command is None:

@@ -7,7 +7,7 @@ import pytest
 
 import quantguard
 from quantguard.host import ascend
-from quantguard.host.ascend import AscendHost, read_host
+from quantguard.host.ascend import AscendHost, cann_script, read_host
 
 # As the vendor's tool prints on an 8-NPU server (two of them), and on an inference card with its "Device" column.
 NPU_SMI = """\
@@ -98,6 +98,14 @@ def test_cann_is_where_its_script_points(tmp_path: pathlib.Path, variable: str, 
     plant(tmp_path / f"{platform.machine()}-linux" / file, "package_name=Ascend-cann\nversion=8.5.0\ninnerversion=V1\n")
     assert read_host(tmp_path, {variable: str(tmp_path)}).cann == "8.5.0"
     assert read_host(tmp_path, {}).cann is None
+
+
+def test_the_script_that_sets_cann_up_is_found_where_it_is_installed(tmp_path: pathlib.Path) -> None:
+    assert cann_script(tmp_path) is None
+    for folder in ("ascend-toolkit", "cann"):
+        script = tmp_path / f"usr/local/Ascend/{folder}/set_env.sh"
+        plant(script, "")
+        assert cann_script(tmp_path) == script
 
 
 def test_a_file_without_the_version_says_nothing(tmp_path: pathlib.Path) -> None:

@@ -13,8 +13,8 @@ import pytest
 from npulab import Machine
 
 from pytest_quantguard import devices
-from pytest_quantguard.leases import Leases, folder, read_holder
 from quantguard.errors import KernelError
+from quantguard.host.leases import Leases, folder, read_holder
 
 # It holds its NPU until it is told to end.
 HOLDER = """
@@ -152,7 +152,7 @@ def test_a_lease_that_is_not_given_back_is_noticed(pytester: pytest.Pytester, mo
 # The NPU that an in-process run leases, without the rest of the fixture.
 HOLDS = """
 from pytest_quantguard import devices
-from pytest_quantguard.leases import read_holder
+from quantguard.host.leases import read_holder
 
 def test_it(request):
     devices.hold(request.config, "npu")

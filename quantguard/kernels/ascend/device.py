@@ -4,18 +4,38 @@
 number that went to the NPU and came back shows that it works.
 """
 
+import functools
 import importlib
+import os
+import shlex
+import sys
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 
-from quantguard.errors import KernelError
+from quantguard.errors import KernelError, UsageError
+from quantguard.host import visibility
+from quantguard.host.leases import Leases
 
 
 def require() -> str:
     """Return the name of the first NPU, ``npu:0``; raise KernelError saying what stands in the way."""
     count()
     return compute(0)
+
+
+def probe() -> list[int]:
+    """Return the ids of the NPUs that this process sees, one of them proven to work; raise KernelError for none.
+
+    The proof is a computation on an NPU that nobody has leased, so that no measurement of another run is disturbed.
+    Where all are leased, others are at work on them, which is proof enough.
+    """
+    ids = visible()
+    index = take_free(ids)
+    if index is not None:
+        compute(index)
+    return ids
 
 
 def count() -> int:
@@ -36,6 +56,22 @@ def count() -> int:
     return found
 
 
+def visible() -> list[int]:
+    """Return the ids of the NPUs that this process sees; raise KernelError for none and UsageError for a wrong list."""
+    found, listed = count(), visibility.visible_ids(os.environ)
+    if listed is not None and len(listed) != found:
+        raise UsageError(
+            f"{visibility.VARIABLE} lists {len(listed)} NPUs ({os.environ[visibility.VARIABLE]}) and torch_npu finds"
+            f" {found} of them. List those that npu-smi info shows"
+        )
+    return list(range(found)) if listed is None else list(listed)
+
+
+def take_free(ids: Sequence[int]) -> int | None:
+    """Lease an NPU that nobody holds, until this process ends, and return its index; None where there is none."""
+    return next((index for index, device_id in enumerate(ids) if _leases().try_hold(device_id)), None)
+
+
 def compute(index: int) -> str:
     """Add two numbers on an NPU and return its name; raise KernelError where they do not come back."""
     name = f"npu:{index}"
@@ -49,3 +85,9 @@ def compute(index: int) -> str:
     if total != 2:
         raise KernelError(f"{name} adds 1 and 1 to {total}. Type: npu-smi info")
     return name
+
+
+@functools.cache
+def _leases() -> Leases:
+    # A lease ends with its object, so this one lives as long as the process.
+    return Leases(command=shlex.join(sys.orig_argv[:1]), run=None, wait_seconds=0, announce=print)
