@@ -23,14 +23,7 @@ def add_options(parser: pytest.Parser) -> None:
         choices=("required", "emulated"),
         help="require a real Ascend NPU: none found is an error, never a skip; with -n one worker takes one NPU",
     )
-    group.addoption(
-        "--quantguard-npu-wait",
-        type=_positive,
-        default=devices.WAIT_SECONDS,
-        metavar="SECONDS",
-        help="how long to wait for an NPU that another pytest run holds, before that is an error"
-        f" (default: {devices.WAIT_SECONDS})",
-    )
+    _add_wait(group)
     group.addoption(
         "--quantguard-update",
         choices=("new", "changed", "all"),
@@ -65,6 +58,17 @@ def add_options(parser: pytest.Parser) -> None:
         default=1,
         metavar="N",
         help="torch threads of a gate on a CPU (default: 1)",
+    )
+
+
+def _add_wait(group: pytest.OptionGroup) -> None:
+    group.addoption(
+        "--quantguard-npu-wait",
+        type=_positive,
+        default=devices.WAIT_SECONDS,
+        metavar="SECONDS",
+        help="how long to wait for an NPU that another pytest run holds, before that is an error"
+        f" (default: {devices.WAIT_SECONDS})",
     )
 
 
