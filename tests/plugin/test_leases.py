@@ -16,6 +16,8 @@ from pytest_quantguard import devices
 from quantguard.errors import KernelError
 from quantguard.host.leases import Leases, folder, read_holder
 
+# For machines that have much else to do.
+_PATIENCE_SECONDS = 300
 # It holds its NPU until it is told to end.
 HOLDER = """
 import pathlib, time
@@ -43,20 +45,31 @@ def holder(tmp_path: pathlib.Path) -> Iterator["subprocess.Popen[str]"]:
     yield process
     (tmp_path / "end").touch()
     process.kill()
-    process.communicate()
+    process.wait()
 
 
 def start(folder: pathlib.Path, test: str, *options: str) -> "subprocess.Popen[str]":
     folder.mkdir(exist_ok=True)
     (folder / "test_npu.py").write_text(test)
     command = [sys.executable, "-m", "pytest", "--npu", "-p", "no:cacheprovider", *options, "test_npu.py"]
-    return subprocess.Popen(command, cwd=folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    with (folder / "shown").open("w") as stream:
+        return subprocess.Popen(command, cwd=folder, text=True, stdout=stream, stderr=subprocess.STDOUT)
+
+
+def shown_by(folder: pathlib.Path, process: "subprocess.Popen[str]") -> str:
+    """Wait for a run to end and return what it printed."""
+    process.wait(timeout=_PATIENCE_SECONDS)
+    return (folder / "shown").read_text()
+
+
+def wait_until_it_waits(folder: pathlib.Path, process: "subprocess.Popen[str]") -> None:
+    wait_for(lambda: "waiting for it" in (folder / "shown").read_text(), process)
 
 
 def wait_for(condition: Callable[[], bool], process: "subprocess.Popen[str]") -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + _PATIENCE_SECONDS
     while not condition():
-        assert process.poll() is None, process.communicate()[0]
+        assert process.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.05)
 
@@ -68,10 +81,11 @@ def leases(*, wait_seconds: float = 0, run: str | None = None, said: list[str] |
 
 def test_the_second_run_waits_and_says_so_once(holder: "subprocess.Popen[str]", tmp_path: pathlib.Path) -> None:
     second = start(tmp_path / "second", SECOND)
-    time.sleep(3)
+    wait_until_it_waits(tmp_path / "second", second)
+    time.sleep(1)
     assert second.poll() is None
     (tmp_path / "end").touch()
-    shown, _ = second.communicate(timeout=60)
+    shown = shown_by(tmp_path / "second", second)
     assert second.returncode == 0, shown
     waits = re.findall(r"quantguard: NPU 0 is held by process (\d+) \((.*)\) since .*; waiting for it", shown)
     assert len(waits) == 1
@@ -81,16 +95,16 @@ def test_the_second_run_waits_and_says_so_once(holder: "subprocess.Popen[str]", 
 
 def test_a_worker_of_the_second_run_waits_and_says_so(tmp_path: pathlib.Path, holder: "subprocess.Popen[str]") -> None:
     second = start(tmp_path / "second", SECOND, "-n", "1")
-    time.sleep(4)
+    wait_until_it_waits(tmp_path / "second", second)
     (tmp_path / "end").touch()
-    shown, _ = second.communicate(timeout=60)
+    shown = shown_by(tmp_path / "second", second)
     assert second.returncode == 0, shown
     assert shown.count(f"NPU 0 is held by process {holder.pid}") == 1
 
 
 def test_the_second_run_gives_up_naming_the_holder(tmp_path: pathlib.Path, holder: "subprocess.Popen[str]") -> None:
     second = start(tmp_path / "second", SECOND, "--quantguard-npu-wait=1")
-    shown, _ = second.communicate(timeout=60)
+    shown = shown_by(tmp_path / "second", second)
     assert second.returncode == pytest.ExitCode.TESTS_FAILED
     assert f"ERROR: NPU 0 is still held by process {holder.pid} (" in shown
     assert "--quantguard-npu-wait=SECONDS" in shown
@@ -100,7 +114,7 @@ def test_the_second_run_gives_up_naming_the_holder(tmp_path: pathlib.Path, holde
 @pytest.mark.usefixtures("holder")
 def test_runs_on_different_npus_do_not_wait(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ASCEND_RT_VISIBLE_DEVICES", "1")
-    shown, _ = start(tmp_path / "second", SECOND, "--quantguard-npu-wait=1").communicate(timeout=60)
+    shown = shown_by(tmp_path / "second", start(tmp_path / "second", SECOND, "--quantguard-npu-wait=1"))
     assert "1 passed" in shown
     assert "waiting" not in shown
 
@@ -109,7 +123,7 @@ def test_runs_on_different_npus_do_not_wait(tmp_path: pathlib.Path, monkeypatch:
 def test_a_run_that_only_looks_for_npus_computes_on_none_that_is_held(tmp_path: pathlib.Path, machine: Machine) -> None:
     machine.have(1)
     machine.break_computing()
-    shown, _ = start(tmp_path / "second", "def test_other(): pass").communicate(timeout=60)
+    shown = shown_by(tmp_path / "second", start(tmp_path / "second", "def test_other(): pass"))
     assert "1 passed" in shown
 
 
@@ -119,7 +133,7 @@ def test_a_crashed_holder_does_not_block(tmp_path: pathlib.Path, holder: "subpro
     holder.wait()
     assert (folder() / "npu-0.json").exists()
     assert read_holder(0) is None
-    shown, _ = start(tmp_path / "second", SECOND, "--quantguard-npu-wait=1").communicate(timeout=60)
+    shown = shown_by(tmp_path / "second", start(tmp_path / "second", SECOND, "--quantguard-npu-wait=1"))
     assert "1 passed" in shown
     assert "waiting" not in shown
 
@@ -200,17 +214,31 @@ def test_two_workers_of_one_run_on_one_npu_are_an_error_at_once() -> None:
     first.release()
 
 
+HOLDS_UNTIL_ANOTHER_FAILED = """
+import pathlib, time
+def test_it(npu_device):
+    while not pathlib.Path("failed").exists():
+        time.sleep(0.05)
+"""
+
+
 def test_workers_that_were_given_one_npu_between_them_fail(pytester: pytest.Pytester) -> None:
     pytester.makeconftest(
         """
+        import pathlib
         import pytest
+
         @pytest.hookimpl(trylast=True, optionalhook=True)
         def pytest_xdist_setupnodes(specs):
             for spec in specs:
                 spec.env["ASCEND_RT_VISIBLE_DEVICES"] = "0"
+
+        def pytest_runtest_logreport(report):
+            if report.failed:
+                pathlib.Path("failed").touch()
         """
     )
-    pytester.makepyfile("import time\ndef test_it(npu_device):\n    time.sleep(5)\n")
+    pytester.makepyfile(HOLDS_UNTIL_ANOTHER_FAILED)
     result = pytester.runpytest_subprocess("--npu", "-n", "2", "--dist=each")
     result.assert_outcomes(passed=1, errors=1)
     result.stdout.fnmatch_lines(["*held by another worker of this run*two workers would measure on one NPU*"])
