@@ -41,6 +41,14 @@ DEFAULTS = {
     "clip_init": 4.0,
     "seed": 0,
 }
+# What `quantguard tune` tries, one option after the other.
+SEARCH_SPACE = {
+    "learning_rate": (5e-4, 1e-3, 2e-3, 5e-3),
+    "warm_up_steps": (0, 16),
+    "parametrization": ("direct", "svd"),
+    "scale_init": ("ones", "smoothquant"),
+    "alpha": (0.3, 0.5),
+}
 PARAMETRIZATIONS = ("direct", "svd")
 SCALE_INITS = ("smoothquant", "ones")
 # Past this the inverse that goes into the weights has lost half of float32's digits.
@@ -161,7 +169,7 @@ class _Learner:
         """
         output = self._forward(batch, transformed=transformed)
         difference = (output - target).float().square().sum(dim=-1)
-        return (difference / target.float().square().sum(dim=-1).clamp_min(1e-12)).mean()
+        return batch.words(difference / target.float().square().sum(dim=-1).clamp_min(1e-12)).mean()
 
     def _forward(self, batch: Batch, *, transformed: bool) -> torch.Tensor:
         self._maps = self.learned.maps() if transformed else {}
@@ -230,7 +238,7 @@ class _Learner:
         raise MeasurementError(
             f"{self.block.name}: FlatQuant diverged at learning_rate {self.options['learning_rate']}: {found}; loss by"
             f" epoch: {', '.join(f'{loss:.3g}' for loss in losses)}. Lower learning_rate, or take the gentle settings"
-            " of the recipe flatquant-w4a4kv4-npu"
+            " of the recipe flatquant-w4a4kv4-npu, or search: quantguard tune"
         )
 
     @torch.no_grad()
