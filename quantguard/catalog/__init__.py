@@ -1,8 +1,11 @@
 """Models that go by a short name: one TOML file each, bundled with the package or fetched from a package index."""
 
 import dataclasses
+import os
 import pathlib
 import tomllib
+
+import platformdirs
 
 from quantguard.errors import UnknownNameError
 from quantguard.records import CalibrationArgs, from_json
@@ -61,3 +64,14 @@ def entry(name: str) -> CatalogEntry:
     if found is None:
         raise UnknownNameError("model name", name, names())
     return found
+
+
+def folder(entry: CatalogEntry) -> pathlib.Path:
+    """Return where the files of a model are, or will be when it is fetched."""
+    return entry.path or cache_folder(entry.name)
+
+
+def cache_folder(name: str) -> pathlib.Path:
+    """Return where ``quantguard fetch`` keeps a model, whether or not it is there."""
+    root = os.environ.get("QUANTGUARD_CACHE") or platformdirs.user_cache_dir("quantguard")
+    return pathlib.Path(root) / "models" / name

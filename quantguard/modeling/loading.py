@@ -10,7 +10,6 @@ import pathlib
 from collections.abc import Iterator
 from typing import Any
 
-import platformdirs
 import safetensors
 import torch
 import transformers
@@ -144,17 +143,11 @@ def _to_device(model: Any, device: str) -> None:
         raise ModelError(f"device {device!r} cannot be used: {str(error).splitlines()[0]}") from error
 
 
-def cache_folder(name: str) -> pathlib.Path:
-    """Return where ``quantguard fetch`` keeps a model, whether or not it is there."""
-    root = os.environ.get("QUANTGUARD_CACHE") or platformdirs.user_cache_dir("quantguard")
-    return pathlib.Path(root) / "models" / name
-
-
 def locate(text: str) -> pathlib.Path:
     """Return the folder or file of a short name, a path or a Hugging Face id; raise ModelError where there is none."""
     entry = catalog.find(text)
     if entry is not None:
-        path = entry.path or cache_folder(entry.name)
+        path = catalog.folder(entry)
         if not (path / "config.json").is_file():
             raise ModelError(f"{text} is not on this machine yet. Type: quantguard fetch {text}")
         return path

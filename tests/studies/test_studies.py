@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from quantguard.modeling.loading import cache_folder
+from quantguard.catalog import cache_folder
 
 HERE = pathlib.Path(__file__).parent
 SAMPLES = {
