@@ -148,12 +148,13 @@ def guard(request: pytest.FixtureRequest) -> Guard:
 
 @pytest.fixture
 def npu_device(request: pytest.FixtureRequest) -> str:
-    """Name the Ascend NPU to run on, such as ``npu:0``; skips the test unless --npu was given."""
-    if request.config.stash[OPTIONS].npu is None:
-        pytest.skip("needs an Ascend NPU: run pytest with --npu")
+    """Name the Ascend NPU to run on, ``npu:0`` or ``emulated-910b``; skips the test unless --npu was given."""
+    npu = request.config.stash[OPTIONS].npu
+    if npu is None:
+        pytest.skip("needs an Ascend NPU: run pytest with --npu, or with --npu=emulated")
     from quantguard.kernels.ascend import device  # noqa: PLC0415 - imports torch
 
-    return device.require()
+    return device.EMULATED if npu == "emulated" else device.require()
 
 
 def fail_unmeasured(item: pytest.Item) -> None:

@@ -20,7 +20,8 @@ def add_options(parser: pytest.Parser) -> None:
         nargs="?",
         const="required",
         choices=("required", "emulated"),
-        help="require a real Ascend NPU: none found is an error, never a skip",
+        help="require a real Ascend NPU: none found is an error, never a skip; --npu=emulated runs an Atlas A2's"
+        " documented arithmetic on the CPU, and verdicts say so",
     )
     group.addoption(
         "--quantguard-update",
@@ -120,7 +121,7 @@ def _require_npu(npu: str | None) -> None:
     if npu is None:
         return
     if npu == "emulated":
-        raise pytest.UsageError("--npu=emulated: the emulated Atlas A2 is not built yet; run without --npu for the CPU")
+        return
     if importlib.util.find_spec("torch_npu") is None:
         raise pytest.UsageError(
             "--npu: no Ascend NPU can be used, since torch_npu is not installed. Install CANN and the torch_npu that"

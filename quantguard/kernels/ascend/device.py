@@ -1,10 +1,14 @@
-"""Finding an Ascend NPU that really works."""
+"""Finding an Ascend NPU that really works, or standing in for one."""
 
 import importlib
 
 import torch
 
 from quantguard.errors import KernelError
+from quantguard.kernels.ascend.emulation import enable
+
+# The name of the emulated device: of its platform, and of what a model is loaded to.
+EMULATED = "emulated-910b"
 
 
 def require() -> str:
@@ -18,4 +22,26 @@ def require() -> str:
         raise KernelError(
             "torch_npu loads but finds no Ascend NPU. Does npu-smi info show one, and may this user open it?"
         )
+    try:
+        # A driver can count a device that nothing can be put on: only an allocation tells.
+        torch.empty(1, device="npu:0")
+    except RuntimeError as error:
+        raise KernelError(
+            f"torch_npu counts an NPU, and nothing can be allocated on it: {str(error).splitlines()[0]}. Do CANN and"
+            " the driver fit this torch_npu?"
+        ) from error
     return "npu:0"
+
+
+def emulate() -> str:
+    """Put the emulated operations in place; return the name of the emulated device."""
+    enable()
+    return EMULATED
+
+
+def torch_device(device: str) -> str:
+    """Return what torch calls a device, its operations in place: the emulated one is the CPU."""
+    if device != EMULATED:
+        return device
+    emulate()
+    return "cpu"

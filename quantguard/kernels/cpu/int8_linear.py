@@ -4,6 +4,7 @@ import functools
 
 import torch
 
+from quantguard.errors import KernelError
 from quantguard.kernels.cpu import elementwise
 from quantguard.kernels.int8_linear import Buffers
 from quantguard.numerics import QuantTensor
@@ -72,6 +73,10 @@ def rescale(
     output_dtype: torch.dtype,
 ) -> torch.Tensor:
     """Dequantize sums ``[num_tokens, out_features]`` with float32 scales ``[num_tokens, 1]`` and ``[out_features]``."""
+    if bias is not None and bias.dtype != torch.float32:
+        raise KernelError(
+            f"the 'cpu' backend adds a float32 bias, not one of {bias.dtype}; dequantize it, or run on 'reference'"
+        )
     terms = (accumulated.numpy(), x_scale.numpy(), w_scale.numpy(), (_NO_BIAS if bias is None else bias).numpy())
     if output_dtype == torch.bfloat16:
         y = torch.empty(accumulated.shape, dtype=torch.bfloat16)
