@@ -84,7 +84,6 @@ PASSED = {
         "query",
         "key",
         "value",
-        "atten_mask",
         "actual_seq_lengths_kv",
         "key_antiquant_scale",
         "value_antiquant_scale",

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from quantguard.kernels.ascend import checks
+from quantguard.kernels.ascend import cache_checks, checks, rotation_checks
 from quantguard.kernels.ascend.checks import need
 from quantguard.kernels.ascend.schemas import lacking
 
@@ -224,3 +224,73 @@ def weight_quant_matmul(
         bias=bias,
         antiquant_group_size=group_size,
     )
+
+
+def rotate_quant(x: torch.Tensor, rotation: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Rotate blocks of each row by ``rotation`` ``[b, b]``; return int8 and float32 scales ``[num_tokens]``."""
+    op = "npu_rotate_quant"
+    rotation_checks.block(op, x, rotation)
+    q, scale = _call(op, x=x, rotation=rotation, dst_dtype=torch.int8)
+    return q, scale
+
+
+def kronecker_quant(
+    x: torch.Tensor, left: torch.Tensor, right: torch.Tensor, *, clip_ratio: float
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return ``left x right`` of ``[tokens, m, n]`` as int4 in int32 ``[tokens, m, n / 8]``, scales ``[tokens]``."""
+    op = "npu_kronecker_quant"
+    rotation_checks.kronecker(op, x, left, right, clip_ratio)
+    q, scale = _call(op, x=x, kronecker_p1=left, kronecker_p2=right, clip_ratio=clip_ratio, dst_dtype=torch.int32)
+    return q, scale
+
+
+def quant_scatter_(cache: torch.Tensor, positions: torch.Tensor, new: torch.Tensor, scale: torch.Tensor) -> None:
+    """Quantize ``[batch, n, width]`` with float32 scales ``[width]`` into an int8 cache from positions on."""
+    op = "npu_quant_scatter_"
+    cache_checks.write(op, cache, positions, new, scale)
+    _call(
+        op,
+        input=cache,
+        indices=positions,
+        updates=new,
+        quant_scales=scale.view(1, 1, -1),
+        axis=-2,
+        quant_axis=-1,
+        reduce="update",
+    )
+
+
+def attention_int8(
+    query: torch.Tensor,
+    cache: tuple[torch.Tensor, torch.Tensor],
+    scales: tuple[torch.Tensor, torch.Tensor],
+    lengths: list[int],
+    *,
+    num_heads: int,
+    num_key_value_heads: int,
+    softmax_scale: float,
+) -> torch.Tensor:
+    """Attend from one query a sequence, ``[batch, 1, width]``, to int8 keys and values; scales ``[1, width]`` each.
+
+    Without the scales no check of the vendor's complains.
+    """
+    op = "npu_fused_infer_attention_score"
+    cache_checks.attention(
+        op, query, cache, scales, lengths, num_heads=num_heads, num_key_value_heads=num_key_value_heads
+    )
+    y, _ = _call(
+        op,
+        query=query,
+        key=cache[0],
+        value=cache[1],
+        actual_seq_lengths_kv=lengths,
+        key_antiquant_scale=scales[0],
+        value_antiquant_scale=scales[1],
+        key_antiquant_mode=0,
+        value_antiquant_mode=0,
+        num_heads=num_heads,
+        num_key_value_heads=num_key_value_heads,
+        scale=softmax_scale,
+        input_layout="BSH",
+    )
+    return y  # type: ignore[no-any-return]

@@ -55,6 +55,9 @@ def quant_matmul(
 
 def multiply(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     """Return the exact int32 product of int8 ``[m, k]`` and ``[k, n]``."""
+    if x.shape[1] == 1:
+        # torch's integer product (2.13) takes a transposed weight of one input for another layout and reads beyond it.
+        return x.to(torch.int32) * weight.to(torch.int32)
     return torch._int_mm(x, weight)  # noqa: SLF001 - the only integer matmul that torch has
 
 
