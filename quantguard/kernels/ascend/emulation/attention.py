@@ -65,7 +65,8 @@ def fused_infer_attention_score(
     hidden = _hidden(scores, atten_mask, actual_seq_lengths_kv)
     weights = scores.masked_fill(hidden, -torch.inf).softmax(dim=-1)
     y = (weights @ v.float()).to(query.dtype).transpose(1, 2).flatten(2)
-    return y, torch.zeros(1)
+    # The sums behind the softmax, which nobody asks for: the vendor returns an empty tensor.
+    return y, torch.empty(0)
 
 
 def _dequantize(tensor: torch.Tensor, scale: torch.Tensor | None, query: torch.Tensor) -> torch.Tensor:
