@@ -6,6 +6,6 @@ QuantTensor into the buffers it runs on; ``apply`` runs. Backends agree with the
 ``ascend``, which agrees within the ``TOLERANCE`` stated beside each of its ops.
 """
 
-from quantguard.kernels.dispatch import backends, choose_backend, resolve
+from quantguard.kernels.dispatch import backends, choose_backend, has_own_static, resolve
 
-__all__ = ["backends", "choose_backend", "resolve"]
+__all__ = ["backends", "choose_backend", "has_own_static", "resolve"]

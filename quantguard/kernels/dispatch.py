@@ -54,6 +54,11 @@ def choose_backend(op: str, weights: QuantArgs, *, requested: str, device_type: 
     raise KernelError(f"no kernel for {op} with {describe(weights)} on a {device_type} device. " + " ".join(reasons))
 
 
+def has_own_static(backend: str) -> bool:
+    """Tell whether a backend has a W8A8 product of its own for fixed scales; others take the one with token scales."""
+    return backend != REFERENCE and (_FOLDER / _relative("static_int8_linear", backend)).is_file()
+
+
 def describe(weights: QuantArgs) -> str:
     """Word weight settings for a message."""
     symmetry = "symmetric" if weights.symmetric else "asymmetric"

@@ -1,9 +1,13 @@
 """The gates on an emulated Atlas A2: what runs, how it is labelled, and that it is compared with nothing else."""
 
 import json
+import pathlib
 
 import pytest
 from gatelab import assert_error, copy_baselines, run
+
+import quantguard
+from quantguard.errors import KernelError
 
 GATE = """
 import quantguard
@@ -12,6 +16,27 @@ import quantguard
 @quantguard.memory(max_ratio=0.8)
 def test_release(guard, npu_device):
     guard.check("tiny-reasoner", recipe={recipe!r}, device=npu_device, backend="ascend")
+"""
+STATIC = """
+rounding = "nearest"
+[weights]
+num_bits = 8
+strategy = "channel"
+[input_activations]
+num_bits = 8
+strategy = "tensor"
+[calibration]
+dataset = "worked-problems"
+num_samples = 4
+max_length = 64
+"""
+WEIGHT_ONLY = """
+rounding = "nearest"
+[weights]
+num_bits = 4
+strategy = "group"
+group_size = 128
+symmetric = false
 """
 
 
@@ -39,6 +64,46 @@ def test_a_gate_runs_on_the_emulated_device_and_its_baseline_is_labelled_so(pyte
     judged.stdout.no_fnmatch_line("*910B*")
     reports = "".join(file.read_text() for file in (pytester.path / "report").rglob("*.json"))
     assert '"int8_linear": "ascend (28 layers)"' in reports
+
+
+@pytest.mark.parametrize(
+    ("recipe", "ops"),
+    [
+        pytest.param("w4a8", {"int4_linear", "quantize_per_token"}, id="W4A8"),
+        pytest.param("static.toml", {"static_int8_linear", "quantize_per_tensor"}, id="W8A8 with fixed scales"),
+        pytest.param("gptq-w4a16.toml", {"weight_only_linear"}, id="W4A16 in groups"),
+    ],
+)
+def test_a_model_answers_on_the_emulated_device(recipe: str, ops: set[str], tmp_path: pathlib.Path) -> None:
+    (tmp_path / "static.toml").write_text(STATIC)
+    (tmp_path / "gptq-w4a16.toml").write_text(WEIGHT_ONLY)
+    model = quantguard.load("tiny-reasoner", device="emulated-910b")
+    named = tmp_path / recipe if recipe.endswith(".toml") else recipe
+    quantized = quantguard.quantize(model, recipe=named, backend="ascend")
+    record = quantguard.evaluate(quantized, subset=4, max_new_tokens=24)
+    assert record.platform == "emulated-910b"
+    assert set(record.kernels) == ops
+    assert set(record.kernels.values()) == {"ascend (28 layers)"}
+
+
+def test_float32_is_refused_with_what_to_type() -> None:
+    model = quantguard.load("tiny-reasoner", device="emulated-910b", dtype="float32")
+    quantized = quantguard.quantize(model, recipe="w8a8", backend="ascend")
+    with pytest.raises(KernelError, match=r"found activations of float32.*dtype='bfloat16'"):
+        quantguard.evaluate(quantized, subset=1, max_new_tokens=1)
+
+
+def test_the_ascend_backend_does_not_run_on_a_cpu() -> None:
+    with pytest.raises(KernelError, match="it runs on npu or emulated-910b"):
+        quantguard.quantize("tiny-reasoner", recipe="w8a8", backend="ascend")
+
+
+def test_a_quantized_folder_is_read_onto_the_emulated_device(tmp_path: pathlib.Path) -> None:
+    quantguard.quantize_to_folder("tiny-reasoner", "w8a8", tmp_path / "out", device="emulated-910b", backend="ascend")
+    model = quantguard.load(tmp_path / "out", device="emulated-910b")
+    assert model.device_type == "emulated-910b"
+    record = quantguard.evaluate(model, subset=2, max_new_tokens=8)
+    assert record.kernels["int8_linear"] == "ascend (28 layers)"
 
 
 def test_a_baseline_of_the_cpu_is_not_compared_with_the_emulation(pytester: pytest.Pytester) -> None:
