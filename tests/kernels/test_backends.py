@@ -9,6 +9,7 @@ import torch
 
 from quantguard.errors import QuantguardError
 from quantguard.kernels import backends, choose_backend, resolve
+from quantguard.kernels.cpu import int8_linear
 from quantguard.records import QuantArgs
 from quantguard.rounding import nearest
 
@@ -111,6 +112,12 @@ def test_integer_linears_agree(op: str, backend: str, dtype: torch.dtype) -> Non
     for shape in SHAPES:
         for activation_bits in (4, 8):
             assert_linear_agrees(op, candidate, shape, dtype, activation_bits=activation_bits)
+
+
+def test_the_product_of_a_cpu_without_amx_agrees_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(int8_linear, "has_amx", lambda: False)
+    for shape in SHAPES:
+        assert_linear_agrees("int8_linear", int8_linear, shape, torch.float32, activation_bits=8)
 
 
 @pytest.mark.parametrize("backend", having("int8_linear"))

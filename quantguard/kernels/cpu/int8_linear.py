@@ -39,6 +39,9 @@ def multiply(x: torch.Tensor, data: torch.Tensor, out_features: int) -> torch.Te
     than for more: rows of zeros go with those.
     """
     if not has_amx():
+        if x.shape[1] == 1:
+            # torch's integer product (2.13) takes a transposed weight of one input for another layout.
+            return x.to(torch.int32) * data.t().to(torch.int32)
         return torch._int_mm(x, data.t())  # noqa: SLF001 - the only integer matmul that torch has
     ones, zeros = _unit_scale(out_features)
     unit = (1.0, 0)
