@@ -151,12 +151,18 @@ def guard(request: pytest.FixtureRequest) -> Guard:
 
 @pytest.fixture
 def npu_device(request: pytest.FixtureRequest) -> str:
-    """Name the Ascend NPU to run on, ``npu:0``, and hold it until this process ends; skips unless --npu was given."""
-    if request.config.stash[OPTIONS].npu is None:
-        pytest.skip("needs an Ascend NPU: run pytest with --npu")
+    """Name the Ascend NPU to run on, and hold it until this process ends; skips unless --npu was given.
+
+    ``npu:0``, or ``emulated-910b`` with --npu=emulated, of which every process has one.
+    """
+    npu = request.config.stash[OPTIONS].npu
+    if npu is None:
+        pytest.skip("needs an Ascend NPU: run pytest with --npu, or with --npu=emulated")
     from quantguard.errors import QuantguardError  # noqa: PLC0415
     from quantguard.kernels.ascend import device  # noqa: PLC0415 - imports torch
 
+    if npu == "emulated":
+        return device.EMULATED
     try:
         devices.hold(request.config, _FIRST_NPU)
         return device.require()

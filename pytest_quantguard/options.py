@@ -21,7 +21,8 @@ def add_options(parser: pytest.Parser) -> None:
         nargs="?",
         const="required",
         choices=("required", "emulated"),
-        help="require a real Ascend NPU: none found is an error, never a skip; with -n one worker takes one NPU",
+        help="require a real Ascend NPU: none found is an error, never a skip; with -n one worker takes one NPU;"
+        " --npu=emulated runs an Atlas A2's documented arithmetic on the CPU, and verdicts say so",
     )
     _add_wait(group)
     group.addoption(
@@ -133,5 +134,5 @@ def _require_npu(config: pytest.Config, npu: str | None) -> None:
     if npu is None:
         return
     if npu == "emulated":
-        raise pytest.UsageError("--npu=emulated: the emulated Atlas A2 is not built yet; run without --npu for the CPU")
+        return
     devices.require(config)

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from quantguard.errors import RecipeError
-from quantguard.kernels import choose_backend, resolve, weight_only_linear
+from quantguard.kernels import choose_backend, has_own_static, resolve, weight_only_linear
 from quantguard.kernels.dispatch import REFERENCE
 from quantguard.modeling.structure import Block
 from quantguard.numerics import FakeQuantTensor, QuantTensor
@@ -42,6 +42,9 @@ class QuantLinear(nn.Module):
         self.input_activations = input_activations
         self._op = _linear_op(weight.args, input_activations)
         chosen = choose_backend(self._op, weight.args, requested=backend, device_type=device_type)
+        self._fixes_scales = self._op == "int8_linear" and input_scale is not None and has_own_static(chosen)
+        if self._fixes_scales:
+            self._op = "static_int8_linear"
         self.kernels = {self._op: chosen}
         self._linear = resolve(self._op, chosen)
         self._quantize: types.ModuleType | None = None
@@ -54,7 +57,7 @@ class QuantLinear(nn.Module):
             raise RecipeError("static activations need a scale from calibration, and only they take one")
         self.input_transform = input_transform
         self.register_buffer("input_scale", input_scale)
-        packed = self._linear.pack(weight)
+        packed = self._linear.pack(weight, input_scale, bias) if self._fixes_scales else self._linear.pack(weight)
         self._names = tuple(packed)
         for name, buffer in packed.items():
             self.register_buffer(f"weight_{name}", buffer)
@@ -80,7 +83,8 @@ class QuantLinear(nn.Module):
             assert self.input_activations is not None
             fixed = () if self.input_scale is None else (self.input_scale,)
             q, scale = self._quantize.apply(tokens, *fixed, args=self.input_activations)
-            y = self._linear.apply(q, scale, weight, self.bias, args=self.args, output_dtype=x.dtype)
+            factors = (q, weight) if self._fixes_scales else (q, scale, weight, self.bias)
+            y = self._linear.apply(*factors, args=self.args, output_dtype=x.dtype)
         return y.reshape(*x.shape[:-1], self.out_features)
 
     def hold(self) -> None:

@@ -1,4 +1,4 @@
-"""Finding an Ascend NPU that really works.
+"""Finding an Ascend NPU that really works, or standing in for one.
 
 ``is_available`` is true as soon as the runtime counts a device, which a driver that cannot be used does too: only a
 number that went to the NPU and came back shows that it works.
@@ -17,6 +17,10 @@ import torch
 from quantguard.errors import KernelError, UsageError
 from quantguard.host import visibility
 from quantguard.host.leases import Leases
+from quantguard.kernels.ascend.emulation import enable
+
+# The name of the emulated device: of its platform, and of what a model is loaded to.
+EMULATED = "emulated-910b"
 
 
 def require() -> str:
@@ -91,3 +95,17 @@ def compute(index: int) -> str:
 def _leases() -> Leases:
     # A lease ends with its object, so this one lives as long as the process.
     return Leases(command=shlex.join(sys.orig_argv[:1]), run=None, wait_seconds=0, announce=print)
+
+
+def emulate() -> str:
+    """Put the emulated operations in place; return the name of the emulated device."""
+    enable()
+    return EMULATED
+
+
+def torch_device(device: str) -> str:
+    """Return what torch calls a device, its operations in place: the emulated one is the CPU."""
+    if device != EMULATED:
+        return device
+    emulate()
+    return "cpu"
