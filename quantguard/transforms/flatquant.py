@@ -27,7 +27,7 @@ from quantguard.modeling.simulating import simulated_cache, simulated_inputs
 from quantguard.numerics import fake_quantize
 from quantguard.recipes.options import settings
 from quantguard.records import LayerArgs, Recipe
-from quantguard.transforms._affine import AffineMap, AffineMaps, InvertibleMatrix
+from quantguard.transforms._affine import AffineMap, AffineMaps
 from quantguard.transforms._transform import Transform
 
 DEFAULTS = {
@@ -149,7 +149,10 @@ class _Learner:
         for _ in range(epochs):
             total = 0.0
             for index in torch.randperm(len(self.batches), generator=generator).tolist():
-                loss = self._loss(*self.batches[index], transformed=True)
+                try:
+                    loss = self._loss(*self.batches[index], transformed=True)
+                except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined]
+                    raise self._diverged("a matrix has no inverse", losses) from error
                 optimizer.zero_grad()
                 (loss / loss.detach()).backward()
                 optimizer.step()
@@ -229,16 +232,17 @@ class _Learner:
                 self._set_keys(transformed=False)
 
     def _check(self, losses: list[float]) -> None:
-        worst = max(
-            float(torch.linalg.cond(m()[0].detach())) for m in self.learned.modules() if isinstance(m, InvertibleMatrix)
-        )
-        if math.isfinite(losses[-1]) and worst < LARGEST_CONDITION:
-            return
-        found = f"a matrix has condition number {worst:.1e}" if math.isfinite(losses[-1]) else "the loss is not finite"
-        raise MeasurementError(
+        if not math.isfinite(losses[-1]):
+            raise self._diverged("the loss is not finite", losses)
+        worst = self.learned.largest_condition()
+        if worst >= LARGEST_CONDITION:
+            raise self._diverged(f"a matrix has condition number {worst:.1e}", losses)
+
+    def _diverged(self, found: str, losses: list[float]) -> MeasurementError:
+        return MeasurementError(
             f"{self.block.name}: FlatQuant diverged at learning_rate {self.options['learning_rate']}: {found}; loss by"
-            f" epoch: {', '.join(f'{loss:.3g}' for loss in losses)}. Lower learning_rate, or take the gentle settings"
-            " of the recipe flatquant-w4a4kv4-npu, or search: quantguard tune"
+            f" epoch: {', '.join(f'{loss:.3g}' for loss in losses) or 'none ended'}. Lower learning_rate, or take the"
+            " gentle settings of the recipe flatquant-w4a4kv4-npu, or search: quantguard tune"
         )
 
     @torch.no_grad()

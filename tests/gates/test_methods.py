@@ -18,7 +18,7 @@ FOUR_BIT = ("awq-w4a16", "quip-w4a16")
 
 
 @pytest.mark.parametrize("recipe", EIGHT_BIT, ids=lambda recipe: pathlib.Path(recipe).stem)
-@quantguard.accuracy(tol=0.045, subset=100)
+@quantguard.accuracy(tol=0.045)
 def test_8_bit_methods_keep_their_accuracy(guard: Guard, recipe: str) -> None:
     guard.check("tiny-reasoner", recipe=recipe)
 

@@ -6,7 +6,8 @@ from families import build
 
 from quantguard.modeling import Activations, BlockCalibration, embed, find_decoder
 from quantguard.modeling.attention import extend_attention
-from quantguard.modeling.calibrating import Batch, InputStats, empty_stats
+from quantguard.modeling.calibrating import Batch
+from quantguard.modeling.input_stats import InputStats, empty_stats
 from quantguard.pipeline.block_step import relative_error
 
 LENGTHS = (1, 5, 5, 17, 63)
