@@ -37,7 +37,8 @@ class Machine:
         (folder / "run").mkdir(mode=0o700)
         monkeypatch.setenv("XDG_RUNTIME_DIR", str(folder / "run"))
         monkeypatch.setenv("PYTHONPATH", str(self._packages))
-        monkeypatch.delenv("ASCEND_RT_VISIBLE_DEVICES", raising=False)
+        for inherited in ("ASCEND_RT_VISIBLE_DEVICES", "PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT"):
+            monkeypatch.delenv(inherited, raising=False)
         self.plant("torch", FAKE_TORCH)
         self.plant("torch_npu", FAKE_TORCH_NPU)
         self.have(2)
