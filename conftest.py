@@ -18,6 +18,7 @@ def _import_what_a_gate_imports(pytestconfig: pytest.Config) -> None:
     import hypothesis  # noqa: F401, PLC0415 - its plugin would import it anew in each of pytester's runs
 
     import quantguard  # noqa: PLC0415 - the gates themselves do without
+    import quantguard.kernels.ascend.emulation  # noqa: PLC0415 - what it registers with torch lives as long as it
 
     quantized = quantguard.quantize("tiny-reasoner", recipe="smoothquant-w8a8")
     quantguard.evaluate(quantized, subset=1, max_new_tokens=2)

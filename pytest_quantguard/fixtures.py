@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
 import pytest
 
+from pytest_quantguard import devices
 from pytest_quantguard.markers import gates_of
 from pytest_quantguard.options import Options
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 REPORT_ATTRIBUTE = "quantguard_results"
 OPTIONS = pytest.StashKey[Options]()
 RESULTS = pytest.StashKey[list["GateResult"]]()
+_FIRST_NPU = "npu:0"
 _NUM_REPORTED = pytest.StashKey[int]()
 
 
@@ -90,6 +92,7 @@ class Guard:
         from quantguard.pipeline import PipelineSession, Settings  # noqa: PLC0415 - loads torch
         from quantguard.pipeline.progress import bar  # noqa: PLC0415
 
+        devices.hold(self._item.config, target.device)
         settings = Settings(
             baselines=self._options.baselines,
             update=self._options.update,
@@ -148,12 +151,23 @@ def guard(request: pytest.FixtureRequest) -> Guard:
 
 @pytest.fixture
 def npu_device(request: pytest.FixtureRequest) -> str:
-    """Name the Ascend NPU to run on, such as ``npu:0``; skips the test unless --npu was given."""
-    if request.config.stash[OPTIONS].npu is None:
-        pytest.skip("needs an Ascend NPU: run pytest with --npu")
+    """Name the Ascend NPU to run on, and hold it until this process ends; skips unless --npu was given.
+
+    ``npu:0``, or ``emulated-910b`` with --npu=emulated, of which every process has one.
+    """
+    npu = request.config.stash[OPTIONS].npu
+    if npu is None:
+        pytest.skip("needs an Ascend NPU: run pytest with --npu, or with --npu=emulated")
+    from quantguard.errors import QuantguardError  # noqa: PLC0415
     from quantguard.kernels.ascend import device  # noqa: PLC0415 - imports torch
 
-    return device.require()
+    if npu == "emulated":
+        return device.EMULATED
+    try:
+        devices.hold(request.config, _FIRST_NPU)
+        return device.require()
+    except QuantguardError as error:
+        pytest.fail(f"ERROR: {error}", pytrace=False)
 
 
 def fail_unmeasured(item: pytest.Item) -> None:

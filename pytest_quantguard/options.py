@@ -1,12 +1,13 @@
 """The command-line options, and what they come to."""
 
 import dataclasses
-import importlib.util
 import os
 import pathlib
 from typing import Any
 
 import pytest
+
+from pytest_quantguard import devices
 
 GROUP = "quantguard"
 
@@ -20,8 +21,10 @@ def add_options(parser: pytest.Parser) -> None:
         nargs="?",
         const="required",
         choices=("required", "emulated"),
-        help="require a real Ascend NPU: none found is an error, never a skip",
+        help="require a real Ascend NPU: none found is an error, never a skip; with -n one worker takes one NPU;"
+        " --npu=emulated runs an Atlas A2's documented arithmetic on the CPU, and verdicts say so",
     )
+    _add_wait(group)
     group.addoption(
         "--quantguard-update",
         choices=("new", "changed", "all"),
@@ -56,6 +59,17 @@ def add_options(parser: pytest.Parser) -> None:
         default=1,
         metavar="N",
         help="torch threads of a gate on a CPU (default: 1)",
+    )
+
+
+def _add_wait(group: pytest.OptionGroup) -> None:
+    group.addoption(
+        "--quantguard-npu-wait",
+        type=_positive,
+        default=devices.WAIT_SECONDS,
+        metavar="SECONDS",
+        help="how long to wait for an NPU that another pytest run holds, before that is an error"
+        f" (default: {devices.WAIT_SECONDS})",
     )
 
 
@@ -98,7 +112,7 @@ def read_options(config: pytest.Config) -> Options:
     if update is not None and config.getoption("--quantguard-limit") is not None:
         raise pytest.UsageError("--quantguard-update measures whole baselines: leave --quantguard-limit out")
     npu = config.getoption("--npu")
-    _require_npu(npu)
+    _require_npu(config, npu)
     folder = config.getoption("--quantguard-baselines")
     report = config.getoption("--quantguard-report")
     return Options(
@@ -115,21 +129,10 @@ def read_options(config: pytest.Config) -> Options:
     )
 
 
-def _require_npu(npu: str | None) -> None:
+def _require_npu(config: pytest.Config, npu: str | None) -> None:
     """Raise pytest.UsageError where an NPU is asked for and none can be used."""
     if npu is None:
         return
     if npu == "emulated":
-        raise pytest.UsageError("--npu=emulated: the emulated Atlas A2 is not built yet; run without --npu for the CPU")
-    if importlib.util.find_spec("torch_npu") is None:
-        raise pytest.UsageError(
-            "--npu: no Ascend NPU can be used, since torch_npu is not installed. Install CANN and the torch_npu that"
-            " fits this torch, or run without --npu for the CPU"
-        )
-    from quantguard.errors import KernelError  # noqa: PLC0415
-    from quantguard.kernels.ascend import device  # noqa: PLC0415 - imports torch
-
-    try:
-        device.require()
-    except KernelError as error:
-        raise pytest.UsageError(f"--npu: {error}") from error
+        return
+    devices.require(config)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_quantguard import fixtures, markers, options
+from pytest_quantguard import devices, fixtures, markers, options
 from pytest_quantguard.fixtures import REPORT_ATTRIBUTE, guard, npu_device
 
 if TYPE_CHECKING:
@@ -31,6 +31,23 @@ def pytest_configure(config: pytest.Config) -> None:
         from pytest_quantguard.collecting import Collector  # noqa: PLC0415 - an unrelated run does not pay for it
 
         config.pluginmanager.register(Collector(chosen), "quantguard-collector")
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Give back the NPUs that this process holds."""
+    devices.release(config)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
+    """Let ``-n auto`` be one worker for each NPU, where NPUs are asked for."""
+    return devices.num_workers(config)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_setupnodes(config: pytest.Config, specs: list[Any]) -> None:
+    """Give each worker an NPU of its own before it starts, where NPUs are asked for."""
+    devices.share_out(config, specs)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

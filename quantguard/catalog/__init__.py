@@ -1,8 +1,11 @@
 """Models that go by a short name: one TOML file each, bundled with the package or fetched from a package index."""
 
 import dataclasses
+import os
 import pathlib
 import tomllib
+
+import platformdirs
 
 from quantguard.errors import UnknownNameError
 from quantguard.records import CalibrationArgs, from_json
@@ -26,7 +29,8 @@ class CatalogEntry:
     """What a short model name stands for.
 
     ``folder`` is relative to the package, for a model that is bundled; ``source`` is what ``quantguard fetch``
-    installs. ``dtype`` is the type the full-precision model runs in on a CPU.
+    installs. ``dtype`` is the type the full-precision model runs in on a CPU, ``npu_dtype`` the one on an NPU, real or
+    emulated, where that is another: its kernels take no float32 activations.
     """
 
     name: str
@@ -35,12 +39,18 @@ class CatalogEntry:
     folder: str | None = None
     source: PackagedFile | None = None
     dtype: str
+    npu_dtype: str | None = None
     calibration: CalibrationArgs
 
     @property
     def path(self) -> pathlib.Path | None:
         """The folder of a bundled model."""
         return _PACKAGE / self.folder if self.folder else None
+
+    def dtype_on(self, device: str) -> str:
+        """Return the type to run in on a device."""
+        on_cpu = device.partition(":")[0] == "cpu"
+        return self.dtype if on_cpu or self.npu_dtype is None else self.npu_dtype
 
 
 def names() -> list[str]:
@@ -61,3 +71,14 @@ def entry(name: str) -> CatalogEntry:
     if found is None:
         raise UnknownNameError("model name", name, names())
     return found
+
+
+def folder(entry: CatalogEntry) -> pathlib.Path:
+    """Return where the files of a model are, or will be when it is fetched."""
+    return entry.path or cache_folder(entry.name)
+
+
+def cache_folder(name: str) -> pathlib.Path:
+    """Return where ``quantguard fetch`` keeps a model, whether or not it is there."""
+    root = os.environ.get("QUANTGUARD_CACHE") or platformdirs.user_cache_dir("quantguard")
+    return pathlib.Path(root) / "models" / name

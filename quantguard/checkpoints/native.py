@@ -19,10 +19,11 @@ import safetensors.torch
 import torch
 
 from quantguard.errors import ModelError, RecordError
+from quantguard.kernels.ascend.device import torch_device
 from quantguard.modeling import Block, Decoder, LoadedModel, find_decoder
 from quantguard.modeling.block_state import BlockState, Tensors, restore_block
 from quantguard.modeling.configuration import read_config
-from quantguard.modeling.loading import load_tokenizer
+from quantguard.modeling.loading import emulated, load_tokenizer
 from quantguard.modeling.streaming import CheckpointReader, fill_ends, skeleton
 from quantguard.records import CalibrationArgs, Recipe, from_json, to_json
 
@@ -159,10 +160,13 @@ def read(path: pathlib.Path, *, device: str = "cpu", backend: str = "auto") -> L
             f"{path / unsigned[0]} holds weights, and {MANIFEST} has no hash of it. Quantize the model again."
         )
     fill_ends(decoder, reader, dtype)
-    states = [_restore(block, reader, config, backend=backend, device_type=device) for block in decoder.blocks]
+    device_type = device.partition(":")[0]
+    placed = torch_device(device)
+    states = [_restore(block, reader, config, backend=backend, device_type=device_type) for block in decoder.blocks]
     return LoadedModel(
         name=manifest.name,
-        model=decoder.model.to(device),
+        model=decoder.model.to(placed),
+        emulates=emulated(device),
         tokenizer=load_tokenizer(path),
         weights_sha256=manifest.weights_sha256,
         stored_bytes=manifest.stored_bytes,

@@ -1,4 +1,4 @@
-"""Measure which layers a recipe hurts most, one linear at a time, and mix precisions within a budget of bits."""
+"""Measure which layers and linears a recipe hurts most, and mix precisions within a budget of bits."""
 
 import argparse
 import pathlib
@@ -16,10 +16,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", help="short name, Hugging Face id, folder or .gguf file")
     parser.add_argument("--recipe", default="w4a4", help="name of a recipe or path of a .toml file (default: w4a4)")
     parser.add_argument("--dtype", help="floating-point type of the model, such as bfloat16")
-    parser.add_argument("--top", type=int, default=15, metavar="N", help="layers to list (default: 15)")
-    parser.add_argument("--plot", type=pathlib.Path, metavar="FILE.svg", help="draw all layers")
+    parser.add_argument("--top", type=int, default=15, metavar="N", help="layers and linears to list (default: 15)")
+    parser.add_argument("--plot", type=pathlib.Path, metavar="FILE.svg", help="draw all layers and linears")
     parser.add_argument(
-        "--budget-bits", type=float, metavar="BITS", help="choose 8-bit layers within so many bits a weight on average"
+        "--budget-bits", type=float, metavar="BITS", help="choose 8-bit linears within so many bits a weight on average"
     )
     parser.add_argument("--output", type=pathlib.Path, metavar="FILE.toml", help="write the mixed recipe")
 
@@ -34,26 +34,30 @@ def run(args: argparse.Namespace) -> int:
     if args.top < 1:
         raise UsageError(f"--top {args.top}: at least one layer is listed")
     import quantguard  # noqa: PLC0415 - the facade, whose functions import torch
+    from quantguard.pipeline.mixing import mix_precision  # noqa: PLC0415
     from quantguard.pipeline.progress import bar  # noqa: PLC0415
-    from quantguard.pipeline.sensitivity import comparison_text, mix_precision, sensitivity  # noqa: PLC0415
+    from quantguard.pipeline.sensitivity import comparison_text, sensitivity  # noqa: PLC0415
     from quantguard.report import sensitivity as report  # noqa: PLC0415
 
     recipe = load_recipe(args.recipe)
     model = quantguard.load(args.model, dtype=args.dtype)
     text = comparison_text(model)
-    layers = sensitivity(model, recipe, text, progress=bar(sys.stderr))
-    print("\n".join(report.table(layers, count=args.top)))
+    measured = sensitivity(model, recipe, text, progress=bar(sys.stderr))
+    for kind, parts in (("decoder layer", measured.layers), ("linear", measured.linears)):
+        print("\n".join([*report.table(parts, kind=kind, count=args.top), ""]))
+    alone = sum(linear.kl for linear in measured.linears)
+    print(f"KL with all of them quantized: {measured.kl:.4f}; the linears alone add up to {alone:.4f}")
     if args.plot is not None:
-        title = f"{model.name}, {recipe.name}: share of the divergence, one layer quantized at a time"
-        args.plot.write_text(report.svg(layers, title=title), encoding="utf-8")
+        title = f"{model.name}, {recipe.name}: share of the divergence, one part quantized at a time"
+        args.plot.write_text(report.svg((measured.layers, measured.linears), title=title), encoding="utf-8")
     if args.budget_bits is not None:
         better = QuantArgs(num_bits=8, strategy="channel")
         found = mix_precision(
-            model, recipe, layers, text, better=better, budget_bits=args.budget_bits, progress=bar(sys.stderr)
+            model, recipe, measured.linears, text, better=better, budget_bits=args.budget_bits, progress=bar(sys.stderr)
         )
         args.output.write_text(dump_recipe(found.recipe), encoding="utf-8")
         print(
-            f"{args.output}: {len(found.recipe.overrides[0].targets)} of {len(layers)} layers in 8 bits,"
+            f"{args.output}: {len(found.recipe.overrides[0].targets)} of {len(measured.linears)} linears in 8 bits,"
             f" {found.effective_bits:.2f} bits a weight; KL predicted {found.predicted_kl:.4f},"
             f" measured {found.measured_kl:.4f}"
         )

@@ -31,7 +31,14 @@ class Gate:
 
 
 def check(gate: Gate, session: Session) -> GateResult:
-    """Time both models in turn, ABBA, until the bounds of the speed-up decide or the budget is spent."""
+    """Time both models in turn, ABBA, until the bounds of the speed-up decide or the budget is spent.
+
+    Raises UsageError on an emulated device, whose time says nothing of the device's.
+    """
+    if session.platform.startswith("emulated"):
+        raise UsageError(
+            f"a latency gate on {session.platform} would time the emulation; run it on an NPU, or on the CPU"
+        )
     log_speedups: list[float] = []
     metric = f"{gate.stage} speed-up"
     for budget in PAIR_BUDGETS:

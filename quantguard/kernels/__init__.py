@@ -2,9 +2,10 @@
 
 ``kernels/<op>.py`` is the contract and the reference; ``kernels/<backend>/<op>.py`` has the same functions. A linear op
 has three: ``unsupported(weights)`` gives the reason why it cannot take such weights, or None; ``pack`` turns a
-QuantTensor into the buffers it runs on; ``apply`` runs. Every backend agrees with the reference bit for bit.
+QuantTensor into the buffers it runs on; ``apply`` runs. Backends agree with the reference bit for bit, but for
+``ascend``, which agrees within the ``TOLERANCE`` stated beside each of its ops.
 """
 
-from quantguard.kernels.dispatch import backends, choose_backend, resolve
+from quantguard.kernels.dispatch import backends, choose_backend, has_own_static, resolve
 
-__all__ = ["backends", "choose_backend", "resolve"]
+__all__ = ["backends", "choose_backend", "has_own_static", "resolve"]

@@ -10,7 +10,9 @@ from quantguard.records import QuantArgs
 REFERENCE = "reference"
 AUTO = "auto"
 # What "auto" tries, by the type of the device the model is on, best first.
-_PREFERRED = {"cpu": ("cpu", REFERENCE), "npu": ("ascend",)}
+_PREFERRED = {"cpu": ("cpu", REFERENCE), "npu": ("ascend",), "emulated-910b": ("ascend",)}
+# Where a backend runs; one that is not named runs anywhere.
+_DEVICES = {"ascend": ("npu", "emulated-910b")}
 _FOLDER = pathlib.Path(__file__).parent
 
 
@@ -42,7 +44,8 @@ def choose_backend(op: str, weights: QuantArgs, *, requested: str, device_type: 
     reasons = []
     for backend in candidates:
         try:
-            reason = resolve(op, backend).unsupported(weights)
+            body = resolve(op, backend)
+            reason = _misplaced(backend, device_type) or body.unsupported(weights)
         except KernelError as error:
             reason = str(error)
         if reason is None:
@@ -51,11 +54,22 @@ def choose_backend(op: str, weights: QuantArgs, *, requested: str, device_type: 
     raise KernelError(f"no kernel for {op} with {describe(weights)} on a {device_type} device. " + " ".join(reasons))
 
 
+def has_own_static(backend: str) -> bool:
+    """Tell whether a backend has a W8A8 product of its own for fixed scales; others take the one with token scales."""
+    return backend != REFERENCE and (_FOLDER / _relative("static_int8_linear", backend)).is_file()
+
+
 def describe(weights: QuantArgs) -> str:
     """Word weight settings for a message."""
     symmetry = "symmetric" if weights.symmetric else "asymmetric"
     group = f" of {weights.group_size}" if weights.group_size else ""
     return f"{weights.num_bits}-bit {symmetry} weights per {weights.strategy}{group}"
+
+
+def _misplaced(backend: str, device_type: str) -> str | None:
+    """Say where a backend runs, if it does not run on this device."""
+    possible = _DEVICES.get(backend, (device_type,))
+    return None if device_type in possible else f"it runs on {' or '.join(possible)}: load the model with device=..."
 
 
 def _relative(op: str, backend: str) -> str:

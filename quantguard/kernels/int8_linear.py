@@ -2,7 +2,8 @@
 
 The arithmetic of the vendor's ``npu_quant_matmul`` with ``pertoken_scale``: per scale group of the weight,
 ``y = float32(sum_k x[t, k] * (w[n, k] - z[n])) * x_scale[t] * w_scale[n]``, groups added in order, then the bias,
-then one rounding to ``output_dtype``. Each product and sum rounds to float32 in the order written.
+then one rounding to ``output_dtype``. Each product and sum rounds to float32 in the order written. A bias of int32 is
+in steps of both scales and is added to the integer sum of the first group.
 """
 
 import torch
@@ -38,7 +39,7 @@ def apply(
     """Multiply and dequantize.
 
     x: int8, shape ``[num_tokens, in_features]``. x_scale: float32 ``[num_tokens, 1]``.
-    weight: the buffers of :func:`pack`. bias: float32 ``[out_features]`` or absent.
+    weight: the buffers of :func:`pack`. bias: float32 or int32 ``[out_features]``, or absent.
     Returns ``output_dtype``, shape ``[num_tokens, out_features]``.
     """
     data, scale = weight["data"], weight["scale"]
@@ -49,6 +50,8 @@ def apply(
         if "zero_point" in weight:
             values = values - weight["zero_point"][:, group : group + 1]
         accumulated = x[:, columns].double() @ values.t()
+        if bias is not None and bias.dtype == torch.int32:
+            accumulated, bias = accumulated + bias, None
         total += accumulated.float() * x_scale * scale[:, group]
     if bias is not None:
         total += bias

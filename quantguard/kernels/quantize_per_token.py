@@ -11,11 +11,11 @@ def unsupported(_weights: QuantArgs) -> str | None:
     return None
 
 
-def apply(x: torch.Tensor, *, args: QuantArgs) -> tuple[torch.Tensor, torch.Tensor]:
-    """Quantize ``x``, in float32 throughout.
+def apply(x: torch.Tensor, *, args: QuantArgs, smooth: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+    """Quantize ``x * smooth``, in float32 throughout.
 
     ``scale = clip_ratio * max|x| / (2^(b-1) - 1)``, ``q = clamp(round_half_even(x / scale))``.
-    x: float32, bfloat16 or float16, shape ``[num_tokens, in_features]``.
+    x: float32, bfloat16 or float16, shape ``[num_tokens, in_features]``. smooth: ``[in_features]``, or absent for ones.
     Returns int8 of the same shape and float32 scale ``[num_tokens, 1]``, at least 1e-30.
     """
-    return numerics.quantize_tokens(x, args)
+    return numerics.quantize_tokens(x if smooth is None else x.float() * smooth.float(), args)

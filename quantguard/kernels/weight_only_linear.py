@@ -24,8 +24,13 @@ def apply(x: torch.Tensor, weight: Buffers, bias: torch.Tensor | None, *, args: 
     x: float, shape ``[num_tokens, in_features]``. bias: float32 ``[out_features]`` or absent.
     Returns the type of ``x``, shape ``[num_tokens, out_features]``.
     """
+    dequantized = dequantize_packed(weight, x.shape[1], args).to(x.dtype)
+    return torch.nn.functional.linear(x, dequantized, None if bias is None else bias.to(x.dtype))
+
+
+def dequantize_packed(weight: Buffers, in_features: int, args: QuantArgs) -> torch.Tensor:
+    """Return the float32 weight ``[out_features, in_features]`` that packed buffers stand for."""
     data = weight["data"]
     if data.dtype == torch.uint8:
-        data = unpack_int4(data, x.shape[1])
-    tensor = QuantTensor(data=data, scale=weight["scale"], zero_point=weight.get("zero_point"), args=args)
-    return torch.nn.functional.linear(x, dequantize(tensor).to(x.dtype), None if bias is None else bias.to(x.dtype))
+        data = unpack_int4(data, in_features)
+    return dequantize(QuantTensor(data=data, scale=weight["scale"], zero_point=weight.get("zero_point"), args=args))

@@ -1,6 +1,7 @@
 """The only place that knows transformers' module names: loads models, finds their linear layers, swaps them."""
 
-from quantguard.modeling.calibrating import Activations, Batch, BlockCalibration, InputStats, LearnedClips, embed
+from quantguard.modeling.calibrating import Activations, Batch, BlockCalibration, LearnedClips, embed
+from quantguard.modeling.input_stats import InputStats
 from quantguard.modeling.loading import LoadedModel, load
 from quantguard.modeling.quant_linear import QuantLinear
 from quantguard.modeling.structure import (

@@ -2,8 +2,9 @@
 
 import contextlib
 import dataclasses
+import functools
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -11,66 +12,37 @@ from transformers.masking_utils import create_causal_mask
 
 from quantguard.errors import MeasurementError
 from quantguard.modeling.attention import AttentionExtension
+from quantguard.modeling.input_stats import InputStats, empty_stats
 from quantguard.modeling.online import TransformedLinear
 from quantguard.modeling.structure import Block, Decoder, LinearGroup
 
-# Sequences of one length go through a block together, up to this many tokens.
-_BATCH_TOKENS = 4096
-
-
-@dataclasses.dataclass(slots=True, kw_only=True)
-class InputStats:
-    """Statistics over all tokens that entered a linear layer.
-
-    absmax, abs_sum: float32 ``[in_features]``, the largest magnitude of each channel and the sum of magnitudes.
-    gram: float32 ``[in_features, in_features]``, the sum of ``x xT`` over tokens; absent unless asked for.
-    """
-
-    num_tokens: int
-    absmax: torch.Tensor
-    abs_sum: torch.Tensor
-    gram: torch.Tensor | None
-
-    @property
-    def mean_abs(self) -> torch.Tensor:
-        """The mean magnitude of each channel, float32 ``[in_features]``."""
-        return self.abs_sum / self.num_tokens
-
-    def rescaled(self, divisor: torch.Tensor) -> "InputStats":
-        """Return the statistics of inputs whose channels are divided by ``divisor``, float ``[in_features]``."""
-        inverse = 1.0 / divisor.double()
-        gram = None if self.gram is None else (self.gram * inverse[:, None] * inverse).float()
-        absmax, abs_sum = ((values * inverse.abs()).float() for values in (self.absmax, self.abs_sum))
-        return InputStats(num_tokens=self.num_tokens, absmax=absmax, abs_sum=abs_sum, gram=gram)
-
-    def update(self, x: torch.Tensor) -> None:
-        """Add the tokens of ``x``, float ``[..., in_features]``."""
-        flat = x.detach().reshape(-1, x.shape[-1]).float()
-        magnitudes = flat.abs()
-        self.num_tokens += flat.shape[0]
-        torch.maximum(self.absmax, magnitudes.amax(dim=0), out=self.absmax)
-        self.abs_sum += magnitudes.sum(dim=0)
-        if self.gram is not None:
-            self.gram.addmm_(flat.t(), flat)
-
-
-def empty_stats(width: int, *, gram: bool, device: torch.device | str = "cpu") -> InputStats:
-    """Return the statistics of no token yet."""
-    zeros = [torch.zeros(width, device=device) for _ in range(2)]
-    matrix = torch.zeros(width, width, device=device) if gram else None
-    return InputStats(num_tokens=0, absmax=zeros[0], abs_sum=zeros[1], gram=matrix)
+Precision = Literal["float32", "bfloat16"]
+# Sequences of like length go through a block together, up to this many tokens: what lies between two layers then stays
+# in a core's cache.
+_BATCH_TOKENS = 2048
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """Hidden states of sequences of one length, float ``[sequences, tokens, hidden_size]``, with what goes beside.
+    """Hidden states of sequences, float ``[sequences, tokens, hidden_size]``, with what goes beside.
 
-    token_ids: int64 ``[sequences, tokens]``, the text itself.
+    token_ids: int64 ``[sequences, tokens]``, the text itself. present: bool of that shape, False for what fills up
+    shorter sequences on the right, where no token of a sequence attends to it; absent where all are of one length.
     """
 
     token_ids: torch.Tensor
     hidden: torch.Tensor
     beside: dict[str, Any]
+    present: torch.Tensor | None = None
+
+    @property
+    def num_tokens(self) -> int:
+        """The number of tokens of the text."""
+        return self.token_ids.numel() if self.present is None else int(self.present.sum())
+
+    def words(self, x: torch.Tensor) -> torch.Tensor:
+        """Return what stands for tokens of the text: from ``[sequences, tokens, ...]`` to ``[num_tokens, ...]``."""
+        return x.flatten(0, 1) if self.present is None else x[self.present]
 
     def through(self, layer: nn.Module) -> torch.Tensor:
         """Run a decoder layer; gradients flow where they are enabled."""
@@ -79,8 +51,10 @@ class Batch:
 
     def split(self, size: int) -> list["Batch"]:
         """Cut into batches of at most ``size`` sequences."""
-        pieces = zip(self.token_ids.split(size), self.hidden.split(size), strict=True)
-        return [dataclasses.replace(self, token_ids=ids, hidden=hidden) for ids, hidden in pieces]
+        ids, hidden = self.token_ids.split(size), self.hidden.split(size)
+        present = [None] * len(ids) if self.present is None else self.present.split(size)
+        pieces = zip(ids, hidden, present, strict=True)
+        return [dataclasses.replace(self, token_ids=i, hidden=h, present=p) for i, h, p in pieces]
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +71,7 @@ class Activations:
     @property
     def num_tokens(self) -> int:
         """The number of tokens."""
-        return sum(batch.hidden.shape[0] * batch.hidden.shape[1] for batch in self.batches)
+        return sum(batch.num_tokens for batch in self.batches)
 
 
 def embed(decoder: Decoder, sequences: Sequence[Sequence[int]]) -> Activations:
@@ -107,18 +81,25 @@ def embed(decoder: Decoder, sequences: Sequence[Sequence[int]]) -> Activations:
     """
     if not sequences:
         raise MeasurementError("calibration has no text: its set gave no sequence")
-    by_length: dict[int, list[Sequence[int]]] = {}
-    for sequence in sequences:
-        by_length.setdefault(len(sequence), []).append(sequence)
-    batches = []
-    for length, group in sorted(by_length.items()):
-        size = max(1, _BATCH_TOKENS // length)
-        batches += [_embed(decoder, group[start : start + size]) for start in range(0, len(group), size)]
-    return Activations(batches=tuple(batches))
+    return Activations(batches=tuple(_embed(decoder, group) for group in _of_like_length(sequences)))
+
+
+def _of_like_length(sequences: Sequence[Sequence[int]]) -> list[list[Sequence[int]]]:
+    """Put sequences together, shortest first, as many as fit when the longest of them sets the length."""
+    groups: list[list[Sequence[int]]] = []
+    for sequence in sorted(sequences, key=len):
+        if not groups or (len(groups[-1]) + 1) * len(sequence) > _BATCH_TOKENS:
+            groups.append([])
+        groups[-1].append(sequence)
+    return groups
 
 
 def _embed(decoder: Decoder, sequences: Sequence[Sequence[int]]) -> Batch:
-    ids = torch.tensor([list(sequence) for sequence in sequences], device=decoder.embedding.weight.device)
+    device = decoder.embedding.weight.device
+    lengths = torch.tensor([len(sequence) for sequence in sequences], device=device)
+    longest = int(lengths.max())
+    ids = torch.tensor([[*sequence, *[0] * (longest - len(sequence))] for sequence in sequences], device=device)
+    present = None if int(lengths.min()) == longest else torch.arange(longest, device=device) < lengths[:, None]
     with torch.no_grad():
         hidden = decoder.embedding(ids)
         positions = torch.arange(ids.shape[1], device=ids.device)[None]
@@ -131,7 +112,7 @@ def _embed(decoder: Decoder, sequences: Sequence[Sequence[int]]) -> Batch:
         )
         embeddings = decoder.model.model.rotary_emb(hidden, position_ids=positions)
     beside = {"attention_mask": mask, "position_ids": positions, "position_embeddings": embeddings}
-    return Batch(token_ids=ids, hidden=hidden, beside=beside)
+    return Batch(token_ids=ids, hidden=hidden, beside=beside, present=present)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,17 +131,20 @@ class BlockCalibration:
     report: learned clipping by linear, a loss curve, and the names of parts that were put back because they got worse.
     """
 
-    def __init__(self, block: Block, activations: Activations, config: Any) -> None:
+    def __init__(
+        self, block: Block, activations: Activations, config: Any, *, precision: Precision = "float32"
+    ) -> None:
         self.block = block
         self.activations = activations
         self.config = config
+        self._precision = precision
         self.clips: dict[str, LearnedClips] = {}
         self.losses: tuple[float, ...] = ()
         self.rolled_back: tuple[str, ...] = ()
         self._basis: torch.Tensor | None = None
         self._stats: dict[tuple[str, ...], InputStats] = {}
-        self._has_gram = False
         self._outputs: Activations | None = None
+        self._running = activations.batches[0]
 
     def run(self, batch: Batch, layer: nn.Module | None = None) -> torch.Tensor:
         """Run the block, or a layer in its place, on one batch; both sides in the original basis."""
@@ -168,10 +152,15 @@ class BlockCalibration:
         output = dataclasses.replace(batch, hidden=hidden).through(self.block.layer if layer is None else layer)
         return _times(output, None if self._basis is None else self._basis.t())
 
-    def outputs(self) -> Activations:
-        """Run the block as it is now on the whole text, without gradients."""
-        with torch.no_grad():
-            return self.activations.replaced([self.run(batch) for batch in self.activations.batches])
+    def outputs(self, num_batches: int | None = None) -> Activations:
+        """Run the block as it is now on the text or its first batches, without gradients, as precisely as asked."""
+        device_type = self.activations.batches[0].hidden.device.type
+        found = []
+        with torch.no_grad(), _computing(self.block, self._precision, device_type):
+            for batch in self.activations.batches[:num_batches]:
+                self._running = batch
+                found.append(dataclasses.replace(batch, hidden=self.run(batch)))
+        return Activations(batches=tuple(found))
 
     def float_outputs(self) -> Activations:
         """Return what the float block makes of the text; a block must not be quantized before this is first asked."""
@@ -179,10 +168,13 @@ class BlockCalibration:
             self._outputs = self.outputs()
         return self._outputs
 
-    def stats(self, group: LinearGroup, *, gram: bool) -> InputStats:
+    def stats(self, group: LinearGroup, *, gram: bool, magnitudes: bool = True) -> InputStats:
         """Return the statistics of a group's input as the block is now."""
-        if group.names not in self._stats or (gram and not self._has_gram):
-            self._stats, self._has_gram = self._observe(gram=gram), gram
+        found = self._stats.get(group.names)
+        if found is not None:
+            magnitudes, gram = magnitudes or found.largest is not None, gram or found.gram is not None
+        if found is None or (magnitudes and found.largest is None) or (gram and found.gram is None):
+            self._stats = self._observe(magnitudes=magnitudes, gram=gram)
         return self._stats[group.names]
 
     def rescaled(self, group: LinearGroup, divisor: torch.Tensor) -> None:
@@ -207,42 +199,74 @@ class BlockCalibration:
         The two entries of the third dimension are the smallest and the largest value.
         """
         seen: list[tuple[torch.Tensor, torch.Tensor]] = []
-        extension.observer = lambda keys, values: seen.append((_extremes(keys), _extremes(values)))
+
+        def observe(keys: torch.Tensor, values: torch.Tensor) -> None:
+            by_token = [self._running.words(x.transpose(1, 2)).transpose(0, 1)[None] for x in (keys, values)]
+            seen.append((_extremes(by_token[0]), _extremes(by_token[1])))
+
+        extension.observer = observe
         try:
             self.outputs()
         finally:
             extension.observer = None
         return _extremes(torch.cat([k for k, _ in seen], dim=2)), _extremes(torch.cat([v for _, v in seen], dim=2))
 
-    def _observe(self, *, gram: bool) -> dict[tuple[str, ...], InputStats]:
+    def _observe(self, *, magnitudes: bool, gram: bool) -> dict[tuple[str, ...], InputStats]:
         device = self.activations.batches[0].hidden.device
-        stats = {g.names: empty_stats(g.in_features, gram=gram, device=device) for g in self.block.groups}
+        stats = {
+            g.names: empty_stats(g.in_features, magnitudes=magnitudes, gram=gram, device=device)
+            for g in self.block.groups
+        }
         with contextlib.ExitStack() as stack:
             for group in self.block.groups:
-                stack.enter_context(_watching(group, stats[group.names].update))
+                stack.enter_context(_watching(group, functools.partial(self._see, stats[group.names])))
             outputs = self.outputs()
+        for found in stats.values():
+            found.finish()
         # Transforms keep the function, so what the block makes of the text now is what it will make of it when changed.
         self._outputs = outputs if self._outputs is None else self._outputs
         return stats
 
+    def _see(self, stats: InputStats, x: torch.Tensor) -> None:
+        stats.update(self._running.words(x))
+
 
 @contextlib.contextmanager
-def matmul_precision(name: str) -> Iterator[None]:
-    """Let oneDNN take the float32 inputs of matrix products in ``bfloat16``, or in ``float32``; sums are float32."""
+def matmul_precision(precision: Precision) -> Iterator[None]:
+    """Let oneDNN take the float32 inputs of matrix products in ``precision``; sums and results are float32."""
     settings: Any = torch.backends.mkldnn.matmul  # type: ignore[attr-defined, unused-ignore]
     before = settings.fp32_precision
-    settings.fp32_precision = {"bfloat16": "bf16", "float32": "ieee"}[name]
+    settings.fp32_precision = {"bfloat16": "bf16", "float32": "ieee"}[precision]
     try:
         yield
     finally:
         settings.fp32_precision = before
 
 
+@contextlib.contextmanager
+def _computing(block: Block, precision: Precision, device_type: str) -> Iterator[None]:
+    """Let a block compute in ``precision`` between its float32 inputs and outputs.
+
+    The norms are told to give what the linears behind them would each convert for themselves.
+    """
+    if precision == "float32":
+        yield
+        return
+    norms = [getattr(block.layer, group.norm_name) for group in block.groups if group.norm_name is not None]
+    hooks = [norm.register_forward_hook(lambda _module, _args, output: output.bfloat16()) for norm in norms]
+    try:
+        with torch.autocast(device_type, torch.bfloat16):
+            yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
 def _times(x: torch.Tensor, matrix: torch.Tensor | None) -> torch.Tensor:
     """Change the basis, always in full: a massive channel would leave its rounding error on all others."""
     if matrix is None:
         return x
-    with matmul_precision("float32"):
+    with matmul_precision("float32"), torch.autocast(x.device.type, enabled=False):
         return x @ matrix.to(x.device, x.dtype)
 
 

@@ -10,13 +10,13 @@ import pathlib
 from collections.abc import Iterator
 from typing import Any
 
-import platformdirs
 import safetensors
 import torch
 import transformers
 
 from quantguard import catalog
 from quantguard.errors import ModelError
+from quantguard.kernels.ascend.device import EMULATED, torch_device
 from quantguard.modeling.configuration import read_config
 from quantguard.modeling.streaming import require_known, streamed_decoder
 from quantguard.modeling.structure import Decoder
@@ -36,6 +36,7 @@ class LoadedModel:
     ``calibration_sha256``, ``notes`` and ``layer_reports`` say how the model was quantized, and ``full_precision``
     is what it was made from, where that is in memory; of a model that was read from a quantized folder ``source``
     is its name or path. ``decoder`` has the blocks where the model itself does not hold them (:func:`load_streamed`).
+    ``emulates`` is the device whose kernels are emulated on the model's own.
     """
 
     name: str
@@ -51,11 +52,12 @@ class LoadedModel:
     full_precision: "LoadedModel | None" = None
     source: str | None = None
     decoder: Decoder | None = None
+    emulates: str | None = None
 
     @property
     def device_type(self) -> str:
-        """The type of the device that the model is on, such as ``cpu`` or ``npu``."""
-        return str(self.model.device.type)
+        """The type of the device that the model is on, such as ``cpu``, ``npu`` or ``emulated-910b``."""
+        return self.emulates or str(self.model.device.type)
 
     @property
     def dtype(self) -> str:
@@ -68,11 +70,11 @@ def load(name: str | os.PathLike[str], *, dtype: str | None = None, device: str 
 
     Raises ModelError where there is no such model or it is no causal language model.
     """
-    found = _find(name, dtype)
+    found = _find(name, dtype, device)
     with _without_progress_bars():
         read = load_gguf if found.path.suffix == ".gguf" else _from_folder
         model, tokenizer = read(found.path, found.dtype)
-    _to_device(model, device)
+    _to_device(model, torch_device(device))
     return found.loaded(model, tokenizer)
 
 
@@ -81,19 +83,19 @@ def load_streamed(name: str | os.PathLike[str], *, dtype: str | None = None, dev
 
     It cannot be run. Raises ModelError as :func:`load`, and for a .gguf file.
     """
-    found = _find(name, dtype)
+    found = _find(name, dtype, device)
     find_folder(name)
     config = _float_config(found.path)
     stored = getattr(config, "dtype", None) or torch.float32
     wanted = stored if found.dtype == "auto" else getattr(torch, found.dtype)
     _weight_files(found.path)
-    decoder = streamed_decoder(found.path, config, dtype=wanted, device=device)
+    decoder = streamed_decoder(found.path, config, dtype=wanted, device=torch_device(device))
     return dataclasses.replace(found.loaded(decoder.model, load_tokenizer(found.path)), decoder=decoder)
 
 
 def find_folder(name: str | os.PathLike[str]) -> pathlib.Path:
     """Return the folder of a model's files, fetched where it is an id; raise ModelError for a single file."""
-    path = _find(name, None).path
+    path = _find(name, None, "cpu").path
     if not path.is_dir():
         raise ModelError(f"{path} is one file; quantizing into a folder starts from a folder of safetensors")
     return path
@@ -113,6 +115,7 @@ class _Found:
     path: pathlib.Path
     dtype: str
     calibration: CalibrationArgs
+    emulates: str | None
 
     def loaded(self, model: Any, tokenizer: Any) -> LoadedModel:
         files = [self.path] if self.path.is_file() else _weight_files(self.path)
@@ -123,18 +126,24 @@ class _Found:
             weights_sha256=_sha256(files),
             stored_bytes=sum(file.stat().st_size for file in files),
             calibration=self.calibration,
+            emulates=self.emulates,
         )
 
 
-def _find(name: str | os.PathLike[str], dtype: str | None) -> _Found:
+def _find(name: str | os.PathLike[str], dtype: str | None, device: str) -> _Found:
     text = os.fspath(name)
     entry = catalog.find(text)
-    wanted = dtype or (entry.dtype if entry else "auto")
+    wanted = dtype or (entry.dtype_on(device) if entry else "auto")
     if wanted not in _DTYPES:
         raise ModelError(f"unknown dtype {wanted!r}; possible: {', '.join(_DTYPES)}")
     path = locate(text)
     shown = text if entry or not pathlib.Path(text).exists() else path.resolve().name
-    return _Found(name=shown, path=path, dtype=wanted, calibration=default_calibration(text))
+    return _Found(name=shown, path=path, dtype=wanted, calibration=default_calibration(text), emulates=emulated(device))
+
+
+def emulated(device: str) -> str | None:
+    """Return the device where it is one that is emulated."""
+    return device if device == EMULATED else None
 
 
 def _to_device(model: Any, device: str) -> None:
@@ -144,17 +153,11 @@ def _to_device(model: Any, device: str) -> None:
         raise ModelError(f"device {device!r} cannot be used: {str(error).splitlines()[0]}") from error
 
 
-def cache_folder(name: str) -> pathlib.Path:
-    """Return where ``quantguard fetch`` keeps a model, whether or not it is there."""
-    root = os.environ.get("QUANTGUARD_CACHE") or platformdirs.user_cache_dir("quantguard")
-    return pathlib.Path(root) / "models" / name
-
-
 def locate(text: str) -> pathlib.Path:
     """Return the folder or file of a short name, a path or a Hugging Face id; raise ModelError where there is none."""
     entry = catalog.find(text)
     if entry is not None:
-        path = entry.path or cache_folder(entry.name)
+        path = catalog.folder(entry)
         if not (path / "config.json").is_file():
             raise ModelError(f"{text} is not on this machine yet. Type: quantguard fetch {text}")
         return path

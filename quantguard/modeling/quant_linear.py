@@ -1,12 +1,16 @@
 """The layer that takes a Linear's place: integer weights on a kernel backend."""
 
+import contextlib
 import types
+from collections.abc import Iterator
 
 import torch
 from torch import nn
 
 from quantguard.errors import RecipeError
-from quantguard.kernels import choose_backend, resolve
+from quantguard.kernels import choose_backend, has_own_static, resolve, weight_only_linear
+from quantguard.kernels.dispatch import REFERENCE
+from quantguard.modeling.structure import Block
 from quantguard.numerics import FakeQuantTensor, QuantTensor
 from quantguard.records import QuantArgs
 
@@ -19,6 +23,7 @@ class QuantLinear(nn.Module):
     """
 
     input_scale: torch.Tensor | None
+    bias: torch.Tensor | None
 
     def __init__(
         self,
@@ -37,9 +42,13 @@ class QuantLinear(nn.Module):
         self.input_activations = input_activations
         self._op = _linear_op(weight.args, input_activations)
         chosen = choose_backend(self._op, weight.args, requested=backend, device_type=device_type)
+        self._fixes_scales = self._op == "int8_linear" and input_scale is not None and has_own_static(chosen)
+        if self._fixes_scales:
+            self._op = "static_int8_linear"
         self.kernels = {self._op: chosen}
         self._linear = resolve(self._op, chosen)
         self._quantize: types.ModuleType | None = None
+        self._held: torch.Tensor | None = None
         if input_activations is not None:
             op = f"quantize_per_{input_activations.strategy}"
             self.kernels[op] = chosen
@@ -48,7 +57,7 @@ class QuantLinear(nn.Module):
             raise RecipeError("static activations need a scale from calibration, and only they take one")
         self.input_transform = input_transform
         self.register_buffer("input_scale", input_scale)
-        packed = self._linear.pack(weight)
+        packed = self._linear.pack(weight, input_scale, bias) if self._fixes_scales else self._linear.pack(weight)
         self._names = tuple(packed)
         for name, buffer in packed.items():
             self.register_buffer(f"weight_{name}", buffer)
@@ -65,19 +74,46 @@ class QuantLinear(nn.Module):
             x = self.input_transform(x)
         tokens = x.reshape(-1, self.in_features)
         weight = {name: getattr(self, f"weight_{name}") for name in self._names}
-        if self._quantize is None:
+        if self._quantize is None and self._held is not None:
+            bias = None if self.bias is None else self.bias.to(x.dtype)
+            y = nn.functional.linear(tokens, self._held.to(x.dtype), bias)
+        elif self._quantize is None:
             y = self._linear.apply(tokens, weight, self.bias, args=self.args)
         else:
             assert self.input_activations is not None
             fixed = () if self.input_scale is None else (self.input_scale,)
             q, scale = self._quantize.apply(tokens, *fixed, args=self.input_activations)
-            y = self._linear.apply(q, scale, weight, self.bias, args=self.args, output_dtype=x.dtype)
-        return y.reshape(*x.shape[:-1], self.out_features)  # type: ignore[no-any-return]
+            factors = (q, weight) if self._fixes_scales else (q, scale, weight, self.bias)
+            y = self._linear.apply(*factors, args=self.args, output_dtype=x.dtype)
+        return y.reshape(*x.shape[:-1], self.out_features)
+
+    def hold(self) -> None:
+        """Keep the weight dequantized until it is let go, where the reference kernel would dequantize it every time."""
+        if self.kernels == {"weight_only_linear": REFERENCE}:
+            weight = {name: getattr(self, f"weight_{name}") for name in self._names}
+            self._held = weight_only_linear.dequantize_packed(weight, self.in_features, self.args)
+
+    def let_go(self) -> None:
+        """Drop the dequantized weight."""
+        self._held = None
 
     def extra_repr(self) -> str:
         """Show the sizes, bits and kernels when the model is printed."""
         bits = f"W{self.args.num_bits}A{self.input_activations.num_bits if self.input_activations else 16}"
         return f"in_features={self.in_features}, out_features={self.out_features}, {bits}, kernels={self.kernels}"
+
+
+@contextlib.contextmanager
+def held_weights(block: Block) -> Iterator[None]:
+    """Dequantize the weights of a block once for many batches; what it computes stays the same to the last bit."""
+    held = [module for module in block.layer.modules() if isinstance(module, QuantLinear)]
+    try:
+        for linear in held:
+            linear.hold()
+        yield
+    finally:
+        for linear in held:
+            linear.let_go()
 
 
 class FakeQuantLinear(nn.Module):

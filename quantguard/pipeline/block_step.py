@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -19,6 +20,7 @@ from quantguard.modeling import (
     swap_linears,
 )
 from quantguard.modeling.attention import extend_attention
+from quantguard.modeling.quant_linear import held_weights
 from quantguard.numerics import (
     FakeQuantTensor,
     KVQuantizer,
@@ -28,46 +30,46 @@ from quantguard.numerics import (
     split_rows,
     static_kv_quantizer,
 )
-from quantguard.records import LayerArgs, LayerReport, QuantArgs, Recipe
+from quantguard.records import CalibrationArgs, LayerArgs, LayerReport, QuantArgs, Recipe
 from quantguard.transforms import Transform
 
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class BlockOutputs:
-    """What the float and the quantized block make of the calibration text."""
-
-    expected: Activations
-    found: Activations
+# Batches that the error of a block is measured on where its quantized outputs are wanted for nothing else.
+_NUM_SAMPLED = 2
 
 
 class BlockStep:
     """One block on its way from float to quantized."""
 
-    def __init__(self, block: Block, recipe: Recipe, transforms: list[Transform], config: Any) -> None:
+    def __init__(
+        self, block: Block, recipe: Recipe, transforms: list[Transform], config: Any, settings: CalibrationArgs
+    ) -> None:
         self.block = block
         self.recipe = recipe
         self.transforms = transforms
         self.config = config
+        self.settings = settings
         self.rounding = registry.rounding[recipe.rounding]
         self.report = LayerReport(name=block.name)
         self.layers: dict[str, QuantizedLayer] = {}
         self.floats: dict[str, nn.Linear] = {}
 
-    def run(self, activations: Activations | None, *, backend: str, device_type: str) -> "BlockOutputs | None":
-        """Quantize the block in place; return what it makes of the text, before and after."""
+    def run(self, activations: Activations | None, *, backend: str, device_type: str) -> Activations | None:
+        """Quantize the block in place; return what the next one is shown of the text."""
         if activations is None:
             self.layers = self._layers(None)
             self.floats = swap_linears(self.block, self.layers, backend=backend, device_type=device_type)
             self._quantize_kv(None)
             return None
-        calibration = BlockCalibration(self.block, activations, self.config)
+        calibration = BlockCalibration(self.block, activations, self.config, precision=self.settings.precision)
         for transform in self.transforms:
             transform.apply(calibration)
         self.layers = self._layers(calibration)
         self._quantize_kv(calibration)
         expected = calibration.float_outputs()
         self.floats = swap_linears(self.block, self.layers, backend=backend, device_type=device_type)
-        found = calibration.outputs()
+        propagates = self.settings.propagation == "quantized"
+        with held_weights(self.block):
+            found = calibration.outputs(None if propagates else _NUM_SAMPLED)
         error = relative_error(expected, found)
         if not math.isfinite(error):
             raise MeasurementError(
@@ -80,7 +82,7 @@ class BlockStep:
             losses=calibration.losses,
             rolled_back=calibration.rolled_back,
         )
-        return BlockOutputs(expected=expected, found=found)
+        return found if propagates else expected
 
     def _layers(self, calibration: BlockCalibration | None) -> dict[str, QuantizedLayer]:
         layers: dict[str, QuantizedLayer] = {}
@@ -104,21 +106,23 @@ class BlockStep:
     ) -> dict[str, QuantizedLayer]:
         """Round the weights of linears that share input and settings as one: no rounding mixes rows."""
         needs = self.rounding.NEEDS_GRAM
-        stats = calibration.stats(group, gram=needs) if calibration and (needs or _is_static(args)) else None
+        static = _is_static(args)
+        stats = calibration.stats(group, gram=needs, magnitudes=static) if calibration and (needs or static) else None
         clips = [calibration.clips.get(name, LearnedClips()) if calibration else LearnedClips() for name in weights]
         clip = torch.cat([c.weight for c in clips if c.weight is not None]) if clips[0].weight is not None else None
+        together, sizes = torch.cat(list(weights.values())), [len(weight) for weight in weights.values()]
         stacked: QuantTensor | FakeQuantTensor = self.rounding.quantize_weight(
-            torch.cat(list(weights.values())),
+            together,
             args.weights,
             stats=stats,
             options=self.recipe.options.get(self.recipe.rounding, {}),
             clip=clip,
         )
-        parts = split_rows(stacked, [len(weight) for weight in weights.values()])
+        if stats is not None and stats.gram is not None:
+            errors = output_errors(together, stacked, stats.gram, sizes)
+            self.report.linear_errors.update(zip(weights, errors, strict=True))
         layers = {}
-        for (name, weight), part, learned in zip(weights.items(), parts, clips, strict=True):
-            if stats is not None and stats.gram is not None:
-                self.report.linear_errors[name] = output_error(weight, part, stats.gram)
+        for name, part, learned in zip(weights, split_rows(stacked, sizes), clips, strict=True):
             layers[name] = QuantizedLayer(
                 weight=part,
                 input_activations=_clipped(args.input_activations, learned.activation),
@@ -155,17 +159,26 @@ def _static_scale(args: LayerArgs, absmax: torch.Tensor) -> torch.Tensor:
     return scale
 
 
-def output_error(weight: torch.Tensor, quantized: QuantTensor | FakeQuantTensor, gram: torch.Tensor) -> float:
-    """Return ``||(Q - W) X||² / ||W X||²`` over the calibration tokens, from the inputs' Gram matrix."""
-    error = dequantize(quantized) - weight.float()
-    expected = weight.float()
-    return float((error @ gram * error).sum() / (expected @ gram * expected).sum().clamp_min(1e-30))
+def output_errors(
+    weight: torch.Tensor, quantized: QuantTensor | FakeQuantTensor, gram: torch.Tensor, sizes: Sequence[int]
+) -> list[float]:
+    """Return ``||(Q - W) X||² / ||W X||²`` over the calibration tokens for consecutive rows, from the Gram matrix."""
+    exact = weight.float()
+    error = dequantize(quantized) - exact
+    squares = [(matrix @ gram).mul_(matrix).sum(dim=1).split(list(sizes)) for matrix in (error, exact)]
+    return [float(found.sum() / whole.sum().clamp_min(1e-30)) for found, whole in zip(*squares, strict=True)]
 
 
 def relative_error(expected: Activations, found: Activations) -> float:
-    """Return ``||found - expected||² / ||expected||²`` over all hidden states."""
+    """Return ``||found - expected||² / ||expected||²`` over the hidden states that were found, of the first batches."""
     difference = total = 0.0
-    for ours, theirs in zip(found.batches, expected.batches, strict=True):
-        difference += float((ours.hidden.double() - theirs.hidden.double()).square().sum())
-        total += float(theirs.hidden.double().square().sum())
+    for ours, theirs in zip(found.batches, expected.batches[: len(found.batches)], strict=True):
+        wanted = theirs.words(theirs.hidden)
+        difference += _squared(ours.words(ours.hidden) - wanted)
+        total += _squared(wanted)
     return difference / max(total, 1e-30)
+
+
+def _squared(x: torch.Tensor) -> float:
+    """Return the sum of squares; within a row in the type of ``x``, over the rows in float64."""
+    return float(torch.linalg.vector_norm(x, dim=-1).double().square().sum())

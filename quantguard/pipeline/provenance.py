@@ -9,6 +9,7 @@ import torch
 
 from quantguard import registry
 from quantguard.benchmarks import Benchmark
+from quantguard.host import ascend
 from quantguard.modeling import LoadedModel
 from quantguard.records import GenerationConfig, to_json
 from quantguard.records.codec import digest
@@ -47,7 +48,10 @@ def must_match(
 
 
 def recorded(loaded: LoadedModel, config: GenerationConfig, *, batch_size: int) -> dict[str, str]:
-    """Return what a reader may want to know of a run, and nothing is compared by."""
+    """Return what a reader may want to know of a run, and nothing is compared by.
+
+    The machine's NPU model, driver, CANN and torch_npu are among it where there are any.
+    """
     return {
         "batch_size": str(batch_size),
         "cpu": host.processor() or host.machine(),
@@ -55,6 +59,7 @@ def recorded(loaded: LoadedModel, config: GenerationConfig, *, batch_size: int) 
         "seed": str(config.seed),
         "threads": str(torch.get_num_threads()),
         **versions(),
+        **ascend.this_host().facts(),
     }
 
 

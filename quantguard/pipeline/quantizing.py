@@ -51,16 +51,15 @@ def quantize(
     widths = {name: linear.in_features for name, linear in linears.items()}
     settings = chosen.calibration or loaded.calibration
     sequences, calibration_sha256 = calibration_text(loaded, chosen, settings)
-    with matmul_precision(settings.matmul_precision):
-        reports = quantize_decoder(
-            decoder,
-            chosen,
-            sequences,
-            propagation=settings.propagation,
-            backend=backend,
-            device_type=twin.device_type,
-            progress=progress,
-        )
+    reports = quantize_decoder(
+        decoder,
+        chosen,
+        sequences,
+        settings,
+        backend=backend,
+        device_type=twin.device_type,
+        progress=progress,
+    )
     return dataclasses.replace(
         twin,
         recipe=chosen,
@@ -101,8 +100,8 @@ def quantize_decoder(
     decoder: Decoder,
     recipe: Recipe,
     sequences: Sequence[Sequence[int]] | None,
+    settings: CalibrationArgs,
     *,
-    propagation: str,
     backend: str,
     device_type: str,
     progress: Progress = silent,
@@ -110,6 +109,7 @@ def quantize_decoder(
 ) -> tuple[LayerReport, ...]:
     """Transform and quantize a decoder in place; ``sequences`` is the calibration text, absent where none is needed.
 
+    Of ``settings``, precision and propagation are followed; the text is drawn already.
     A ``journal`` is told of every block, and may know blocks that are finished already.
     """
     journal = journal or Journal()
@@ -117,7 +117,8 @@ def quantize_decoder(
     activations = None if sequences is None else embed(decoder, sequences)
     for transform in transforms:
         if transform.learns and activations is not None:
-            transform.learn(decoder, activations)
+            with matmul_precision(settings.precision):
+                transform.learn(decoder, activations)
     for transform in transforms:
         transform.prepare(decoder)
     reports = list(journal.finished_reports())
@@ -127,10 +128,9 @@ def quantize_decoder(
     with progress(f"quantizing with {recipe.name}", total) as advance:
         advance(len(reports))
         for block in decoder.blocks[len(reports) :]:
-            step = BlockStep(block, recipe, transforms, decoder.model.config)
-            outputs = step.run(activations, backend=backend, device_type=device_type)
-            if outputs is not None:
-                activations = outputs.expected if propagation == "full-precision" else outputs.found
+            step = BlockStep(block, recipe, transforms, decoder.model.config, settings)
+            with matmul_precision(settings.precision):
+                activations = step.run(activations, backend=backend, device_type=device_type)
             reports.append(step.report)
             journal.block_finished(step, activations)
             advance(1, describe(step.report))

@@ -15,7 +15,6 @@ from quantguard.checkpoints import native
 from quantguard.errors import UsageError
 from quantguard.modeling import Activations, Decoder, LoadedModel, find_decoder, load, quantizable_linears
 from quantguard.modeling.block_state import block_state
-from quantguard.modeling.calibrating import matmul_precision
 from quantguard.modeling.loading import default_calibration, find_folder, load_streamed
 from quantguard.pipeline import provenance
 from quantguard.pipeline.block_step import BlockStep
@@ -116,17 +115,16 @@ class _Run:
             files={},
         )
         journal = _FolderJournal(self._folder, len(decoder.blocks), manifest)
-        with matmul_precision(settings.matmul_precision):
-            reports = quantize_decoder(
-                decoder,
-                self._recipe,
-                sequences,
-                propagation=settings.propagation,
-                backend=self._backend,
-                device_type=loaded.device_type,
-                progress=progress,
-                journal=journal,
-            )
+        reports = quantize_decoder(
+            decoder,
+            self._recipe,
+            sequences,
+            settings,
+            backend=self._backend,
+            device_type=loaded.device_type,
+            progress=progress,
+            journal=journal,
+        )
         native.write_ends(self._folder, native.shard_name(len(decoder.blocks), len(decoder.blocks)), decoder)
         native.write_index_and_configuration(self._folder, self._source, decoder)
         native.write_manifest(self._folder, manifest)
@@ -144,7 +142,8 @@ class _FolderJournal(Journal):
         self._folder, self._num_blocks = folder, num_blocks
         self._scratch = folder / native.UNFINISHED
         self._has_text = manifest.calibration_sha256 is not None
-        self._claim(digest(manifest))
+        # Sums come in another order on other numbers of threads, and the files would not be those of one run.
+        self._claim(digest([manifest, torch.get_num_threads()]))
         self._reports: list[LayerReport] = [native.read_state(file).report for file in self._finished_files()]
         self.num_resumed = len(self._reports)
 
@@ -174,8 +173,8 @@ class _FolderJournal(Journal):
         if note.is_file():
             if json.loads(note.read_text()) != {"settings": settings}:
                 raise UsageError(
-                    f"{self._folder} holds an unfinished run of another model, recipe, calibration text or version;"
-                    " give the same again to go on with it, or remove the folder"
+                    f"{self._folder} holds an unfinished run of another model, recipe, calibration text, version or"
+                    " number of threads; give the same again to go on with it, or remove the folder"
                 )
             native.remove_half_written(self._folder)
             return

@@ -1,54 +1,49 @@
-"""Where quantization hurts: the share of every layer in the damage, and mixed precision chosen by it."""
+"""Where quantization hurts: what every decoder layer and every linear does to the whole, each quantized alone."""
 
 import copy
 import dataclasses
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import nn
 
 from quantguard import registry
-from quantguard.errors import MeasurementError, RecipeError, UsageError
+from quantguard.errors import MeasurementError
 from quantguard.modeling import Activations, LoadedModel, find_decoder
-from quantguard.modeling.calibrating import matmul_precision
-from quantguard.modeling.comparing import compare_logits
+from quantguard.modeling.comparing import compare_with, log_probabilities
 from quantguard.pipeline.block_step import BlockStep
 from quantguard.pipeline.progress import Progress, silent
-from quantguard.pipeline.quantizing import Journal, calibration_text, quantize, quantize_decoder
-from quantguard.records import LayerArgs, Override, QuantArgs, Recipe
+from quantguard.pipeline.quantizing import Journal, calibration_text, quantize_decoder
+from quantguard.records import Recipe
 
 NUM_COMPARED = 16
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class LayerSensitivity:
-    """What quantizing one linear alone does.
+class PartSensitivity:
+    """What quantizing one decoder layer, or one linear, does while all others stay float.
 
-    kl: the mean divergence from full precision of the next-token distribution, nats. share: its part of the sum
-    over all layers, 0..1. relative_error: ``||(Q - W) X||² / ||W X||²`` of its own output; absent where the recipe's
-    rounding needs no calibration text. num_weights and num_bits: its size.
+    kl: the mean divergence from full precision of the next-token distribution, nats. share: its part of the sum over
+    all parts of its kind, 0..1. relative_error: ``||quantized - float||² / ||float||²`` of its own output on the same
+    input, activations quantized as the recipe says. num_weights and num_bits: its size, and the bits of a weight.
     """
 
     name: str
     kl: float
     share: float
-    relative_error: float | None
+    relative_error: float
     num_weights: int
-    num_bits: int
+    num_bits: float
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class MixedPrecision:
-    """A recipe with better settings for the layers that need them, what it was predicted to cost and what it costs.
+class Sensitivity:
+    """The parts of a model in the order in which they run, and the divergence with all of them quantized."""
 
-    predicted_kl adds up the divergences of single layers; measured_kl is that of the quantized model, both on the
-    same text.
-    """
-
-    recipe: Recipe
-    effective_bits: float
-    predicted_kl: float
-    measured_kl: float
+    layers: tuple[PartSensitivity, ...]
+    linears: tuple[PartSensitivity, ...]
+    kl: float
 
 
 class _Floats(Journal):
@@ -68,123 +63,128 @@ def sensitivity(
     sequences: Sequence[Sequence[int]],
     *,
     progress: Progress = silent,
-) -> tuple[LayerSensitivity, ...]:
-    """Quantize one linear at a time and compare with full precision over token ``sequences``.
+) -> Sensitivity:
+    """Quantize one decoder layer, then one linear at a time, and compare with full precision on token ``sequences``.
 
-    Transforms are in place throughout, so a layer is judged as it would be in the quantized model, and the cache stays
-    float. The layers come in the order in which they run.
+    Transforms are in place throughout, so a part is judged as it would be in the quantized model, and the cache stays
+    float. Raises MeasurementError where the recipe changes nothing on this text.
     """
     twin = dataclasses.replace(loaded, model=copy.deepcopy(loaded.model))
+    floats = _quantize(twin, recipe, loaded, progress)
+    expected = [log_probabilities(loaded, sequence) for sequence in sequences]
+    probe = _Probe(twin, expected, sequences, floats)
+    together = probe.divergence()
+    probe.restore()
+    held = {b.name: tuple(name for name in b.linears if name in floats) for b in find_decoder(twin.model).blocks}
+    layers = {name: linears for name, linears in held.items() if linears}
+    linears = {name: (name,) for name in floats}
+    with progress("one part at a time", len(layers) + len(linears)) as advance:
+
+        def measured(parts: Mapping[str, Sequence[str]]) -> tuple[PartSensitivity, ...]:
+            found = []
+            for name, members in parts.items():
+                size, bits = _size(recipe, {member: floats[member] for member in members})
+                kl, error = probe.alone(name, members)
+                found.append(
+                    PartSensitivity(
+                        name=name, kl=kl, share=0.0, relative_error=error, num_weights=size, num_bits=bits / size
+                    )
+                )
+                advance(1)
+            return _with_shares(found, recipe)
+
+        return Sensitivity(layers=measured(layers), linears=measured(linears), kl=together)
+
+
+def _quantize(twin: LoadedModel, recipe: Recipe, loaded: LoadedModel, progress: Progress) -> dict[str, nn.Linear]:
+    """Quantize a model in place, its blocks learned on the float network's activations; return the float linears."""
     collected = _Floats()
     settings = recipe.calibration or loaded.calibration
     text, _ = calibration_text(loaded, recipe, settings)
-    without_cache = dataclasses.replace(recipe, kv_cache=None)
-    with matmul_precision(settings.matmul_precision):
-        reports = quantize_decoder(
-            find_decoder(twin.model),
-            without_cache,
-            text,
-            propagation="full-precision",
-            backend="auto",
-            device_type=twin.device_type,
-            progress=progress,
-            journal=collected,
-        )
-    errors = {name: error for report in reports for name, error in report.linear_errors.items()}
-    divergences = dict(_one_at_a_time(twin, loaded, collected.linears, sequences, progress))
-    total = sum(divergences.values())
+    quantize_decoder(
+        find_decoder(twin.model),
+        dataclasses.replace(recipe, kv_cache=None),
+        text,
+        dataclasses.replace(settings, propagation="full-precision"),
+        backend="auto",
+        device_type=twin.device_type,
+        progress=progress,
+        journal=collected,
+    )
+    return collected.linears
+
+
+def _size(recipe: Recipe, linears: dict[str, nn.Linear]) -> tuple[int, int]:
+    """Return how many weights some linears have, and how many bits those take when quantized."""
+    bits = 0
+    for name, linear in linears.items():
+        args = recipe.layer_args(name)
+        assert args is not None, "an ignored layer is not quantized, so it is never asked about"
+        bits += linear.weight.numel() * args.weights.num_bits
+    return sum(linear.weight.numel() for linear in linears.values()), bits
+
+
+def _with_shares(parts: Sequence[PartSensitivity], recipe: Recipe) -> tuple[PartSensitivity, ...]:
+    total = sum(part.kl for part in parts)
     if total <= 0:
         raise MeasurementError(f"{recipe.name!r} changes nothing on this text: there is no sensitivity to measure")
-    return tuple(
-        LayerSensitivity(
-            name=name,
-            kl=kl,
-            share=kl / total,
-            relative_error=errors.get(name),
-            num_weights=collected.linears[name].weight.numel(),
-            num_bits=_args(recipe, name).weights.num_bits,
-        )
-        for name, kl in divergences.items()
-    )
+    return tuple(dataclasses.replace(part, share=part.kl / total) for part in parts)
 
 
-def _args(recipe: Recipe, name: str) -> LayerArgs:
-    args = recipe.layer_args(name)
-    assert args is not None, "an ignored layer is not quantized, so it is never asked about"
-    return args
+class _Probe:
+    """A model whose linears are swapped between float and quantized, beside what full precision makes of a text."""
 
+    def __init__(
+        self,
+        twin: LoadedModel,
+        expected: list[torch.Tensor],
+        sequences: Sequence[Sequence[int]],
+        floats: dict[str, nn.Linear],
+    ) -> None:
+        self._twin, self._expected, self._sequences, self._floats = twin, expected, sequences, floats
+        self._quantized = {name: twin.model.get_submodule(name) for name in floats}
 
-def _one_at_a_time(
-    twin: LoadedModel,
-    reference: LoadedModel,
-    floats: dict[str, nn.Linear],
-    sequences: Sequence[Sequence[int]],
-    progress: Progress,
-) -> Iterator[tuple[str, float]]:
-    quantized = {name: twin.model.get_submodule(name) for name in floats}
-    for name, linear in floats.items():
-        twin.model.set_submodule(name, linear)
-    with progress("one layer at a time", len(floats)) as advance, torch.inference_mode():
-        for name, layer in quantized.items():
-            twin.model.set_submodule(name, layer)
-            yield name, max(0.0, compare_logits(twin, reference, sequences)["kl"])
-            twin.model.set_submodule(name, floats[name])
-            advance(1)
+    def divergence(self) -> float:
+        """Return the divergence from full precision of the model as it is, nats."""
+        return max(0.0, compare_with(self._twin, self._expected, self._sequences)["kl"])
 
+    def restore(self) -> None:
+        """Put every float linear back."""
+        self._swap(self._floats, self._floats)
 
-def mix_precision(
-    loaded: LoadedModel,
-    recipe: Recipe,
-    layers: Sequence[LayerSensitivity],
-    sequences: Sequence[Sequence[int]],
-    *,
-    better: QuantArgs,
-    budget_bits: float,
-    progress: Progress = silent,
-) -> MixedPrecision:
-    """Give ``better`` weights to the layers that gain most for each bit, within a budget of bits a weight on average.
+    def alone(self, name: str, linears: Sequence[str]) -> tuple[float, float]:
+        """Quantize some linears alone; return the divergence and the relative error of the module ``name``."""
+        self._swap(linears, self._quantized)
+        module = self._twin.model.get_submodule(name)
+        error = total = 0.0
 
-    Inputs follow the weights where the recipe quantizes them. Raises UsageError for a budget below what the recipe
-    takes already, or above what better weights everywhere would take.
-    """
-    total = sum(layer.num_weights for layer in layers)
-    start = sum(layer.num_weights * layer.num_bits for layer in layers) / total
-    if not start <= budget_bits <= better.num_bits:
-        raise UsageError(
-            f"a budget of {budget_bits} bits is not between the {start:.2f} that {recipe.name!r} takes and the"
-            f" {better.num_bits} of the better setting"
-        )
-    chosen: list[LayerSensitivity] = []
-    spent = start
-    for layer in sorted(layers, key=lambda layer: -layer.kl / layer.num_weights):
-        cost = layer.num_weights * (better.num_bits - layer.num_bits) / total
-        if cost > 0 and spent + cost <= budget_bits + 1e-9:
-            chosen.append(layer)
-            spent += cost
-    if not chosen:
-        raise RecipeError(f"within {budget_bits} bits not one layer can be made better; give a larger budget")
-    mixed = _overridden(recipe, (layer.name for layer in chosen), better, spent)
-    measured = compare_logits(quantize(loaded, mixed, progress=progress), loaded, sequences)["kl"]
-    kept = {layer.name for layer in chosen}
-    return MixedPrecision(
-        recipe=mixed,
-        effective_bits=spent,
-        predicted_kl=sum(layer.kl for layer in layers if layer.name not in kept),
-        measured_kl=measured,
-    )
+        def compare(_module: nn.Module, args: Any, kwargs: dict[str, Any], found: torch.Tensor) -> None:
+            nonlocal error, total
+            expected = self._float_output(name, linears, args, kwargs).double()
+            error += float((found.double() - expected).square().sum())
+            total += float(expected.square().sum())
 
+        hook = module.register_forward_hook(compare, with_kwargs=True)
+        try:
+            divergence = self.divergence()
+        finally:
+            hook.remove()
+            self._swap(linears, self._floats)
+        return divergence, error / max(total, 1e-30)
 
-def _overridden(recipe: Recipe, names: Iterable[str], better: QuantArgs, bits: float) -> Recipe:
-    inputs = recipe.input_activations
-    if inputs is not None and inputs.num_bits < better.num_bits:
-        inputs = dataclasses.replace(inputs, num_bits=better.num_bits, clip_ratio=1.0)
-    override = Override(targets=tuple(sorted(names)), weights=better, input_activations=inputs)
-    return dataclasses.replace(
-        recipe,
-        name=f"{recipe.name}-mixed-{bits:.2f}",
-        description=f"{recipe.name}, {better.num_bits}-bit weights where they count most: {bits:.2f} bits a weight.",
-        overrides=(override, *recipe.overrides),
-    )
+    def _float_output(self, name: str, linears: Sequence[str], args: Any, kwargs: dict[str, Any]) -> torch.Tensor:
+        if linears == (name,):
+            output: torch.Tensor = self._floats[name](*args, **kwargs)
+            return output
+        self._swap(linears, self._floats)
+        # Its forward, not a call: the hook is on the call.
+        output = self._twin.model.get_submodule(name).forward(*args, **kwargs)
+        self._swap(linears, self._quantized)
+        return output
+
+    def _swap(self, names: Iterable[str], source: Mapping[str, nn.Module]) -> None:
+        for name in names:
+            self._twin.model.set_submodule(name, source[name])
 
 
 def comparison_text(loaded: LoadedModel) -> list[list[int]]:

@@ -1,14 +1,18 @@
 """The frozen records that flow through quantguard, and their strict JSON form."""
 
 from quantguard.records.codec import from_json, to_json
+from quantguard.records.diagnosis import Diagnosis, Finding, Lack, Software
 from quantguard.records.evaluation import Generation, GenerationConfig, RunRecord, Sample, Score
 from quantguard.records.judgement import Outcome, Verdict
 from quantguard.records.quantization import CalibrationArgs, LayerArgs, LayerReport, Override, QuantArgs, Recipe
 
 __all__ = [
     "CalibrationArgs",
+    "Diagnosis",
+    "Finding",
     "Generation",
     "GenerationConfig",
+    "Lack",
     "LayerArgs",
     "LayerReport",
     "Outcome",
@@ -18,6 +22,7 @@ __all__ = [
     "RunRecord",
     "Sample",
     "Score",
+    "Software",
     "Verdict",
     "from_json",
     "to_json",

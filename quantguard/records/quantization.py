@@ -67,9 +67,9 @@ class CalibrationArgs:
     ``dataset`` is a calibration set; ``source`` is what some of them take: a benchmark's name, or a path of plain text.
 
     ``propagation`` says what a block is shown: what the ``quantized`` blocks before it make of the text, as it will be
-    when the model runs, or what the ``full-precision`` ones do. ``matmul_precision`` is what the matrix products of
-    calibration take their float32 inputs in: ``bfloat16`` is several times as fast on a CPU that has instructions for
-    it, and without effect on another. What is then evaluated is not touched by it.
+    when the model runs, or what the ``full-precision`` ones do. ``precision`` is what a block computes in on the text:
+    with ``bfloat16`` it still takes and gives float32 hidden states, and statistics stay float32; it is several times
+    as fast on a processor that has instructions for it. What is then evaluated is not touched by it.
     """
 
     dataset: str
@@ -78,7 +78,7 @@ class CalibrationArgs:
     seed: int = 0
     source: str | None = None
     propagation: Literal["quantized", "full-precision"] = "quantized"
-    matmul_precision: Literal["float32", "bfloat16"] = "float32"
+    precision: Literal["float32", "bfloat16"] = "float32"
 
     def __post_init__(self) -> None:
         if self.num_samples < 1 or self.max_length < 2:

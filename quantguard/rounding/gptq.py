@@ -13,19 +13,24 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from scipy.linalg import lapack
+from threadpoolctl import threadpool_limits
 
 from quantguard.errors import MeasurementError, RecipeError
 from quantguard.modeling import InputStats
 from quantguard.numerics import QuantTensor, choose_clipped_scale, choose_group_scales
+from quantguard.numerics.parallel import over_range
 from quantguard.recipes.options import settings
 from quantguard.records import QuantArgs
 from quantguard.rounding._gram import required_gram
 
 Array = npt.NDArray[np.float64]
+Floats = npt.NDArray[np.float32]
 NEEDS_GRAM = True
 WEIGHT_TYPES = ("int",)
 DEFAULTS = {"act_order": True, "damping": 0.01, "mse": False}
 BLOCK_SIZE = 128
+# Outputs that a block is rounded for at a time: a block of so many stays in the nearest cache.
+TILE = 64
 SHRINKS = tuple(1 - step / 100 for step in range(80))
 # Damping grows tenfold until the Cholesky factorisation succeeds; past this share of the mean it hides the data.
 LARGEST_DAMPING = 1.0
@@ -50,19 +55,18 @@ def quantize_weight(
         )
     gram = required_gram(stats, "gptq")
     scale, zero_point = _static_scales(weight.detach().float(), args, mse=chosen["mse"], clip=clip)
-    work = weight.detach().double().cpu()
     dead = gram.diagonal().cpu() == 0
-    work = work.masked_fill(dead, 0.0) if dead.any() else work
     order = torch.arange(weight.shape[1])
     if chosen["act_order"]:
         order = torch.argsort(gram.diagonal().cpu(), descending=True, stable=True)
-        work = work[:, order]
-    factor = _inverse_factor(gram, order, dead, float(chosen["damping"]))
+    work = weight.detach().cpu().t()[order].float()
+    work[dead[order]] = 0.0
+    factor = _inverse_factor(gram, order, dead, float(chosen["damping"])).float()
     groups = (torch.arange(weight.shape[1]) // (args.group_size or weight.shape[1]))[order]
-    rounded = _round_columns(work, factor, groups, scale=scale, zero_point=zero_point, args=args)
+    rounded = _round_inputs(work, factor, groups, scale=scale, zero_point=zero_point, args=args)
     data = torch.empty_like(rounded)
-    data[:, order] = rounded
-    return QuantTensor(data=data, scale=scale, zero_point=zero_point, args=args)
+    data[order] = rounded
+    return QuantTensor(data=data.t().contiguous(), scale=scale, zero_point=zero_point, args=args)
 
 
 def _static_scales(
@@ -83,11 +87,13 @@ def _inverse_factor(gram: torch.Tensor, order: torch.Tensor, dead: torch.Tensor,
     if not torch.isfinite(gram).all():
         raise MeasurementError("gptq: the inputs seen in calibration hold NaN or infinity")
     while damping <= LARGEST_DAMPING:
-        hessian = gram.cpu()[order][:, order].double()
+        hessian = gram.cpu()[order[:, None], order].double()
         diagonal = hessian.diagonal()
         diagonal += dead[order]
         diagonal += damping * diagonal.mean()
-        factor, failed = _factor_inverse(hessian.numpy())
+        # SciPy's BLAS would take every core, whatever torch was told.
+        with threadpool_limits(torch.get_num_threads(), user_api="blas"):
+            factor, failed = _factor_inverse(hessian.numpy())
         if not failed:
             return torch.from_numpy(factor)
         damping *= 10
@@ -111,7 +117,7 @@ def _factor_inverse(hessian: Array) -> tuple[Array, int]:
     return (lower.T if not failed else hessian), int(failed)
 
 
-def _round_columns(
+def _round_inputs(
     work: torch.Tensor,
     factor: torch.Tensor,
     groups: torch.Tensor,
@@ -120,52 +126,55 @@ def _round_columns(
     zero_point: torch.Tensor | None,
     args: QuantArgs,
 ) -> torch.Tensor:
-    """Round the columns of ``work``, float64 ``[out, in]``, in order to int8, feeding each one's error forward.
+    """Round the inputs of ``work``, float32 ``[in, out]``, in order to int8, feeding each one's error forward.
 
-    ``groups`` is the scale's column that each column has. Within a block of columns a row at a time; what follows the
-    block is made up for in one matrix product.
+    ``groups`` is the scale's column that each input has. Within a block of inputs the outputs go side by side through
+    the processor's vectors; what follows the block is made up for in one matrix product. ``work`` is overwritten.
     """
-    data = torch.empty(work.shape, dtype=torch.int8)
-    zeros = torch.zeros_like(scale) if zero_point is None else zero_point
-    width = work.shape[1]
+    width, rows = work.shape
+    data = torch.empty(width, rows, dtype=torch.int8)
+    scales = scale.t().contiguous()
+    zeros = torch.zeros_like(scales) if zero_point is None else zero_point.t().float().contiguous()
     for start in range(0, width, BLOCK_SIZE):
         stop = min(start + BLOCK_SIZE, width)
-        errors = torch.zeros(work.shape[0], stop - start, dtype=torch.float64)
         block = factor[start:stop, start:stop].contiguous()
-        mine = groups[start:stop]
-        terms = (work[:, start:stop].contiguous(), block, scale[:, mine].double(), zeros[:, mine].double())
-        columns = torch.empty(work.shape[0], stop - start, dtype=torch.int8)
-        _round_block(  # type: ignore[call-arg, unused-ignore]
-            *(term.numpy() for term in terms),  # type: ignore[arg-type, unused-ignore]
-            float(args.minimum),
-            float(args.maximum),
-            errors.numpy(),
-            columns.numpy(),
-        )
-        data[:, start:stop] = columns
-        work[:, stop:] -= errors @ factor[start:stop, stop:]
+        terms = (work[start:stop], block, groups[start:stop], scales, zeros, data[start:stop])
+        limits = (np.float32(args.minimum), np.float32(args.maximum))
+        over_range(rows, _round_block, *(term.numpy() for term in terms), *limits)
+        # The block holds its errors now.
+        work[stop:].addmm_(factor[start:stop, stop:].t(), work[start:stop], alpha=-1)
     return data
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")  # type: ignore[misc, unused-ignore]
 def _round_block(  # noqa: PLR0917 - compiled functions take positional arguments
-    work: Array,
-    factor: Array,
-    scale: Array,
-    zeros: Array,
-    minimum: float,
-    maximum: float,
-    errors: Array,
+    work: Floats,
+    factor: Floats,
+    groups: npt.NDArray[np.int64],
+    scales: Floats,
+    zeros: Floats,
     data: npt.NDArray[np.int8],
+    minimum: np.float32,
+    maximum: np.float32,
+    first: int,
+    last: int,
 ) -> None:
-    """Round a block of columns, float64 ``[rows, columns]``, in place of ``work``; fill ``errors`` and ``data``."""
-    rows, columns = work.shape
-    for row in range(rows):
-        for column in range(columns):
-            value, step, zero = work[row, column], scale[row, column], zeros[row, column]
-            integer = min(max(np.rint(value / step) + zero, minimum), maximum)
-            data[row, column] = np.int8(integer)
-            error = (value - (integer - zero) * step) / factor[column, column]
-            errors[row, column] = error
-            for later in range(column + 1, columns):
-                work[row, later] -= error * factor[column, later]
+    """Round outputs ``first`` to ``last`` of a block, float32 ``[inputs, outputs]``, to ``data``; leave its errors."""
+    inputs = work.shape[0]
+    # Rows of one known length, which the compiler turns into whole vectors; what lies beyond `count` is never read.
+    tile = np.zeros((inputs, TILE), np.float32)
+    for left in range(first, last, TILE):
+        count = min(TILE, last - left)
+        tile[:, :count] = work[:, left : left + count]
+        for i in range(inputs):
+            pivot, group, errors = factor[i, i], groups[i], tile[i]
+            for o in range(count):
+                value, step, zero = errors[o], scales[group, left + o], zeros[group, left + o]
+                integer = min(max(np.rint(value / step) + zero, minimum), maximum)
+                data[i, left + o] = np.int8(integer)
+                errors[o] = (value - (integer - zero) * step) / pivot
+            for later in range(i + 1, inputs):
+                share, row = factor[i, later], tile[later]
+                for o in range(TILE):
+                    row[o] -= errors[o] * share
+        work[:, left : left + count] = tile[:, :count]

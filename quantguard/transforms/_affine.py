@@ -100,6 +100,15 @@ class AffineMaps(nn.Module):
         found["output"] = AffineMap(heads, values, heads_dual, values_dual, None)
         return found
 
+    @torch.no_grad()
+    def largest_condition(self) -> float:
+        """Return the largest condition number of the matrices, infinite where one is not finite or has no inverse."""
+        try:
+            matrices = [module()[0] for module in self.modules() if isinstance(module, InvertibleMatrix)]
+            return max(float(torch.linalg.cond(matrix)) for matrix in matrices)
+        except torch.linalg.LinAlgError:  # type: ignore[attr-defined]
+            return math.inf
+
     def clip_of(self, name: str) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the clipping ratios of a linear's rows, ``[out, 1]``, and of its input."""
         return self.weight_clips[_key(name)].sigmoid(), self.input_clips[_key(name)].sigmoid()

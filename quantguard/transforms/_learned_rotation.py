@@ -128,7 +128,8 @@ class LearnedRotation(Transform):
         targets = _float_targets(decoder, batches, self._options["top_k"])
 
         def divergence_of(batch: Batch, logits: torch.Tensor | None = None) -> torch.Tensor:
-            return kl_top(next_token_logits(decoder, batch) if logits is None else logits, *targets[id(batch)])
+            found = next_token_logits(decoder, batch) if logits is None else logits
+            return batch.words(kl_top(found, *targets[id(batch)])).mean()
 
         def loss_of(batch: Batch) -> torch.Tensor:
             logits = next_token_logits(decoder, batch)
@@ -194,9 +195,9 @@ def _float_targets(decoder: Decoder, batches: list[Batch], top_k: int) -> dict[i
 
 
 def kl_top(logits: torch.Tensor, top: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
-    """Return the mean divergence over the float network's top tokens, nats; all float32 ``[sequences, tokens, k]``.
+    """Return the divergence of each token over the float network's top tokens, nats; all ``[sequences, tokens, k]``.
 
     OSTQuant, arXiv 2501.13987, eq. 9.
     """
     found = logits.gather(-1, tokens).log_softmax(dim=-1)
-    return torch.nn.functional.kl_div(found, top.log_softmax(dim=-1), reduction="none", log_target=True).sum(-1).mean()
+    return torch.nn.functional.kl_div(found, top.log_softmax(dim=-1), reduction="none", log_target=True).sum(-1)

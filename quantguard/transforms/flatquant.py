@@ -27,7 +27,7 @@ from quantguard.modeling.simulating import simulated_cache, simulated_inputs
 from quantguard.numerics import fake_quantize
 from quantguard.recipes.options import settings
 from quantguard.records import LayerArgs, Recipe
-from quantguard.transforms._affine import AffineMap, AffineMaps, InvertibleMatrix
+from quantguard.transforms._affine import AffineMap, AffineMaps
 from quantguard.transforms._transform import Transform
 
 DEFAULTS = {
@@ -40,6 +40,14 @@ DEFAULTS = {
     "alpha": 0.3,
     "clip_init": 4.0,
     "seed": 0,
+}
+# What `quantguard tune` tries, one option after the other.
+SEARCH_SPACE = {
+    "learning_rate": (5e-4, 1e-3, 2e-3, 5e-3),
+    "warm_up_steps": (0, 16),
+    "parametrization": ("direct", "svd"),
+    "scale_init": ("ones", "smoothquant"),
+    "alpha": (0.3, 0.5),
 }
 PARAMETRIZATIONS = ("direct", "svd")
 SCALE_INITS = ("smoothquant", "ones")
@@ -141,7 +149,10 @@ class _Learner:
         for _ in range(epochs):
             total = 0.0
             for index in torch.randperm(len(self.batches), generator=generator).tolist():
-                loss = self._loss(*self.batches[index], transformed=True)
+                try:
+                    loss = self._loss(*self.batches[index], transformed=True)
+                except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined]
+                    raise self._diverged("a matrix has no inverse", losses) from error
                 optimizer.zero_grad()
                 (loss / loss.detach()).backward()
                 optimizer.step()
@@ -161,7 +172,7 @@ class _Learner:
         """
         output = self._forward(batch, transformed=transformed)
         difference = (output - target).float().square().sum(dim=-1)
-        return (difference / target.float().square().sum(dim=-1).clamp_min(1e-12)).mean()
+        return batch.words(difference / target.float().square().sum(dim=-1).clamp_min(1e-12)).mean()
 
     def _forward(self, batch: Batch, *, transformed: bool) -> torch.Tensor:
         self._maps = self.learned.maps() if transformed else {}
@@ -221,16 +232,17 @@ class _Learner:
                 self._set_keys(transformed=False)
 
     def _check(self, losses: list[float]) -> None:
-        worst = max(
-            float(torch.linalg.cond(m()[0].detach())) for m in self.learned.modules() if isinstance(m, InvertibleMatrix)
-        )
-        if math.isfinite(losses[-1]) and worst < LARGEST_CONDITION:
-            return
-        found = f"a matrix has condition number {worst:.1e}" if math.isfinite(losses[-1]) else "the loss is not finite"
-        raise MeasurementError(
+        if not math.isfinite(losses[-1]):
+            raise self._diverged("the loss is not finite", losses)
+        worst = self.learned.largest_condition()
+        if worst >= LARGEST_CONDITION:
+            raise self._diverged(f"a matrix has condition number {worst:.1e}", losses)
+
+    def _diverged(self, found: str, losses: list[float]) -> MeasurementError:
+        return MeasurementError(
             f"{self.block.name}: FlatQuant diverged at learning_rate {self.options['learning_rate']}: {found}; loss by"
-            f" epoch: {', '.join(f'{loss:.3g}' for loss in losses)}. Lower learning_rate, or take the gentle settings"
-            " of the recipe flatquant-w4a4kv4-npu"
+            f" epoch: {', '.join(f'{loss:.3g}' for loss in losses) or 'none ended'}. Lower learning_rate, or take the"
+            " gentle settings of the recipe flatquant-w4a4kv4-npu, or search: quantguard tune"
         )
 
     @torch.no_grad()

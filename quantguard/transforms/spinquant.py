@@ -20,6 +20,7 @@ from quantguard.records import Recipe
 from quantguard.transforms._learned_rotation import LearnedRotation
 from quantguard.transforms._rotated_simulation import Rotations, Scales
 
+_NO_TARGET = -100
 # top_k: over how many of the float network's most likely tokens the end is compared with the start.
 DEFAULTS = {"learning_rate": 1.5, "steps": 100, "batch_size": 1, "top_k": 100, "seed": 0}
 
@@ -40,7 +41,10 @@ class SpinQuant(LearnedRotation):
     def loss(self, logits: torch.Tensor, batch: Batch, divergence: torch.Tensor) -> torch.Tensor:
         """Return the cross entropy of the text, nats."""
         del divergence
-        return torch.nn.functional.cross_entropy(logits[:, :-1].flatten(0, 1), batch.token_ids[:, 1:].flatten())
+        targets = batch.token_ids if batch.present is None else batch.token_ids.where(batch.present, _NO_TARGET)
+        return torch.nn.functional.cross_entropy(
+            logits[:, :-1].flatten(0, 1), targets[:, 1:].flatten(), ignore_index=_NO_TARGET
+        )
 
     def stepper(self, rotations: Rotations, scales: list[Scales] | None) -> Callable[[float], None]:
         """Return the Cayley step of every rotation."""

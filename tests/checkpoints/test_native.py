@@ -157,7 +157,7 @@ def test_a_run_that_was_killed_in_its_last_moment_can_be_finished(copied: pathli
     scratch = copied / native.UNFINISHED
     scratch.mkdir()
     manifest = json.loads(before)
-    settings = digest(from_json(native.Manifest, {**manifest, "files": {}}))
+    settings = digest([from_json(native.Manifest, {**manifest, "files": {}}), torch.get_num_threads()])
     (scratch / "settings.json").write_text(json.dumps({"settings": settings}))
     native.write_tensors(scratch / "behind-4.safetensors", {}, {})
     (copied / ".writing-x").mkdir()

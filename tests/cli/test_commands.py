@@ -17,7 +17,7 @@ def invoke(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
 
 def test_help_names_every_command() -> None:
     text = cli.build_parser().format_help()
-    for command in ("baseline", "compare", "evaluate", "fetch", "list", "sensitivity"):
+    for command in ("baseline", "compare", "doctor", "evaluate", "fetch", "list", "sensitivity", "tune"):
         assert f"    {command}" in text
 
 
@@ -88,8 +88,9 @@ def test_sensitivity_names_layers_and_writes_a_mixed_recipe_that_can_be_used(
     arguments = ["tiny-reasoner", "--top", "3", "--plot", str(picture), "--budget-bits", "5", "--output", str(mixed)]
     assert invoke(monkeypatch, "sensitivity", *arguments) == 0
     shown = capsys.readouterr().out
-    assert shown.count("model.layers.") == 3
-    assert "more layers have" in shown
+    assert shown.count("model.layers.") == 6  # three decoder layers and three linears
+    assert "1 more of them have" in shown
+    assert "KL with all of them quantized" in shown
     assert "KL predicted" in shown
     assert picture.read_text().startswith("<svg")
     recipe = load_recipe(mixed)

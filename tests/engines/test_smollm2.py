@@ -4,8 +4,8 @@ import pytest
 
 import quantguard
 from quantguard import registry
+from quantguard.catalog import cache_folder
 from quantguard.modeling import LoadedModel
-from quantguard.modeling.loading import cache_folder
 from quantguard.records import RunRecord
 
 NAME = "smollm2-135m"

@@ -38,7 +38,7 @@ def correlated_inputs(seed: int, width: int = WIDTH) -> torch.Tensor:
 
 
 def stats_of(x: torch.Tensor) -> InputStats:
-    return InputStats(num_tokens=len(x), absmax=x.abs().amax(dim=0), abs_sum=x.abs().sum(dim=0), gram=x.t() @ x)
+    return InputStats(num_tokens=len(x), largest=x.abs().amax(dim=0), abs_sum=x.abs().sum(dim=0), gram=x.t() @ x)
 
 
 def output_error(rounding: types.ModuleType | Any, args: QuantArgs, seed: int, width: int) -> float:
@@ -81,7 +81,7 @@ class _Broken:
         assert gram is not None
         if self.fault == "the Hessian's columns are out of order":
             stats = InputStats(
-                num_tokens=1, absmax=stats.absmax, abs_sum=stats.abs_sum, gram=gram.roll((1, 1), dims=(0, 1))
+                num_tokens=1, largest=stats.absmax, abs_sum=stats.abs_sum, gram=gram.roll((1, 1), dims=(0, 1))
             )
         tensor: QuantTensor = registry.rounding["gptq"].quantize_weight(weight, args, stats=stats, options=options)
         data = tensor.data

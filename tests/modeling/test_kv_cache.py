@@ -31,7 +31,7 @@ def quantized(args: QuantArgs, family: str = "qwen3") -> Any:
     loaded = build(family)
     recipe = Recipe(name="kv", weights=LOOSE, kv_cache=args)
     quantize_decoder(
-        find_decoder(loaded.model), recipe, tokens(), propagation="quantized", backend="reference", device_type="cpu"
+        find_decoder(loaded.model), recipe, tokens(), loaded.calibration, backend="reference", device_type="cpu"
     )
     return loaded.model
 

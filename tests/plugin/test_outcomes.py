@@ -204,7 +204,6 @@ def test_gates_that_are_all_skipped_are_not_success(pytester: pytest.Pytester) -
     ("options", "complaint"),
     [
         pytest.param(["--quantguard", "--npu"], "*torch_npu is not installed*", id="no NPU"),
-        pytest.param(["--npu=emulated"], "*emulated Atlas A2 is not built yet*", id="emulation"),
         pytest.param(["--quantguard-update=all"], "*give --quantguard with it*", id="update without gates"),
         pytest.param(
             ["--quantguard", "--quantguard-accept-regression=x"], "*goes with --quantguard-update*", id="reason"

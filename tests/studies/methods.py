@@ -1,10 +1,11 @@
-"""Every recipe on real pretrained weights: what it costs in fidelity, time and memory, beside rounding to nearest.
+"""Every recipe on real pretrained weights: what it costs in fidelity and tasks, time and memory, beside nearest.
 
 python tests/studies/methods.py --wikitext wiki.test.raw.txt          # the table of methods.md, about two hours
 python tests/studies/methods.py --layers 2 --samples 2 --only w8a8    # a sample
 
 Each row is a process of its own. Calibration is Python's documentation; what is evaluated is a part of it that
-calibration never saw, and WikiText, a domain that it never saw, if a file is given.
+calibration never saw, and WikiText, a domain that it never saw, if a file is given. The tasks are sums of two digits
+after five examples (100) and one-line Python functions (40), both as plain completions.
 """
 
 import argparse
@@ -16,6 +17,7 @@ import subprocess
 import sys
 import time
 
+import _completions
 import torch
 
 import quantguard
@@ -27,6 +29,7 @@ from quantguard.records import CalibrationArgs, QuantArgs, Recipe
 
 WINDOW = 512
 NUM_WINDOWS = 4
+FULL_PRECISION = "full precision"
 
 
 def group(num_bits: int, *, symmetric: bool) -> QuantArgs:
@@ -39,8 +42,8 @@ def plain(name: str, weights: QuantArgs) -> Recipe:
     return Recipe(name=name, weights=weights)
 
 
-def rows() -> dict[str, Recipe]:
-    """Return what is measured, in the order of the table."""
+def rows() -> dict[str, Recipe | None]:
+    """Return what is measured, in the order of the table; None is full precision."""
     quarot = load_recipe("quarot-w4a4kv4")
     unprotected = dataclasses.replace(quarot, transforms=(), rounding="nearest", options={})
     listed = [
@@ -66,7 +69,7 @@ def rows() -> dict[str, Recipe]:
         quarot,
         *map(load_recipe, ("spinquant-w4a4kv4", "ostquant-w4a4kv4", "flatquant-w4a4kv4", "flatquant-w4a4kv4-npu")),
     ]
-    return {recipe.name: recipe for recipe in listed}
+    return {FULL_PRECISION: None, **{recipe.name: recipe for recipe in listed}}
 
 
 def main() -> None:
@@ -83,8 +86,8 @@ def main() -> None:
         print(json.dumps(measure(args)))
         return
     print(f"torch {torch.__version__}, {args.threads} threads, calibration {args.samples} x {WINDOW} tokens\n")
-    print("| recipe | seconds | peak GB | docs ppl | docs KL | docs top-1 | other ppl | other KL | other top-1 |")
-    print("|---|---|---|---|---|---|---|---|---|", flush=True)
+    print("| recipe | seconds | peak GB | docs ppl | KL | top-1 | other ppl | KL | top-1 | sums | functions |")
+    print("|---|---|---|---|---|---|---|---|---|---|---|", flush=True)
     for name in args.only:
         print(f"| {name} | {row(name)} |", flush=True)
 
@@ -104,7 +107,7 @@ def row(name: str) -> str:
             if figures is None
             else [f"{figures['perplexity']:.2f}", f"{figures['kl']:.4f}", f"{figures['top1_agreement']:.3f}"]
         )
-    return " | ".join(cells)
+    return " | ".join([*cells, *(f"{found[task]:.0f}" for task in ("addition", "python"))])
 
 
 def measure(args: argparse.Namespace) -> dict[str, object]:
@@ -114,9 +117,9 @@ def measure(args: argparse.Namespace) -> dict[str, object]:
     if args.layers:
         model.model.model.layers = model.model.model.layers[: args.layers]
         model.model.config.num_hidden_layers = args.layers
-    recipe = with_calibration(rows()[args.one], args.samples)
     started = time.monotonic()
-    quantized = quantguard.quantize(model, recipe)
+    recipe = rows()[args.one]
+    quantized = model if recipe is None else quantguard.quantize(model, with_calibration(recipe, args.samples))
     seconds = time.monotonic() - started
     peak_gb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     found: dict[str, object] = {"seconds": seconds, "peak_gb": peak_gb}
@@ -124,16 +127,14 @@ def measure(args: argparse.Namespace) -> dict[str, object]:
     found["docs"] = compare_logits(quantized, model, fidelity.token_sequences(model.tokenizer, fidelity.load().samples))
     if args.wikitext:
         found["other"] = compare_logits(quantized, model, windows(model, args.wikitext))
-    return found
+    return found | _completions.scores(quantized)
 
 
 def with_calibration(recipe: Recipe, samples: int) -> Recipe:
     """Learned transforms run the text many times over: they get a quarter of it."""
     learned = {"spinquant", "ostquant", "flatquant"} & set(recipe.transforms)
     count = max(1, samples // 4) if learned else samples
-    calibration = CalibrationArgs(
-        dataset="python-docs", num_samples=count, max_length=WINDOW, matmul_precision="bfloat16"
-    )
+    calibration = CalibrationArgs(dataset="python-docs", num_samples=count, max_length=WINDOW, precision="bfloat16")
     return dataclasses.replace(recipe, calibration=calibration)
 
 

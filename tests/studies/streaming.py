@@ -37,7 +37,7 @@ group_size = 128
 dataset = "worked-problems"
 num_samples = 16
 max_length = 128
-matmul_precision = "bfloat16"
+precision = "bfloat16"
 """
 
 

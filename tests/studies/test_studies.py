@@ -1,17 +1,20 @@
 """The studies still run: a sample of each, so that none of them rots."""
 
+import importlib.util
 import pathlib
 import subprocess
 import sys
 
 import pytest
 
-from quantguard.modeling.loading import cache_folder
+from quantguard.catalog import cache_folder
 
 HERE = pathlib.Path(__file__).parent
 SAMPLES = {
     "cpu_linear": (["--pairs", "2"], "| 1x4096x4096 | 2 |"),
+    "flatquant": (["--items", "5", "--samples", "2", "--rates", "2"], "stopped: model.layers.0: FlatQuant diverged"),
     "methods": (["--layers", "1", "--samples", "2", "--only", "w8a8", "smoothquant-w8a8"], "| smoothquant-w8a8 |"),
+    "peer": (["--layers", "1", "--samples", "1", "--rounds", "1"], "| gptq | llm-compressor |"),
     "streaming": (
         ["--folder", "FOLDER", "--hidden-size", "64", "--layers", "3", "--vocabulary", "4096"],
         "files of the two folders are identical",
@@ -20,11 +23,12 @@ SAMPLES = {
     "tiny_reasoner": (["--items", "5", "--recipes", "w8a8", "--batch-sizes", "2"], "| `w8a8` |"),
 }
 
-NEED_WEIGHTS = {"methods": "smollm2-135m"}
+NEED_WEIGHTS = {"methods": "smollm2-135m", "peer": "smollm2-135m"}
+NEED_PACKAGE = {"peer": "llmcompressor"}
 
 
 def test_every_study_has_a_sample_and_its_table() -> None:
-    assert {path.stem for path in HERE.glob("*.py")} - {"test_studies"} == set(SAMPLES)
+    assert {path.stem for path in HERE.glob("[!_]*.py")} - {"test_studies"} == set(SAMPLES)
     assert all((HERE / f"{name}.md").is_file() for name in SAMPLES)
 
 
@@ -33,6 +37,8 @@ def test_a_sample_of_the_study_runs(name: str, tmp_path: pathlib.Path) -> None:
     options, expected = SAMPLES[name]
     if name in NEED_WEIGHTS and not cache_folder(NEED_WEIGHTS[name]).exists():
         pytest.skip(f"needs the model; type: quantguard fetch {NEED_WEIGHTS[name]}")
+    if name in NEED_PACKAGE and importlib.util.find_spec(NEED_PACKAGE[name]) is None:
+        pytest.skip(f"needs an environment with {NEED_PACKAGE[name]}; type: pip install {NEED_PACKAGE[name]}==0.14.0.1")
     command = [sys.executable, str(HERE / f"{name}.py"), *(str(tmp_path) if o == "FOLDER" else o for o in options)]
     finished = subprocess.run(command, capture_output=True, text=True, check=True)
     assert expected in finished.stdout

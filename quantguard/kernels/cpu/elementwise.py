@@ -3,15 +3,13 @@
 bfloat16 travels as the int16 of its bits, since neither NumPy nor Numba has the type.
 """
 
-import functools
-import itertools
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numba
 import numpy as np
-import torch
+
+from quantguard.numerics.parallel import over_range
 
 SMALLEST_SCALE = np.float32(1e-30)
 # Adding 1.5 * 2^23 to a float32 below 2^22 rounds it half to even into the low bits of the sum.
@@ -22,25 +20,12 @@ _PARALLEL_ELEMENTS = 1 << 17
 
 
 def over_rows(kernel: Callable[..., None], *arrays: Any) -> None:
-    """Run ``kernel(*arrays, start, stop)`` over all rows of the last array, on as many threads as torch has.
-
-    The threads are Python's, since the kernels release its lock: Numba's own pools either change the number of
-    torch's threads (OpenMP) or take a third of a millisecond to wake (workqueue).
-    """
-    rows, threads = len(arrays[-1]), torch.get_num_threads()
-    if threads == 1 or arrays[-1].size < _PARALLEL_ELEMENTS:
+    """Run ``kernel(*arrays, start, stop)`` over all rows of the last array, on several threads where that pays."""
+    rows = len(arrays[-1])
+    if arrays[-1].size < _PARALLEL_ELEMENTS:
         kernel(*arrays, 0, rows)
-        return
-    bounds = [rows * index // threads for index in range(threads + 1)]
-    others = [_pool().submit(kernel, *arrays, start, stop) for start, stop in itertools.pairwise(bounds[1:])]
-    kernel(*arrays, 0, bounds[1])
-    for other in others:
-        other.result()
-
-
-@functools.cache
-def _pool() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(thread_name_prefix="quantguard")
+    else:
+        over_range(rows, kernel, *arrays)
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")  # type: ignore[misc, unused-ignore]

@@ -4,6 +4,7 @@ import functools
 
 import torch
 
+from quantguard.errors import KernelError
 from quantguard.kernels.cpu import elementwise
 from quantguard.kernels.int8_linear import Buffers
 from quantguard.numerics import QuantTensor
@@ -38,6 +39,9 @@ def multiply(x: torch.Tensor, data: torch.Tensor, out_features: int) -> torch.Te
     than for more: rows of zeros go with those.
     """
     if not has_amx():
+        if x.shape[1] == 1:
+            # torch's integer product (2.13) takes a transposed weight of one input for another layout.
+            return x.to(torch.int32) * data.t().to(torch.int32)
         return torch._int_mm(x, data.t())  # noqa: SLF001 - the only integer matmul that torch has
     ones, zeros = _unit_scale(out_features)
     unit = (1.0, 0)
@@ -72,6 +76,10 @@ def rescale(
     output_dtype: torch.dtype,
 ) -> torch.Tensor:
     """Dequantize sums ``[num_tokens, out_features]`` with float32 scales ``[num_tokens, 1]`` and ``[out_features]``."""
+    if bias is not None and bias.dtype != torch.float32:
+        raise KernelError(
+            f"the 'cpu' backend adds a float32 bias, not one of {bias.dtype}; dequantize it, or run on 'reference'"
+        )
     terms = (accumulated.numpy(), x_scale.numpy(), w_scale.numpy(), (_NO_BIAS if bias is None else bias).numpy())
     if output_dtype == torch.bfloat16:
         y = torch.empty(accumulated.shape, dtype=torch.bfloat16)

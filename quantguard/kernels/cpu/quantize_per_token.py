@@ -10,8 +10,10 @@ from quantguard.records import QuantArgs
 __all__ = ["apply", "unsupported"]
 
 
-def apply(x: torch.Tensor, *, args: QuantArgs) -> tuple[torch.Tensor, torch.Tensor]:
+def apply(x: torch.Tensor, *, args: QuantArgs, smooth: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
     """Quantize as the contract says; float16 is widened to float32 first."""
+    if smooth is not None:
+        x = x.float() * smooth.float()
     q = torch.empty(x.shape, dtype=torch.int8)
     scale = torch.empty(x.shape[0], 1)
     limits = np.float32(args.maximum), np.float32(args.clip_ratio)

@@ -1,0 +1,1 @@
+"""What this machine is: the software on it, its NPUs, and Python started afresh to try things that may break."""

@@ -1,0 +1,111 @@
+"""What a machine says of its Ascend NPUs: model, driver, CANN and torch_npu, each read from where it is kept.
+
+Nothing is guessed: what cannot be read is absent. Sources: ``npu-smi info`` for the models; ``version.info`` of the
+driver below the folder that ``/etc/ascend_install.info`` names; for CANN, which ``set_env.sh`` points to by
+``ASCEND_HOME_PATH``, the ``ascend_*_install.info`` that torch_npu reads too.
+"""
+
+import dataclasses
+import functools
+import os
+import pathlib
+import platform
+import re
+import shutil
+import subprocess
+from collections.abc import Mapping
+from importlib import metadata
+
+_ROOT = pathlib.Path("/")
+_DEFAULT_INSTALLATION = "/usr/local/Ascend"
+_HOMES = ("ASCEND_HOME_PATH", "ASCEND_TOOLKIT_HOME")
+_NPU_SMI_SECONDS = 30
+# As in "| 0     910B3       | OK       | 94.2 …"; the line of its chip, below it, has a bus id in place of a health.
+_DEVICE_LINE = re.compile(r"^\|\s*\d+\s+(\S+)\s*\|\s*[A-Za-z]+\s*\|", flags=re.MULTILINE)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class AscendHost:
+    """The Ascend side of a machine. ``npu_models`` is empty where ``npu-smi`` shows none or is not there."""
+
+    npu_models: tuple[str, ...] = ()
+    driver: str | None = None
+    cann: str | None = None
+    torch_npu: str | None = None
+
+    def facts(self) -> dict[str, str]:
+        """Return what is known, by name; what is absent is left out."""
+        named = {
+            "npu": ", ".join(dict.fromkeys(self.npu_models)) or None,
+            "npu_driver": self.driver,
+            "cann": self.cann,
+            "torch_npu": self.torch_npu,
+        }
+        return {name: value for name, value in named.items() if value is not None}
+
+
+@functools.cache
+def this_host() -> AscendHost:
+    """Read this machine, once a process: ``npu-smi`` takes a second or more."""
+    return read_host(_ROOT, os.environ)
+
+
+def read_host(root: pathlib.Path, environment: Mapping[str, str]) -> AscendHost:
+    """Read the machine whose files are below ``root``, in an environment."""
+    return AscendHost(
+        npu_models=_npu_models(environment),
+        driver=_driver(root),
+        cann=_cann(environment),
+        torch_npu=version_of("torch_npu"),
+    )
+
+
+def version_of(distribution: str) -> str | None:
+    """Return the version of an installed distribution, without importing it."""
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def cann_script(root: pathlib.Path = _ROOT) -> pathlib.Path | None:
+    """Return the script that sets CANN up in a shell, where it is installed in the usual place."""
+    paths = (root / _DEFAULT_INSTALLATION.lstrip("/") / folder / "set_env.sh" for folder in ("cann", "ascend-toolkit"))
+    return next((path for path in paths if path.is_file()), None)
+
+
+def _npu_models(environment: Mapping[str, str]) -> tuple[str, ...]:
+    command = shutil.which("npu-smi", path=environment.get("PATH", os.defpath))
+    if command is None:
+        return ()
+    try:
+        shown = subprocess.run(  # noqa: S603 - the vendor's tool, found on PATH
+            [command, "info"], capture_output=True, text=True, timeout=_NPU_SMI_SECONDS, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ()
+    return tuple(_DEVICE_LINE.findall(shown.stdout)) if shown.returncode == 0 else ()
+
+
+def _driver(root: pathlib.Path) -> str | None:
+    installation = _setting(root / "etc/ascend_install.info", "Driver_Install_Path_Param") or _DEFAULT_INSTALLATION
+    return _setting(root / installation.lstrip("/") / "driver/version.info", "Version")
+
+
+def _cann(environment: Mapping[str, str]) -> str | None:
+    for home in (environment[name] for name in _HOMES if environment.get(name)):
+        folder = pathlib.Path(home) / f"{platform.machine()}-linux"
+        for path in (folder / "ascend_toolkit_install.info", *sorted(folder.glob("ascend_*_install.info"))):
+            if (version := _setting(path, "version")) is not None:
+                return version
+    return None
+
+
+def _setting(path: pathlib.Path, key: str) -> str | None:
+    """Return the value of the line ``key=value``, or None where there is no such file or line."""
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    found = re.search(rf"^{re.escape(key)}=[ \t]*(\S+)", text, flags=re.MULTILINE)
+    return found[1] if found else None

@@ -1,0 +1,80 @@
+"""A function called in a Python of its own, so that whatever it does to that Python is known and does no harm here.
+
+A vendor's library may raise anything while it is imported, abort the process or hang; none of that is caught by an
+``except``, and none of it may end the process that only wanted to know.
+"""
+
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+DEFAULT_TIMEOUT_SECONDS = 180.0
+# Libraries print what they like; the answer is the line that starts like this.
+_MARK = "quantguard-answer:"
+_CHILD = f"""
+import importlib, json, sys
+from quantguard.errors import QuantguardError
+module, name, *arguments = sys.argv[1:]
+try:
+    answer = {{"value": getattr(importlib.import_module(module), name)(*arguments)}}
+except QuantguardError as error:
+    answer = {{"failure": str(error)}}
+print("\\n{_MARK}" + json.dumps(answer), flush=True)
+"""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What a call came to: its ``value``, or why it has none."""
+
+    value: Any = None
+    failure: str | None = None
+
+
+def call(
+    function: str,
+    *arguments: str,
+    environment: Mapping[str, str] | None = None,
+    timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
+) -> Answer:
+    """Call ``module:name`` with texts in a fresh Python and return its JSON value, or what went wrong in one line.
+
+    ``environment`` is added to that of this process.
+    """
+    module, _, name = function.partition(":")
+    # -P: a torch.py in the folder in which somebody happens to stand is not the torch that is asked about.
+    command = [sys.executable, "-P", "-c", _CHILD, module, name, *arguments]
+    try:
+        finished = subprocess.run(  # noqa: S603 - our own interpreter
+            command,
+            env={**os.environ, **(environment or {})},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=timeout_seconds,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return Answer(failure=f"no answer within {timeout_seconds:.0f} s")
+    for line in finished.stdout.splitlines():
+        if line.startswith(_MARK):
+            return Answer(**json.loads(line.removeprefix(_MARK)))
+    return Answer(failure=_cause(finished))
+
+
+def _cause(finished: "subprocess.CompletedProcess[str]") -> str:
+    """Name the exception that ended the child, or the signal."""
+    if finished.returncode < 0:
+        return f"the process was ended by {signal.Signals(-finished.returncode).name}"
+    # The exception stands on the first line behind the last traceback that is not indented.
+    last = finished.stderr.rpartition("Traceback (most recent call last):")[2]
+    for line in last.splitlines():
+        if line.strip() and not line.startswith(" "):
+            return line.strip()
+    return f"the process ended with status {finished.returncode} and said nothing"
