@@ -56,7 +56,7 @@ def triton(session: nox.Session) -> None:
     command = ("pytest", "--confcutdir=tests/triton_ascend", "-n", "2", "-p", "no:cacheprovider", *session.posargs)
     interpreted = (
         "tests/kernels",
-        "tests/triton_ascend/test_interpreter.py",
+        "tests/triton_ascend/test_interpreted.py",
         "tests/triton_ascend/test_without_triton.py",
     )
     session.run(*command, *interpreted, env={**required, "TRITON_INTERPRET": "1"})

@@ -63,10 +63,10 @@ FAULTS = {
         kernel="multiply_int4_groups",
     ),
     "a rotation drops the low half of its half-way product": Fault(
-        file="rotate_quantize",
+        file="rotate_quantize_per_token",
         old="tl.dot(b_left, b_high, b_y)",
         new="tl.dot(b_left, b_high)",
-        op="rotate_quantize",
+        op="rotate_quantize_per_token",
         kernel="rotate_quantize_rows",
     ),
     "scales are gathered number by number": Fault(

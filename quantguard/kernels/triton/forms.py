@@ -172,7 +172,7 @@ DEQUANTIZE_HEADS = Kernel(
     switches=("ASYMMETRIC",),
 )
 ROTATE_QUANTIZE = Kernel(
-    op="rotate_quantize",
+    op="rotate_quantize_per_token",
     name="rotate_quantize_rows",
     cores="cube",
     types={

@@ -4,13 +4,17 @@ import torch
 import triton.language as tl
 
 from quantguard.errors import KernelError
-from quantguard.kernels.rotate_quantize import unsupported
+from quantguard.kernels.rotate_quantize_per_token import unsupported
 from quantguard.kernels.triton.forms import ROTATE_QUANTIZE, Constants
 from quantguard.kernels.triton.launch import float_type, kernel, launch
 from quantguard.kernels.triton.rounding import choose_scale, quantize_block
 from quantguard.records import QuantArgs
 
-__all__ = ["apply", "unsupported"]
+__all__ = ["LARGEST_STEP", "SHARE_OF_STEPS", "apply", "unsupported"]
+
+# Sums of another order than the reference's: what is next to a tie may round to the other side.
+LARGEST_STEP = 1
+SHARE_OF_STEPS = 0.002
 
 
 def apply(
@@ -18,7 +22,7 @@ def apply(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Rotate and quantize as the contract says; raises KernelError for float32 and for factors too large."""
     if x.dtype == torch.float32:
-        raise KernelError("the 'triton' backend's rotate_quantize takes bfloat16 and float16, not float32")
+        raise KernelError("the 'triton' backend's rotate_quantize_per_token takes bfloat16 and float16, not float32")
     x = x.detach().contiguous()
     right = right.to(x.dtype).contiguous()
     num_rows, right_size = x.shape[0], right.shape[0]
@@ -50,7 +54,7 @@ def _choose_tile(left_size: int, right_size: int) -> Constants:
             return tile
     largest = ROTATE_QUANTIZE.tiles[-1]
     raise KernelError(
-        f"the 'triton' backend's rotate_quantize takes a token as a matrix of up to {largest['LEFT']} x"
+        f"the 'triton' backend's rotate_quantize_per_token takes a token as a matrix of up to {largest['LEFT']} x"
         f" {largest['RIGHT']}, which is what fits the unified buffer, not {left_size} x {right_size}"
     )
 
@@ -77,7 +81,6 @@ def rotate_quantize_rows(
             b_low = (b_y - b_high.to(tl.float32)).to(p_x.dtype.element_ty)
             b_y = tl.dot(b_left, b_low)
             b_y = tl.dot(b_left, b_high, b_y)
-        b_y = b_y.to(p_x.dtype.element_ty).to(tl.float32)
         b_invalid = tl.max(tl.where(b_y == b_y, 0.0, 1.0), axis=1)  # noqa: PLR0124
         b_largest = tl.max(tl.max(tl.abs(b_y), axis=1)[None, :], axis=1)
         b_largest = tl.where(tl.max(b_invalid[None, :], axis=1) > 0.0, float("nan"), b_largest)

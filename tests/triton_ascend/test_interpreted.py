@@ -70,7 +70,9 @@ def test_a_nan_is_not_lost_in_the_cache_or_by_a_rotation() -> None:
     for symmetric in (True, False):
         stored = resolve("kv_cache", "triton").store(x, args=agreement.tokenwise(symmetric=symmetric))
         assert stored["scale"].isnan().flatten().tolist() == [False, True]
-    _, scale = resolve("rotate_quantize", "triton").apply(x[0, 0], None, torch.eye(16), args=agreement.tokenwise())
+    _, scale = resolve("rotate_quantize_per_token", "triton").apply(
+        x[0, 0], None, torch.eye(16), args=agreement.tokenwise()
+    )
     assert scale.isnan().flatten().tolist() == [False, True]
 
 
@@ -118,13 +120,13 @@ def test_a_tensor_that_int32_cannot_count_is_refused(monkeypatch: pytest.MonkeyP
     ("op", "call", "complaint"),
     [
         pytest.param(
-            "rotate_quantize",
+            "rotate_quantize_per_token",
             lambda m: m.apply(torch.ones(1, 256 * 64), torch.eye(256), torch.eye(64), args=agreement.tokenwise()),
             "takes bfloat16 and float16",
             id="a rotation of float32",
         ),
         pytest.param(
-            "rotate_quantize",
+            "rotate_quantize_per_token",
             lambda m: m.apply(
                 torch.ones(1, 256 * 64).half(), torch.eye(256), torch.eye(64), args=agreement.tokenwise()
             ),
