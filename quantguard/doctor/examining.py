@@ -95,6 +95,8 @@ def _ask(kind: str, name: str, environment: Mapping[str, str]) -> Finding:
     answer = interpreter.call(f"quantguard.doctor.child:{kind}", name, environment=environment)
     if answer.failure is None:
         return from_json(Finding, answer.value)
+    if answer.advises:
+        return Finding(name=name, lacks=(Lack(what=answer.failure),))
     module = _MISSING_MODULE.search(answer.failure)
     # The whole traceback is one line of Python away.
     remedy = f"python -c 'from quantguard.doctor.child import *; {kind}(\"{name}\")'"

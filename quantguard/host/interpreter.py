@@ -23,17 +23,21 @@ module, name, *arguments = sys.argv[1:]
 try:
     answer = {{"value": getattr(importlib.import_module(module), name)(*arguments)}}
 except QuantguardError as error:
-    answer = {{"failure": str(error)}}
+    answer = {{"failure": str(error), "advises": True}}
 print("\\n{_MARK}" + json.dumps(answer), flush=True)
 """
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What a call came to: its ``value``, or why it has none."""
+    """What a call came to: its ``value``, or why it has none.
+
+    ``advises`` tells that the failure is an error of quantguard's own, which says what to type.
+    """
 
     value: Any = None
     failure: str | None = None
+    advises: bool = False
 
 
 def call(

@@ -247,13 +247,18 @@ def matmul_precision(precision: Precision) -> Iterator[None]:
 def _computing(block: Block, precision: Precision, device_type: str) -> Iterator[None]:
     """Let a block compute in ``precision`` between its float32 inputs and outputs.
 
-    The norms are told to give what the linears behind them would each convert for themselves.
+    Norms compute in float32, those of queries and keys among them. The ones in front of linears are told to give what
+    the linears would each convert for themselves.
     """
     if precision == "float32":
         yield
         return
+    scales = [module for module in block.layer.modules() if getattr(getattr(module, "weight", None), "ndim", 0) == 1]
     norms = [getattr(block.layer, group.norm_name) for group in block.groups if group.norm_name is not None]
-    hooks = [norm.register_forward_hook(lambda _module, _args, output: output.bfloat16()) for norm in norms]
+    hooks = [
+        *(module.register_forward_pre_hook(lambda _module, args: (args[0].float(), *args[1:])) for module in scales),
+        *(norm.register_forward_hook(lambda _module, _args, output: output.bfloat16()) for norm in norms),
+    ]
     try:
         with torch.autocast(device_type, torch.bfloat16):
             yield

@@ -213,10 +213,10 @@ def _default(field: dataclasses.Field[Any]) -> Any:
 class LayerReport:
     """How one decoder layer came out of quantization.
 
-    ``relative_error`` is ``||quantized - float||² / ||float||²`` of its output on the calibration text; absent
-    where a recipe needs no text. ``linear_errors`` is the same of each linear's output, where the rounding knows
-    its inputs. ``losses`` is the curve of a learned transform, and ``rolled_back`` names what was put back because
-    it got worse.
+    ``relative_error`` is ``||quantized - float||² / ||float||²`` of its output on the calibration text, or on its
+    shortest sequences where quantized outputs are not passed on (full-precision propagation); absent where a recipe
+    needs no text. ``linear_errors`` is the same of each linear's output, where the rounding knows its inputs.
+    ``losses`` is the curve of a learned transform, and ``rolled_back`` names what was put back because it got worse.
     """
 
     name: str

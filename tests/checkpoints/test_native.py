@@ -144,6 +144,13 @@ def test_a_killed_run_goes_on_to_the_same_files(tmp_path: pathlib.Path) -> None:
         quantguard.load(resumed)
     with pytest.raises(UsageError, match="unfinished run of another"):
         quantguard.quantize_to_folder("tiny-reasoner", "w8a8", resumed)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(threads + 1)
+    try:
+        with pytest.raises(UsageError, match="number of threads"):
+            quantguard.quantize_to_folder("tiny-reasoner", recipe, resumed)
+    finally:
+        torch.set_num_threads(threads)
     with start(resumed, recipe) as process:
         shown, _ = process.communicate()
     assert process.returncode == 0

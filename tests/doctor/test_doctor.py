@@ -203,7 +203,8 @@ EXPECTED = {
     "needy": "no licence [needy login]\nno luck [None]",
     "busy": None,
     "fetched": "it is not on this machine yet [quantguard fetch fetched]",
-    "damaged": "damaged.jsonl is damaged. Type: quantguard fetch damaged",
+    # What says itself what to type is not followed by advice on how to see its traceback.
+    "damaged": "damaged.jsonl is damaged. Type: quantguard fetch damaged [None]",
     "deadly": "ended by SIGABRT [python -c 'from quantguard.doctor.child import *; benchmark(\"deadly\")']",
 }
 

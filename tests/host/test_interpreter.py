@@ -35,7 +35,6 @@ def test_a_value_comes_back_past_what_libraries_print() -> None:
 @pytest.mark.parametrize(
     ("name", "failure"),
     [
-        ("refuse", "no NPU. Type: npu-smi info"),
         ("fail", "ValueError: two lines"),
         ("leave", "the process ended with status 3 and said nothing"),
         ("abort", "the process was ended by SIGABRT"),
@@ -43,6 +42,10 @@ def test_a_value_comes_back_past_what_libraries_print() -> None:
 )
 def test_a_failure_comes_back_in_one_line(name: str, failure: str) -> None:
     assert call(f"planted:{name}") == Answer(failure=failure)
+
+
+def test_an_error_of_ours_is_told_from_one_that_says_nothing_of_what_to_type() -> None:
+    assert call("planted:refuse") == Answer(failure="no NPU. Type: npu-smi info", advises=True)
 
 
 def test_a_call_that_hangs_is_ended() -> None:

@@ -1,5 +1,7 @@
 """Calibration text of sequences of any length: what fills up shorter ones has no part in anything."""
 
+import dataclasses
+
 import pytest
 import torch
 from families import build
@@ -121,3 +123,32 @@ def test_statistics_are_taken_again_only_for_what_was_not_asked_for_before() -> 
     assert both.gram is not None
     assert both.absmax is not None
     assert calibration.stats(group, gram=True) is both
+
+
+def test_the_relative_error_can_be_taken_on_a_sample() -> None:
+    decoder = find_decoder(build("llama").model)
+    expected = embed(decoder, [sequence * 40 for sequence in sequences()])
+    assert len(expected.batches) > 1
+    first, *others = expected.batches
+    sample = Activations(batches=(dataclasses.replace(first, hidden=first.hidden * 1.1),))
+    whole = Activations(batches=(*sample.batches, *others))
+    assert relative_error(expected, sample) == pytest.approx(0.01, rel=1e-3)
+    assert 0 < relative_error(expected, whole) < 0.01
+
+
+@pytest.mark.parametrize("family", ["llama", "qwen3"])
+def test_calibration_in_bfloat16_sees_what_float32_sees_and_leaves_nothing_behind(family: str) -> None:
+    decoder = find_decoder(build(family).model.float())
+    block, config = decoder.blocks[0], decoder.model.config
+    activations = embed(decoder, sequences())
+    exact = BlockCalibration(block, activations, config)
+    coarse = BlockCalibration(block, activations, config, precision="bfloat16")
+    for group in block.groups:
+        wanted, found = (calibration.stats(group, gram=True).gram for calibration in (exact, coarse))
+        assert found is not None
+        assert wanted is not None
+        assert found.dtype == torch.float32
+        assert 0 < float((found - wanted).norm() / wanted.norm()) < 0.02
+    assert all(batch.hidden.dtype == torch.float32 for batch in coarse.outputs().batches)
+    again = BlockCalibration(block, activations, config).outputs()
+    assert all(torch.equal(a.hidden, b.hidden) for a, b in zip(again.batches, exact.outputs().batches, strict=True))

@@ -12,8 +12,8 @@ import triton.language as tl
 from quantguard.kernels import int4_linear as reference
 from quantguard.kernels.int8_linear import Buffers
 from quantguard.kernels.triton.forms import MULTIPLY_INT4, MULTIPLY_INT4_GROUPS
-from quantguard.kernels.triton.int8_linear import choose_tile
-from quantguard.kernels.triton.launch import float_type, kernel, launch
+from quantguard.kernels.triton.launch import kernel
+from quantguard.kernels.triton.multiplying import multiply
 from quantguard.kernels.triton.rounding import store_dequantized
 from quantguard.numerics import QuantTensor
 from quantguard.records import QuantArgs
@@ -54,25 +54,17 @@ def apply(
     table, function = (
         (MULTIPLY_INT4_GROUPS, multiply_int4_groups) if args.group_size else (MULTIPLY_INT4, multiply_int4)
     )
-    (num_tokens, in_features), out_features = x.shape, weight["scale"].shape[-1]
-    y = torch.empty(num_tokens, out_features, dtype=output_dtype, device=x.device)
-    tile = choose_tile(tuple(t for t in table.tiles if t["HALF"] == _half(args)), num_tokens)
-    launch(
+    return multiply(
         function,
-        table.form(float_type(output_dtype), tile, BIAS=int(bias is not None)),
-        num_blocks=triton.cdiv(num_tokens, tile["TOKENS"]) * triton.cdiv(out_features, tile["OUTPUTS"]),
-        p_x=x,
-        p_w=weight["data"],
-        p_x_scale=x_scale,
-        p_w_scale=weight["scale"],
-        p_bias=weight["scale"] if bias is None else bias,
-        p_y=y,
-        num_tokens=num_tokens,
-        in_features=in_features,
-        out_features=out_features,
+        table,
+        tuple(tile for tile in table.tiles if tile["HALF"] == _half(args)),
+        x=x,
+        x_scale=x_scale,
+        weight=weight,
+        bias=bias,
+        output_dtype=output_dtype,
         **({"group_size": args.group_size} if args.group_size else {}),
     )
-    return y
 
 
 def _half(args: QuantArgs) -> int:

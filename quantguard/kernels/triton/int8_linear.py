@@ -1,12 +1,12 @@
 """INT8 matmul on the cube cores, dequantized on the vector cores beside them before anything is written."""
 
 import torch
-import triton
 import triton.language as tl
 
 from quantguard.kernels.int8_linear import Buffers
-from quantguard.kernels.triton.forms import MULTIPLY_INT8, Constants
-from quantguard.kernels.triton.launch import float_type, kernel, launch
+from quantguard.kernels.triton.forms import MULTIPLY_INT8
+from quantguard.kernels.triton.launch import kernel
+from quantguard.kernels.triton.multiplying import multiply
 from quantguard.kernels.triton.rounding import store_dequantized
 from quantguard.numerics import QuantTensor
 from quantguard.records import QuantArgs
@@ -35,29 +35,16 @@ def apply(
 ) -> torch.Tensor:
     """Multiply and dequantize as the contract says."""
     del args
-    (num_tokens, in_features), out_features = x.shape, weight["scale"].shape[-1]
-    y = torch.empty(num_tokens, out_features, dtype=output_dtype, device=x.device)
-    tile = choose_tile(MULTIPLY_INT8.tiles, num_tokens)
-    launch(
+    return multiply(
         multiply_int8,
-        MULTIPLY_INT8.form(float_type(output_dtype), tile, BIAS=int(bias is not None)),
-        num_blocks=triton.cdiv(num_tokens, tile["TOKENS"]) * triton.cdiv(out_features, tile["OUTPUTS"]),
-        p_x=x,
-        p_w=weight["data"],
-        p_x_scale=x_scale,
-        p_w_scale=weight["scale"],
-        p_bias=weight["scale"] if bias is None else bias,
-        p_y=y,
-        num_tokens=num_tokens,
-        in_features=in_features,
-        out_features=out_features,
+        MULTIPLY_INT8,
+        MULTIPLY_INT8.tiles,
+        x=x,
+        x_scale=x_scale,
+        weight=weight,
+        bias=bias,
+        output_dtype=output_dtype,
     )
-    return y
-
-
-def choose_tile(tiles: tuple[Constants, ...], num_tokens: int) -> Constants:
-    """Take the first tile that all tokens fit into, or the last."""
-    return next((tile for tile in tiles if num_tokens <= tile["TOKENS"]), tiles[-1])
 
 
 @kernel
