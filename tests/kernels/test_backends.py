@@ -9,7 +9,7 @@ import torch
 
 from quantguard.errors import QuantguardError
 from quantguard.kernels import backends, choose_backend, resolve
-from quantguard.kernels.cpu import int8_linear
+from quantguard.kernels.cpu.compiled import amx
 from quantguard.records import QuantArgs
 from quantguard.rounding import nearest
 
@@ -59,10 +59,16 @@ def inputs(shape: tuple[int, int, int], dtype: torch.dtype) -> tuple[torch.Tenso
 
 
 def assert_linear_agrees(
-    op: str, candidate: types.ModuleType, shape: tuple[int, int, int], dtype: torch.dtype, *, activation_bits: int
+    op: str,
+    candidate: types.ModuleType,
+    shape: tuple[int, int, int],
+    dtype: torch.dtype,
+    *,
+    activation_bits: int,
+    group_size: int | None = None,
 ) -> None:
     x, weight, bias = inputs(shape, dtype)
-    args = QuantArgs(num_bits=LINEARS[op], strategy="channel")
+    args = QuantArgs(num_bits=LINEARS[op], strategy="group" if group_size else "channel", group_size=group_size)
     tensor = nearest.quantize_weight(weight, args, stats=None, options={})
     q, scale = resolve("quantize_per_token", "reference").apply(x, args=tokenwise(activation_bits))
     reference = resolve(op, "reference")
@@ -114,10 +120,31 @@ def test_integer_linears_agree(op: str, backend: str, dtype: torch.dtype) -> Non
             assert_linear_agrees(op, candidate, shape, dtype, activation_bits=activation_bits)
 
 
-def test_the_product_of_a_cpu_without_amx_agrees_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(int8_linear, "has_amx", lambda: False)
+@pytest.mark.parametrize("op", LINEARS)
+def test_the_product_of_a_cpu_without_amx_agrees_too(op: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(amx, "is_available", lambda: False)
+    candidate = resolve(op, "cpu")
     for shape in SHAPES:
-        assert_linear_agrees("int8_linear", int8_linear, shape, torch.float32, activation_bits=8)
+        assert_linear_agrees(op, candidate, shape, torch.float32, activation_bits=8)
+    group = QuantArgs(num_bits=4, strategy="group", group_size=64)
+    assert "on a CPU without AMX" in str(candidate.unsupported(group))
+
+
+@pytest.mark.skipif(not amx.is_available(), reason="this CPU has no AMX")
+@pytest.mark.parametrize("threads", [1, 2, 5], ids="{} threads".format)
+@pytest.mark.parametrize("group_size", [None, 64, 192, 1024], ids="groups of {}".format)
+@pytest.mark.parametrize("op", LINEARS)
+def test_tiles_agree_beyond_a_block_of_rows_and_a_chunk_of_inputs(
+    op: str, group_size: int | None, threads: int
+) -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        for shape in ((17, 1100, 33), (33, 640, 97), (289, 704, 64)):
+            for dtype in DTYPES:
+                assert_linear_agrees(op, resolve(op, "cpu"), shape, dtype, activation_bits=8, group_size=group_size)
+    finally:
+        torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize("backend", having("int8_linear"))
@@ -191,7 +218,9 @@ def test_auto_takes_the_cpu_kernel_where_it_can_and_the_reference_elsewhere() ->
         pytest.param("int8_linear", "gpu", "unknown kernel backend 'gpu'", id="unknown backend"),
         pytest.param("weight_only_linear", "cpu", "the 'cpu' backend has no weight_only_linear", id="op not there"),
         pytest.param("int8_linear", "ascend", "it runs on npu or emulated-910b", id="device of another backend"),
-        pytest.param("int8_linear", "cpu", "takes weights with one scale a channel", id="weights that do not fit"),
+        pytest.param(
+            "int8_linear", "cpu", "8-bit symmetric weights per group of 32 on a cpu", id="weights that do not fit"
+        ),
     ],
 )
 def test_a_backend_that_was_asked_for_runs_or_raises(op: str, backend: str, complaint: str) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import torch
 
-from quantguard.kernels.cpu import int8_linear
+from quantguard.kernels.cpu.compiled import amx
 from quantguard.modeling import QuantLinear
 from quantguard.records import QuantArgs
 from quantguard.rounding import nearest
@@ -28,7 +28,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pairs", type=int, default=100)
     args = parser.parse_args()
-    matmul = "AMX tiles" if int8_linear.has_amx() else "dot products without AMX"
+    matmul = "AMX tiles" if amx.is_available() else "dot products without AMX"
     print(f"torch {torch.__version__}, int8 {matmul}, {args.pairs} pairs, median and one-sided 95 % bounds\n")
     print("| tokens x in x out | threads | bf16 ms | W8A8 ms | times as fast | bounds |")
     print("|---|---|---|---|---|---|")

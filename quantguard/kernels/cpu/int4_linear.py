@@ -1,9 +1,10 @@
-"""Weights of four bits stay packed in memory and are unpacked for each call of the INT8 matmul."""
+"""Weights of four bits stay packed in memory: unpacked tile by tile on a CPU with AMX, else as a whole in each call."""
 
 import torch
 
 from quantguard.kernels import int4_linear as reference
-from quantguard.kernels.cpu import int8_linear
+from quantguard.kernels.cpu import int8_linear, tiled_linear
+from quantguard.kernels.cpu.compiled import amx
 from quantguard.kernels.int8_linear import Buffers
 from quantguard.numerics import QuantTensor, unpack_int4
 from quantguard.records import QuantArgs
@@ -16,7 +17,9 @@ def unsupported(weights: QuantArgs) -> str | None:
 
 def pack(weight: QuantTensor) -> Buffers:
     """Pack two weights to a byte."""
-    return {"data": reference.pack(weight)["data"], "scale": weight.scale.flatten()}
+    if amx.is_available():
+        return tiled_linear.pack(weight, nibbles=True)
+    return {"data": reference.pack(weight)["data"], "scale": weight.scale.t().contiguous()}
 
 
 def apply(
@@ -29,7 +32,8 @@ def apply(
     output_dtype: torch.dtype,
 ) -> torch.Tensor:
     """Unpack, multiply and dequantize as the contract says."""
-    del args
+    int8_linear.refuse_integer_bias(bias)
+    if amx.is_available():
+        return tiled_linear.apply(x, x_scale, weight, bias, args=args, output_dtype=output_dtype)
     data = unpack_int4(weight["data"], x.shape[1])
-    accumulated = torch._int_mm(x, data.t())  # noqa: SLF001 - the only integer matmul that torch has
-    return int8_linear.rescale(accumulated, x_scale, weight["scale"], bias, output_dtype)
+    return int8_linear.multiply_rows(x, x_scale, data, weight["scale"], bias, output_dtype=output_dtype)

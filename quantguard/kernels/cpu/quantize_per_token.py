@@ -3,8 +3,9 @@
 import numpy as np
 import torch
 
-from quantguard.kernels.cpu import elementwise
+from quantguard.kernels.cpu.compiled import elementwise
 from quantguard.kernels.quantize_per_token import unsupported
+from quantguard.numerics.parallel import launcher
 from quantguard.records import QuantArgs
 
 __all__ = ["apply", "unsupported"]
@@ -14,13 +15,9 @@ def apply(x: torch.Tensor, *, args: QuantArgs, smooth: torch.Tensor | None = Non
     """Quantize as the contract says; float16 is widened to float32 first."""
     if smooth is not None:
         x = x.float() * smooth.float()
-    q = torch.empty(x.shape, dtype=torch.int8)
-    scale = torch.empty(x.shape[0], 1)
-    limits = np.float32(args.maximum), np.float32(args.clip_ratio)
     x = x.detach().contiguous()
-    if x.dtype == torch.bfloat16:
-        kernel, values = elementwise.quantize_bf16_rows, x.view(torch.int16).numpy()
-    else:
-        kernel, values = elementwise.quantize_rows, x.float().numpy()
-    elementwise.over_rows(kernel, values, *limits, scale.numpy(), q.numpy())
+    values = x.view(torch.int16) if x.dtype == torch.bfloat16 else x.float()
+    q, scale = torch.empty(x.shape, dtype=torch.int8), torch.empty(len(x), 1)
+    limits = np.float32(args.maximum), np.float32(args.clip_ratio)
+    elementwise.quantize(values.numpy(), *limits, scale.numpy(), q.numpy(), torch.get_num_threads(), launcher())
     return q, scale

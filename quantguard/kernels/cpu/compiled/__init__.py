@@ -1,0 +1,1 @@
+"""Loops that Numba compiles, and instructions for them; types are what it infers."""
