@@ -16,12 +16,16 @@ import subprocess
 from collections.abc import Mapping
 from importlib import metadata
 
+from quantguard.errors import UsageError
+
 _ROOT = pathlib.Path("/")
 _DEFAULT_INSTALLATION = "/usr/local/Ascend"
 _HOMES = ("ASCEND_HOME_PATH", "ASCEND_TOOLKIT_HOME")
 _NPU_SMI_SECONDS = 30
 # As in "| 0     910B3       | OK       | 94.2 …"; the line of its chip, below it, has a bus id in place of a health.
 _DEVICE_LINE = re.compile(r"^\|\s*\d+\s+(\S+)\s*\|\s*[A-Za-z]+\s*\|", flags=re.MULTILINE)
+# 910B3 and Ascend910B3 are of the family 910B: what computes is the same, the number of cores differs.
+_FAMILY = re.compile(r"\d{3}[A-Za-z]?")
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +46,20 @@ class AscendHost:
             "torch_npu": self.torch_npu,
         }
         return {name: value for name, value in named.items() if value is not None}
+
+    def platform(self) -> str:
+        """Return the platform that runs on these NPUs belong to, such as ``ascend-910b`` for 910B1 to 910B4.
+
+        Raises UsageError where it is not known or not one.
+        """
+        families = sorted({found[0].lower() for model in self.npu_models if (found := _FAMILY.search(model))})
+        if len(families) == 1:
+            return f"ascend-{families[0]}"
+        seen = ", ".join(dict.fromkeys(self.npu_models)) or "no NPU"
+        raise UsageError(
+            f"a run on an NPU belongs to one platform, such as ascend-910b, and npu-smi shows {seen}."
+            " Type: npu-smi info; its folder has to be on PATH"
+        )
 
 
 @functools.cache

@@ -248,7 +248,7 @@ def _computing(block: Block, precision: Precision, device_type: str) -> Iterator
     """Let a block compute in ``precision`` between its float32 inputs and outputs.
 
     Norms compute in float32, those of queries and keys among them. The ones in front of linears are told to give what
-    the linears would each convert for themselves.
+    the linears would each convert for themselves, and positions are turned by in bfloat16, as in a model of that type.
     """
     if precision == "float32":
         yield
@@ -258,6 +258,7 @@ def _computing(block: Block, precision: Precision, device_type: str) -> Iterator
     hooks = [
         *(module.register_forward_pre_hook(lambda _module, args: (args[0].float(), *args[1:])) for module in scales),
         *(norm.register_forward_hook(lambda _module, _args, output: output.bfloat16()) for norm in norms),
+        block.attention.register_forward_pre_hook(_in_bfloat16_positions, with_kwargs=True),
     ]
     try:
         with torch.autocast(device_type, torch.bfloat16):
@@ -265,6 +266,12 @@ def _computing(block: Block, precision: Precision, device_type: str) -> Iterator
     finally:
         for hook in hooks:
             hook.remove()
+
+
+def _in_bfloat16_positions(_module: nn.Module, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """Give sines and cosines in the type of queries and keys, which are float32 again otherwise."""
+    cosine, sine = kwargs["position_embeddings"]
+    return args, kwargs | {"position_embeddings": (cosine.bfloat16(), sine.bfloat16())}
 
 
 def _times(x: torch.Tensor, matrix: torch.Tensor | None) -> torch.Tensor:

@@ -4,6 +4,8 @@ import dataclasses
 
 import torch
 
+from quantguard.kernels.cpu import gram as tiled_gram
+
 # A Gram matrix up to this wide is added up whole: smaller products do not pay.
 _WHOLE_GRAM = 1024
 
@@ -50,17 +52,21 @@ class InputStats:
             magnitudes = flat.abs()
             torch.maximum(self.largest, magnitudes.amax(dim=0).float(), out=self.largest)
             self.abs_sum += magnitudes.sum(dim=0, dtype=torch.float32)
-        if self.gram is not None:
-            flat = flat.float()
-            # The matrix is symmetric: what is left of the diagonal strip is filled in at the end, by `finish`.
-            for rows in _strips(flat.shape[1]):
-                self.gram[rows, rows.start :].addmm_(flat[:, rows].t(), flat[:, rows.start :])
+        if self.gram is None:
+            return
+        if tiled_gram.suits(flat):
+            tiled_gram.add(self.gram, flat)
+            return
+        wide = flat.float()
+        # The matrix is symmetric: what is left of the diagonal strip is filled in at the end, by `finish`.
+        for rows in _strips(wide.shape[1]):
+            self.gram[rows, rows.start :].addmm_(wide[:, rows].t(), wide[:, rows.start :])
 
     def finish(self) -> None:
         """Complete the Gram matrix, of which :meth:`update` adds to the upper part alone."""
         if self.gram is not None:
-            for rows in _strips(len(self.gram)):
-                self.gram[rows.stop :, rows] = self.gram[rows, rows.stop :].t()
+            self.gram.triu_()
+            self.gram += self.gram.triu(1).t()
 
 
 def _strips(width: int) -> list[slice]:

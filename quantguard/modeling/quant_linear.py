@@ -1,16 +1,12 @@
 """The layer that takes a Linear's place: integer weights on a kernel backend."""
 
-import contextlib
 import types
-from collections.abc import Iterator
 
 import torch
 from torch import nn
 
 from quantguard.errors import RecipeError
-from quantguard.kernels import choose_backend, has_own_static, resolve, weight_only_linear
-from quantguard.kernels.dispatch import REFERENCE
-from quantguard.modeling.structure import Block
+from quantguard.kernels import choose_backend, has_own_static, resolve
 from quantguard.numerics import FakeQuantTensor, QuantTensor
 from quantguard.records import QuantArgs
 
@@ -48,7 +44,6 @@ class QuantLinear(nn.Module):
         self.kernels = {self._op: chosen}
         self._linear = resolve(self._op, chosen)
         self._quantize: types.ModuleType | None = None
-        self._held: torch.Tensor | None = None
         if input_activations is not None:
             op = f"quantize_per_{input_activations.strategy}"
             self.kernels[op] = chosen
@@ -74,10 +69,7 @@ class QuantLinear(nn.Module):
             x = self.input_transform(x)
         tokens = x.reshape(-1, self.in_features)
         weight = {name: getattr(self, f"weight_{name}") for name in self._names}
-        if self._quantize is None and self._held is not None:
-            bias = None if self.bias is None else self.bias.to(x.dtype)
-            y = nn.functional.linear(tokens, self._held.to(x.dtype), bias)
-        elif self._quantize is None:
+        if self._quantize is None:
             y = self._linear.apply(tokens, weight, self.bias, args=self.args)
         else:
             assert self.input_activations is not None
@@ -87,33 +79,10 @@ class QuantLinear(nn.Module):
             y = self._linear.apply(*factors, args=self.args, output_dtype=x.dtype)
         return y.reshape(*x.shape[:-1], self.out_features)
 
-    def hold(self) -> None:
-        """Keep the weight dequantized until it is let go, where the reference kernel would dequantize it every time."""
-        if self.kernels == {"weight_only_linear": REFERENCE}:
-            weight = {name: getattr(self, f"weight_{name}") for name in self._names}
-            self._held = weight_only_linear.dequantize_packed(weight, self.in_features, self.args)
-
-    def let_go(self) -> None:
-        """Drop the dequantized weight."""
-        self._held = None
-
     def extra_repr(self) -> str:
         """Show the sizes, bits and kernels when the model is printed."""
         bits = f"W{self.args.num_bits}A{self.input_activations.num_bits if self.input_activations else 16}"
         return f"in_features={self.in_features}, out_features={self.out_features}, {bits}, kernels={self.kernels}"
-
-
-@contextlib.contextmanager
-def held_weights(block: Block) -> Iterator[None]:
-    """Dequantize the weights of a block once for many batches; what it computes stays the same to the last bit."""
-    held = [module for module in block.layer.modules() if isinstance(module, QuantLinear)]
-    try:
-        for linear in held:
-            linear.hold()
-        yield
-    finally:
-        for linear in held:
-            linear.let_go()
 
 
 class FakeQuantLinear(nn.Module):

@@ -18,8 +18,8 @@ ENGINE = "transformers"
 
 
 def platform_of(loaded: LoadedModel) -> str:
-    """Return the platform that a run is compared on; a device that has none yet goes by its type."""
-    return loaded.device_type
+    """Return the platform that a run is compared on: of an NPU its family, else the type of the device."""
+    return ascend.this_host().platform() if loaded.device_type == "npu" else loaded.device_type
 
 
 def must_match(

@@ -80,41 +80,41 @@ def _static_scales(
 
 
 def _inverse_factor(gram: torch.Tensor, order: torch.Tensor, dead: torch.Tensor, damping: float) -> torch.Tensor:
-    """Return the upper Cholesky factor of the damped Hessian's inverse, float64, in place of one copy of the matrix.
+    """Return the upper Cholesky factor of the damped Hessian's inverse, float64, with one copy of the matrix.
 
     Rows and columns are in ``order``; inputs that never fired (``dead``) stand alone.
     """
-    if not torch.isfinite(gram).all():
+    # No sum of products is larger than the larger of its two sums of squares.
+    if not torch.isfinite(gram.diagonal()).all():
         raise MeasurementError("gptq: the inputs seen in calibration hold NaN or infinity")
+    backwards = order.flip(0)
     while damping <= LARGEST_DAMPING:
-        hessian = gram.cpu()[order[:, None], order].double()
+        hessian = gram.cpu().index_select(0, backwards).index_select(1, backwards).double()
         diagonal = hessian.diagonal()
-        diagonal += dead[order]
+        diagonal += dead[backwards]
         diagonal += damping * diagonal.mean()
         # SciPy's BLAS would take every core, whatever torch was told.
         with threadpool_limits(torch.get_num_threads(), user_api="blas"):
-            factor, failed = _factor_inverse(hessian.numpy())
+            inverse, failed = _invert_factor(hessian.numpy())
         if not failed:
-            return torch.from_numpy(factor)
+            return torch.from_numpy(inverse).flip(0, 1)
         damping *= 10
     raise MeasurementError(
         f"gptq: the Hessian is not positive definite even with damping {LARGEST_DAMPING} of its mean"
     )
 
 
-def _factor_inverse(hessian: Array) -> tuple[Array, int]:
-    """Return U with ``U^T U`` the inverse of a symmetric matrix, which is overwritten, and LAPACK's failure or 0.
+def _invert_factor(hessian: Array) -> tuple[Array, int]:
+    """Return the inverse of the lower Cholesky factor of a matrix, which is overwritten, and LAPACK's failure or 0.
 
-    LAPACK counts columns first: it takes the matrix as its transpose, and what is upper there is lower here.
+    Backwards, rows and columns, that is the upper factor of the inverse of the matrix backwards: it takes half the
+    work of factoring an inverse, and no inverse of the matrix itself. LAPACK counts columns first: what is lower here
+    is upper there.
     """
-    matrix = hessian.T
-    lower, failed = lapack.dpotrf(matrix, lower=1, overwrite_a=1)
+    upper, failed = lapack.dpotrf(hessian.T, lower=0, overwrite_a=1, clean=1)
     if not failed:
-        inverse, failed = lapack.dpotri(lower, lower=1, overwrite_c=1)
-    if not failed:
-        # An inverse that is nearly singular can fail where the Hessian itself did not.
-        lower, failed = lapack.dpotrf(inverse, lower=1, overwrite_a=1, clean=1)
-    return (lower.T if not failed else hessian), int(failed)
+        upper, failed = lapack.dtrtri(upper, lower=0, overwrite_c=1)
+    return upper.T, int(failed)
 
 
 def _round_inputs(

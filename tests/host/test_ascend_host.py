@@ -6,6 +6,7 @@ import platform
 import pytest
 
 import quantguard
+from quantguard.errors import UsageError
 from quantguard.host import ascend
 from quantguard.host.ascend import AscendHost, cann_script, read_host
 
@@ -119,6 +120,26 @@ def test_torch_npu_is_told_by_its_metadata_alone(tmp_path: pathlib.Path, monkeyp
     plant(tmp_path / "torch_npu/__init__.py", "raise AssertionError('it was imported')\n")
     monkeypatch.syspath_prepend(tmp_path)
     assert read_host(tmp_path, {}).facts() == {"torch_npu": "2.13.0"}
+
+
+@pytest.mark.parametrize(
+    ("models", "platform_name"),
+    [
+        (("910B4", "910B4"), "ascend-910b"),
+        (("910B1", "Ascend910B3"), "ascend-910b"),
+        (("310P3",), "ascend-310p"),
+        (("910_9362",), "ascend-910"),
+    ],
+    ids=["one model", "one family", "an inference card", "a chip without a letter"],
+)
+def test_the_platform_of_a_run_is_the_family_of_the_npus(models: tuple[str, ...], platform_name: str) -> None:
+    assert AscendHost(npu_models=models).platform() == platform_name
+
+
+@pytest.mark.parametrize("models", [(), ("910B4", "310P3"), ("Ascend",)], ids=["none", "two families", "no number"])
+def test_npus_that_are_of_no_one_platform_have_no_baselines(models: tuple[str, ...]) -> None:
+    with pytest.raises(UsageError, match="npu-smi shows"):
+        AscendHost(npu_models=models).platform()
 
 
 def test_a_record_holds_the_facts_of_the_machine_and_no_others(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 """Every backend agrees with the reference bit for bit, at odd shapes, and reads no memory that it did not write."""
 
+import dataclasses
 import itertools
 import types
 from typing import Any
@@ -10,6 +11,7 @@ import torch
 from quantguard.errors import QuantguardError
 from quantguard.kernels import backends, choose_backend, resolve
 from quantguard.kernels.cpu.compiled import amx
+from quantguard.numerics import dequantize
 from quantguard.records import QuantArgs
 from quantguard.rounding import nearest
 
@@ -147,6 +149,47 @@ def test_tiles_agree_beyond_a_block_of_rows_and_a_chunk_of_inputs(
         torch.set_num_threads(before)
 
 
+WEIGHT_ONLY = {
+    "W8 per channel": QuantArgs(num_bits=8, strategy="channel"),
+    "W8 in asymmetric groups of 64": QuantArgs(num_bits=8, strategy="group", group_size=64, symmetric=False),
+    "W4 in groups of 128": QuantArgs(num_bits=4, strategy="group", group_size=128),
+    "W4 asymmetric per channel": QuantArgs(num_bits=4, strategy="channel", symmetric=False),
+    "W3 in asymmetric groups of 192": QuantArgs(num_bits=3, strategy="group", group_size=192, symmetric=False),
+}
+
+
+def assert_weight_only_agrees(candidate: Any, shape: tuple[int, int, int], dtype: torch.dtype, args: QuantArgs) -> None:
+    x, weight, bias = inputs(shape, dtype)
+    tensor = nearest.quantize_weight(weight, args, stats=None, options={})
+    reference = resolve("weight_only_linear", "reference")
+    magnitude = x.double().abs() @ dequantize(tensor).double().abs().t() + bias.abs()
+    for given in (None, bias):
+        expected = reference.apply(x, reference.pack(tensor), given, args=args)
+        found = candidate.apply(x, candidate.pack(tensor), given, args=args)
+        assert found.dtype == dtype
+        assert ((found.double() - expected.double()).abs() <= candidate.TOLERANCE[dtype] * magnitude).all()
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("name", WEIGHT_ONLY)
+def test_weight_only_linears_agree(name: str, dtype: torch.dtype) -> None:
+    candidate = resolve("weight_only_linear", "cpu")
+    for shape in [*SHAPES, (4, 1100, 33), (5, 1100, 33)]:
+        assert_weight_only_agrees(candidate, shape, dtype, WEIGHT_ONLY[name])
+
+
+@pytest.mark.parametrize("tokens", [1, 63])
+@pytest.mark.parametrize("name", WEIGHT_ONLY)
+def test_the_weight_only_comparison_catches(name: str, tokens: int) -> None:
+    body, args = resolve("weight_only_linear", "cpu"), WEIGHT_ONLY[name]
+    turned = _packing(lambda t: dataclasses.replace(t, data=t.data.flip(1)))(body)
+    shifted = _packing(lambda t: dataclasses.replace(t, scale=t.scale.roll(1, dims=1 if args.group_size else 0)))(body)
+    for broken in (turned, shifted):
+        broken.TOLERANCE = body.TOLERANCE
+        with pytest.raises(AssertionError):
+            assert_weight_only_agrees(broken, (tokens, 640, 123), torch.float32, args)
+
+
 @pytest.mark.parametrize("backend", having("int8_linear"))
 def test_the_largest_sums_do_not_overflow(backend: str) -> None:
     candidate = resolve("int8_linear", backend)
@@ -205,6 +248,22 @@ def test_the_comparison_catches(op: str, fault: str) -> None:
         assert_linear_agrees(op, broken, (63, 64, 123), torch.float32, activation_bits=8)
 
 
+@pytest.mark.skipif(not amx.is_available(), reason="this CPU has no AMX, and its kernels no groups")
+@pytest.mark.parametrize("op", LINEARS)
+def test_the_comparison_catches_a_group_with_its_neighbours_scale(op: str) -> None:
+    broken = _packing(lambda t: _with(t, scale=t.scale.roll(1, dims=1)))(resolve(op, "cpu"))
+    with pytest.raises(AssertionError):
+        assert_linear_agrees(op, broken, (63, 256, 123), torch.float32, activation_bits=8, group_size=64)
+
+
+def test_the_comparison_catches_a_cast_that_wraps() -> None:
+    body = resolve("quantize_per_token", "cpu")
+    x, args = torch.tensor([[1.0, -1.0, 0.5]]), tokenwise(8, clip_ratio=0.5)
+    q, scale = body.apply(x, args=args)
+    assert torch.equal(q, resolve("quantize_per_token", "reference").apply(x, args=args)[0])
+    assert not torch.equal(q, torch.round(x / scale).to(torch.int32).to(torch.int8))
+
+
 def test_auto_takes_the_cpu_kernel_where_it_can_and_the_reference_elsewhere() -> None:
     channel = QuantArgs(num_bits=8, strategy="channel")
     group = QuantArgs(num_bits=8, strategy="group", group_size=32)
@@ -216,7 +275,7 @@ def test_auto_takes_the_cpu_kernel_where_it_can_and_the_reference_elsewhere() ->
     ("op", "backend", "complaint"),
     [
         pytest.param("int8_linear", "gpu", "unknown kernel backend 'gpu'", id="unknown backend"),
-        pytest.param("weight_only_linear", "cpu", "the 'cpu' backend has no weight_only_linear", id="op not there"),
+        pytest.param("rotate", "cpu", "the 'cpu' backend has no rotate", id="op not there"),
         pytest.param("int8_linear", "ascend", "it runs on npu or emulated-910b", id="device of another backend"),
         pytest.param(
             "int8_linear", "cpu", "8-bit symmetric weights per group of 32 on a cpu", id="weights that do not fit"

@@ -6,6 +6,8 @@ import pytest
 import torch
 from families import build
 
+from quantguard.kernels.cpu import gram
+from quantguard.kernels.cpu.compiled import amx
 from quantguard.modeling import Activations, BlockCalibration, embed, find_decoder
 from quantguard.modeling.attention import extend_attention
 from quantguard.modeling.calibrating import Batch
@@ -110,6 +112,29 @@ def test_the_gram_matrix_is_that_of_all_tokens(width: int) -> None:
         stats.update(part)
     stats.finish()
     assert close(stats.gram, x.t() @ x)
+
+
+@pytest.mark.skipif(not amx.is_available(), reason="this CPU has no AMX")
+@pytest.mark.parametrize("threads", [1, 2], ids="{} threads".format)
+@pytest.mark.parametrize("width", [32, 96, 576])
+def test_the_gram_matrix_of_bfloat16_inputs_is_exact_to_its_sums(width: int, threads: int) -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        stats, pieces = empty_stats(width, magnitudes=False, gram=True), torch.randn(3, 523, width).bfloat16()
+        for piece in pieces:
+            assert gram.suits(piece)
+            stats.update(piece)
+        stats.finish()
+    finally:
+        torch.set_num_threads(before)
+    wide = pieces.flatten(0, 1).double()
+    exact = wide.t() @ wide
+    assert stats.gram is not None
+    assert torch.equal(stats.gram, stats.gram.t())
+    assert float((stats.gram - exact).abs().max() / exact.abs().max()) < 2**-20
+    assert not gram.suits(pieces.float())
+    assert not gram.suits(pieces[0, :, :31])
 
 
 def test_statistics_are_taken_again_only_for_what_was_not_asked_for_before() -> None:

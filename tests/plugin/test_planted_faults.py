@@ -8,10 +8,7 @@ import pytest
 import torch
 from gatelab import copy_baselines, junit_failures, run, write_gate
 
-from quantguard import numerics
-from quantguard.kernels import int4_linear as reference_int4
-from quantguard.kernels import weight_only_linear
-from quantguard.kernels.cpu import int8_linear
+from quantguard.kernels.cpu import int8_linear, weight_only_linear
 from quantguard.numerics import QuantTensor
 from quantguard.records import QuantArgs
 from quantguard.rounding import nearest
@@ -49,13 +46,14 @@ def silently_three_bits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(nearest, "quantize_weight", broken)
 
 
-def swapped_nibbles_in_unpacking(monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(packed: torch.Tensor, columns: int) -> torch.Tensor:
-        values = numerics.unpack_int4(packed, columns)
-        return values.view(len(values), -1, 2).flip(2).flatten(1)
+def swapped_nibbles_in_packing(monkeypatch: pytest.MonkeyPatch) -> None:
+    pack = weight_only_linear.pack
 
-    monkeypatch.setattr(weight_only_linear, "unpack_int4", broken)
-    monkeypatch.setattr(reference_int4, "unpack_int4", broken)
+    def broken(weight: QuantTensor) -> Any:
+        packed = pack(weight)
+        return packed | {"data": (packed["data"] << 4) | (packed["data"] >> 4)}
+
+    monkeypatch.setattr(weight_only_linear, "pack", broken)
 
 
 def scale(change: Callable[[torch.Tensor], torch.Tensor]) -> Callable[[QuantTensor], QuantTensor]:
@@ -74,7 +72,7 @@ FAULTS: dict[str, tuple[str, Patch]] = {
         in_packing(int8_linear, scale(lambda s: s.roll(1, dims=0)), layers=EVERY_LAYER),
     ),
     "the recipe is silently made 3-bit": ("w8a8", silently_three_bits),
-    "two int4 nibbles are swapped": ("gptq-w4a16", swapped_nibbles_in_unpacking),
+    "two int4 nibbles are swapped": ("gptq-w4a16", swapped_nibbles_in_packing),
     "the index of the group is off by one": (
         "gptq-w4a16",
         in_packing(weight_only_linear, scale(lambda s: s.roll(1, dims=1)), layers=EVERY_LAYER),

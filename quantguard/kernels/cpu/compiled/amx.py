@@ -126,6 +126,19 @@ def multiply_all(_context: Any, x: Any, stride: Any, weight: Any) -> Any:
     return emitting(write, x, stride, weight)
 
 
+@intrinsic
+def multiply_bfloat16(_context: Any, x: Any, next_x: Any, weight: Any, next_weight: Any) -> Any:
+    """Add to all sums, float32: two tiles of 16 rows by 32 bfloat16, by two of 32 by 16, pairs of rows interleaved."""
+
+    def write(builder: Any, *addresses: Any) -> None:
+        for tile, address in zip((4, 6, 7, 5), (addresses[0], *addresses[2:], addresses[1]), strict=True):
+            _load(builder, tile, address, _LONG(64))
+        for sums, rows, outputs in ((0, 4, 6), (1, 4, 7), (2, 5, 6), (3, 5, 7)):
+            _call(builder, "tdpbf16ps", _BYTE(sums), _BYTE(rows), _BYTE(outputs))
+
+    return emitting(write, x, next_x, weight, next_weight)
+
+
 def _call(builder: Any, name: str, *arguments: Any) -> None:
     signature = ir.FunctionType(ir.VoidType(), [argument.type for argument in arguments])
     builder.call(cgutils.get_or_insert_function(builder.module, signature, f"llvm.x86.{name}"), arguments)

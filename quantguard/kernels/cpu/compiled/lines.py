@@ -8,9 +8,9 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-# What one step takes: bytes of two nibbles, and outputs of 32 bits.
-NIBBLE_BYTES, OUTPUTS = 64, 16
-_BYTE, _HALF, _INT, _FLOAT = ir.IntType(8), ir.IntType(16), ir.IntType(32), ir.FloatType()
+# What one step takes: bytes of two nibbles, and numbers of 32 bits.
+NIBBLE_BYTES, LANES = 64, 16
+_BYTE, _HALF, _INT, _LONG, _FLOAT = ir.IntType(8), ir.IntType(16), ir.IntType(32), ir.IntType(64), ir.FloatType()
 
 
 @intrinsic
@@ -60,13 +60,81 @@ def finish_bfloat16(_context: Any, sums: Any, x_scale: Any, w_scale: Any, addend
     def write(builder: Any, *addresses: Any) -> None:
         *terms, bias, target = addresses
         y = builder.fadd(_rescaled(builder, *terms), _load(builder, bias, _FLOAT))
-        wide = ir.VectorType(_INT, OUTPUTS)
-        bits = builder.bitcast(y, wide)
-        odd = builder.and_(builder.lshr(bits, _all(wide, 16)), _all(wide, 1))
-        rounded = builder.lshr(builder.add(bits, builder.add(odd, _all(wide, 0x7FFF))), _all(wide, 16))
-        _store(builder, builder.trunc(rounded, ir.VectorType(_HALF, OUTPUTS)), target)
+        _store(builder, _to_bfloat16(builder, y), target)
 
     return emitting(write, sums, x_scale, w_scale, addend, bias, target)
+
+
+@intrinsic
+def add_dot(_context: Any, x: Any, weight: Any, zero_point: Any, scale: Any, total: Any) -> Any:
+    """Add ``sum(x * (weight - zero_point)) * scale`` over 64 inputs to 16 partial sums, float32 at ``total``.
+
+    x: float32 and weight: int8, by address; zero_point: a number; scale: one float32, by address.
+    """
+
+    def write(builder: Any, x: Any, weight: Any, zero_point: Any, scale: Any, total: Any) -> None:
+        products = ir.Constant(ir.VectorType(_FLOAT, LANES), [0.0] * LANES)
+        for part in range(64 // LANES):
+            inputs = _load(builder, builder.add(x, _LONG(4 * LANES * part)), _FLOAT)
+            integers = _integers(builder, builder.add(weight, _LONG(LANES * part)), zero_point)
+            products = builder.call(_fused_multiply_add(builder), [inputs, integers, products])
+        scaled = builder.fmul(products, _everywhere(builder, _scalar(builder, scale)))
+        _store(builder, builder.fadd(_load(builder, total, _FLOAT), scaled), total)
+
+    return emitting(write, x, weight, zero_point, scale, total)
+
+
+@intrinsic
+def dequantize(_context: Any, weight: Any, zero_point: Any, scale: Any, target: Any) -> Any:
+    """Write ``(weight - zero_point) * scale`` of 64 int8, rounded once, to float32 at ``target``."""
+
+    def write(builder: Any, *arguments: Any) -> None:
+        for part, values in enumerate(_dequantized(builder, *arguments[:3])):
+            _store(builder, values, builder.add(arguments[3], _LONG(4 * LANES * part)))
+
+    return emitting(write, weight, zero_point, scale, target)
+
+
+@intrinsic
+def dequantize_bfloat16(_context: Any, weight: Any, zero_point: Any, scale: Any, target: Any) -> Any:
+    """As :func:`dequantize`, rounded again to the bits of bfloat16."""
+
+    def write(builder: Any, *arguments: Any) -> None:
+        for part, values in enumerate(_dequantized(builder, *arguments[:3])):
+            _store(builder, _to_bfloat16(builder, values), builder.add(arguments[3], _LONG(2 * LANES * part)))
+
+    return emitting(write, weight, zero_point, scale, target)
+
+
+@intrinsic
+def interleave(_context: Any, first: Any, second: Any, target: Any) -> Any:
+    """Write 16 numbers of 16 bits at ``first`` and at ``second`` in turn."""
+
+    def write(builder: Any, first: Any, second: Any, target: Any) -> None:
+        pair = [_load(builder, address, _HALF) for address in (first, second)]
+        order = [index for lane in range(LANES) for index in (lane, LANES + lane)]
+        _store(builder, _shuffled(builder, *pair, order), target)
+
+    return emitting(write, first, second, target)
+
+
+@intrinsic
+def transpose(_context: Any, source: Any, target: Any) -> Any:
+    """Write 16 rows of 16 numbers of 32 bits as columns."""
+
+    def write(builder: Any, source: Any, target: Any) -> None:
+        rows = [_load(builder, builder.add(source, _LONG(64 * row)), _INT) for row in range(LANES)]
+        # Each round exchanges what lies so far apart between a row and the one that far below.
+        for apart in (1, 2, 4, 8):
+            upper = [lane if not lane & apart else lane - apart + LANES for lane in range(LANES)]
+            lower = [lane + apart if not lane & apart else lane + LANES for lane in range(LANES)]
+            for row in (row for row in range(LANES) if not row & apart):
+                pair = rows[row], rows[row + apart]
+                rows[row], rows[row + apart] = (_shuffled(builder, *pair, order) for order in (upper, lower))
+        for row, line in enumerate(rows):
+            _store(builder, line, builder.add(target, _LONG(64 * row)))
+
+    return emitting(write, source, target)
 
 
 @intrinsic
@@ -101,20 +169,57 @@ def pointer(builder: Any, address: Any, kind: Any) -> Any:
     return builder.inttoptr(address, kind.as_pointer())
 
 
+def _shuffled(builder: Any, first: Any, second: Any, order: list[int]) -> Any:
+    return builder.shuffle_vector(first, second, ir.Constant(ir.VectorType(_INT, len(order)), order))
+
+
+def _fused_multiply_add(builder: Any) -> Any:
+    vector = ir.VectorType(_FLOAT, LANES)
+    signature = ir.FunctionType(vector, [vector] * 3)
+    return cgutils.get_or_insert_function(builder.module, signature, f"llvm.fma.v{LANES}f32")
+
+
 def _rescaled(builder: Any, sums: Any, x_scale: Any, w_scale: Any, addend: Any) -> Any:
-    vector = ir.VectorType(_FLOAT, OUTPUTS)
-    y = builder.sitofp(_load(builder, sums, _INT), vector)
-    scalar = builder.load(pointer(builder, x_scale, _FLOAT))
-    first = builder.insert_element(ir.Constant(vector, ir.Undefined), scalar, _INT(0))
-    everywhere = ir.Constant(ir.VectorType(_INT, OUTPUTS), [0] * OUTPUTS)
-    y = builder.fmul(y, builder.shuffle_vector(first, first, everywhere))
+    y = builder.sitofp(_load(builder, sums, _INT), ir.VectorType(_FLOAT, LANES))
+    y = builder.fmul(y, _everywhere(builder, _scalar(builder, x_scale)))
     y = builder.fmul(y, _load(builder, w_scale, _FLOAT))
     return builder.fadd(_load(builder, addend, _FLOAT), y)
 
 
+def _dequantized(builder: Any, weight: Any, zero_point: Any, scale: Any) -> list[Any]:
+    step = _everywhere(builder, _scalar(builder, scale))
+    parts = [builder.add(weight, _LONG(LANES * part)) for part in range(64 // LANES)]
+    return [builder.fmul(_integers(builder, address, zero_point), step) for address in parts]
+
+
+def _integers(builder: Any, weight: Any, zero_point: Any) -> Any:
+    wide = builder.sext(_load(builder, weight, _BYTE), ir.VectorType(_INT, LANES))
+    shifted = builder.sub(wide, _everywhere(builder, builder.trunc(zero_point, _INT)))
+    return builder.sitofp(shifted, ir.VectorType(_FLOAT, LANES))
+
+
+def _to_bfloat16(builder: Any, y: Any) -> Any:
+    """Round half to even, on the bits."""
+    wide = ir.VectorType(_INT, LANES)
+    bits = builder.bitcast(y, wide)
+    odd = builder.and_(builder.lshr(bits, _all(wide, 16)), _all(wide, 1))
+    rounded = builder.lshr(builder.add(bits, builder.add(odd, _all(wide, 0x7FFF))), _all(wide, 16))
+    return builder.trunc(rounded, ir.VectorType(_HALF, LANES))
+
+
+def _scalar(builder: Any, address: Any) -> Any:
+    return builder.load(pointer(builder, address, _FLOAT))
+
+
+def _everywhere(builder: Any, scalar: Any) -> Any:
+    """Return a vector that holds the scalar in every lane."""
+    first = builder.insert_element(ir.Constant(ir.VectorType(scalar.type, LANES), ir.Undefined), scalar, _INT(0))
+    return builder.shuffle_vector(first, first, ir.Constant(ir.VectorType(_INT, LANES), [0] * LANES))
+
+
 def _load(builder: Any, address: Any, kind: Any) -> Any:
     # Addresses need not be aligned.
-    return builder.load(pointer(builder, address, ir.VectorType(kind, OUTPUTS)), align=1)
+    return builder.load(pointer(builder, address, ir.VectorType(kind, LANES)), align=1)
 
 
 def _store(builder: Any, vector: Any, address: Any) -> None:

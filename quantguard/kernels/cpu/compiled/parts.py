@@ -29,7 +29,8 @@ def run_parts(context: Any, kernel: Any, arguments: Any, total: Any, num_parts: 
         shared = cgutils.alloca_once(builder, layout)
         for index, field in enumerate((*fields, _LONG(0))):
             builder.store(field, _field(builder, shared, index))
-        work = ir.Function(builder.module, ir.FunctionType(ir.VoidType(), [_BYTES]), f"{builder.function.name}.part")
+        name = builder.module.get_unique_name(f"{builder.function.name}.part")
+        work = ir.Function(builder.module, ir.FunctionType(ir.VoidType(), [_BYTES]), name)
         work.linkage = "internal"
         _write_region(
             work, layout, lambda b, given: target.call_internal_no_propagate(b, body.fndesc, signature, given)

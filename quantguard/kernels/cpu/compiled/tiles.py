@@ -130,7 +130,7 @@ def _add_products(x, first, num_rows, step, steps, tiles, sums, afresh, palette,
 def _accumulate(sums, x_scale, first, num_rows, scales, total):
     """Add the sums of a group, with both scales, to ``total``."""
     for row in range(num_rows):
-        for column in range(0, OUTPUTS, lines.OUTPUTS):
+        for column in range(0, OUTPUTS, lines.LANES):
             offset = (row * OUTPUTS + column) * 4
             target = total.ctypes.data + offset
             step = x_scale.ctypes.data + (first + row) * 4
@@ -145,7 +145,7 @@ def _finish(sums, x_scale, first, num_rows, scales, total, has_total, bias, y, o
         step = x_scale.ctypes.data + (first + row) * 4
         target = y.ctypes.data + ((first + row) * y.shape[1] + output) * y.itemsize
         prefetch(target + _ROWS_AHEAD * y.shape[1] * y.itemsize)
-        for column in range(0, OUTPUTS, lines.OUTPUTS):
+        for column in range(0, OUTPUTS, lines.LANES):
             offset = (row * OUTPUTS + column) * 4
             # Without groups the first row of zeros serves all.
             before = total.ctypes.data + (offset if has_total else column * 4)
