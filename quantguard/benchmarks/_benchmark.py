@@ -10,6 +10,9 @@ from quantguard.errors import DataError, UsageError
 from quantguard.records import Sample
 from quantguard.records.codec import digest
 
+# As in the evaluations of reasoning models since DeepSeek-R1.
+BOXED_INSTRUCTION = "Please reason step by step, and put your final answer within \\boxed{}."
+
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Benchmark:

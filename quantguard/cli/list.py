@@ -2,6 +2,7 @@
 
 import argparse
 import functools
+import types
 from collections.abc import Callable
 
 from quantguard import catalog, recipes, registry
@@ -40,8 +41,16 @@ def _entries(only: str | None) -> dict[str, dict[str, str]]:
 
 
 def _benchmarks() -> dict[str, str]:
-    loaded = {name: module.load() for name, module in registry.benchmarks.items()}
-    return {name: f"{len(data.samples)} items, {data.licence}: {data.description}" for name, data in loaded.items()}
+    return {name: _benchmark(module) for name, module in registry.benchmarks.items()}
+
+
+def _benchmark(module: types.ModuleType) -> str:
+    """Describe a benchmark; one whose data is not here says what is missing."""
+    lacks = module.missing() if hasattr(module, "missing") else []
+    if lacks:
+        return f"{module.LICENCE}: {module.DESCRIPTION}; not here: {lacks[0].what}"
+    data = module.load()
+    return f"{len(data.samples)} items, {data.licence}: {data.description}"
 
 
 def _backends() -> dict[str, str]:

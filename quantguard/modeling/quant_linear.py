@@ -70,7 +70,7 @@ class QuantLinear(nn.Module):
         tokens = x.reshape(-1, self.in_features)
         weight = {name: getattr(self, f"weight_{name}") for name in self._names}
         if self._quantize is None:
-            y = self._linear.apply(tokens, weight, self.bias, args=self.args)
+            y: torch.Tensor = self._linear.apply(tokens, weight, self.bias, args=self.args)
         else:
             assert self.input_activations is not None
             fixed = () if self.input_scale is None else (self.input_scale,)

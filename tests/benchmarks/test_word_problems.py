@@ -83,7 +83,12 @@ def test_a_benchmark_without_items_or_with_repeated_ids_is_refused() -> None:
 
 @pytest.mark.parametrize("name", list(registry.benchmarks))
 def test_every_benchmark_names_its_licence_and_has_a_stable_hash(name: str) -> None:
-    data = registry.benchmarks[name].load()
+    module = registry.benchmarks[name]
+    if hasattr(module, "missing") and module.missing():
+        assert module.LICENCE
+        assert module.DESCRIPTION
+        pytest.skip(f"needs the data of {name}: {module.missing()[0].remedy}")
+    data = module.load()
     assert data.name == name
     assert data.licence
-    assert data.sha256 == registry.benchmarks[name].load().sha256
+    assert data.sha256 == module.load().sha256

@@ -104,8 +104,8 @@ def decoder(name: str, layers: int) -> tuple[Call, Call, str]:
         vocab_size=1024,
     )
     torch.manual_seed(0)
-    reference = LlamaForCausalLM(config).bfloat16().eval()
-    quantized = LlamaForCausalLM(config).bfloat16().eval()
+    reference = LlamaForCausalLM(config).bfloat16()
+    quantized = LlamaForCausalLM(config).bfloat16()
     quantized.load_state_dict(reference.state_dict())
     weights, activations = PRECISIONS[name]
     for block in find_blocks(quantized):

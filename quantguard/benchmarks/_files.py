@@ -1,0 +1,102 @@
+"""Data that the package does not carry: from a folder of yours or from the hub, held against a hash of its content."""
+
+import dataclasses
+import importlib
+import importlib.util
+import json
+import os
+import pathlib
+from collections.abc import Iterable
+from typing import Any
+
+from quantguard.errors import DataError
+from quantguard.records import Lack
+from quantguard.records.codec import digest
+
+VARIABLE = "QUANTGUARD_DATA"
+Row = dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """Where a benchmark's rows come from, and what they must be.
+
+    ``file`` lies in the folder that the environment variable QUANTGUARD_DATA names. ``hub`` is the data set on the
+    Hugging Face hub, with its ``config`` and ``split``, or absent where none may be named. ``sha256`` is that of the
+    ``fields`` of all rows, whatever their order.
+    """
+
+    file: str
+    fields: tuple[str, ...]
+    sha256: str
+    where: str
+    hub: str | None = None
+    config: str | None = None
+    split: str = "test"
+
+
+def read(origin: Origin) -> list[Row]:
+    """Return the rows, with the fields of ``origin`` alone.
+
+    Raises DataError where they are not to be had, or are not the rows that scores belong to.
+    """
+    path = _path(origin)
+    if path is not None and path.is_file():
+        found, source = _from_file(path, origin), str(path)
+    elif origin.hub is not None and importlib.util.find_spec("datasets") is not None:
+        found, source = _from_hub(origin), f"{origin.hub} on the Hugging Face hub"
+    else:
+        raise DataError(f"{_what(origin)}. {_remedy(origin)}")
+    if (seen := content_hash(found)) != origin.sha256:
+        raise DataError(
+            f"{source} has {len(found)} rows with the content {seen[:16]}, not {origin.sha256[:16]}: it is not the set"
+            f" that scores are compared on. Take it from {origin.where}"
+        )
+    return found
+
+
+def missing(origin: Origin) -> list[Lack]:
+    """Return what a run would lack here, without asking the hub."""
+    path = _path(origin)
+    return [] if path is not None and path.is_file() else [Lack(what=_what(origin), remedy=_remedy(origin))]
+
+
+def content_hash(rows: Iterable[Row]) -> str:
+    """Hash rows in any order."""
+    return digest(sorted(digest(row) for row in rows))
+
+
+def _path(origin: Origin) -> pathlib.Path | None:
+    folder = os.environ.get(VARIABLE)
+    return pathlib.Path(folder, origin.file) if folder else None
+
+
+def _what(origin: Origin) -> str:
+    path = _path(origin)
+    return f"{path} is not there" if path is not None else f"{origin.file} is not here: {VARIABLE} names no folder"
+
+
+def _remedy(origin: Origin) -> str:
+    hub = f", or, with access to the hub, pip install 'quantguard[hub]' for {origin.hub}" if origin.hub else ""
+    return f"Put {origin.file} into a folder, from {origin.where}, and export {VARIABLE}=FOLDER{hub}"
+
+
+def _from_file(path: pathlib.Path, origin: Origin) -> list[Row]:
+    rows = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        try:
+            row = json.loads(line)
+            rows.append({field: row[field] for field in origin.fields})
+        except (ValueError, KeyError, TypeError) as error:
+            wanted = ", ".join(origin.fields)
+            raise DataError(f"{path}:{number} is no JSON object with {wanted}: {error!r}") from error
+    return rows
+
+
+def _from_hub(origin: Origin) -> list[Row]:
+    datasets = importlib.import_module("datasets")
+    try:
+        rows = datasets.load_dataset(origin.hub, origin.config, split=origin.split)
+    except (OSError, ValueError) as error:
+        raise DataError(f"{origin.hub} did not come from the hub: {error}. {_remedy(origin)}") from error
+    return [{field: row[field] for field in origin.fields} for row in rows]

@@ -1,0 +1,49 @@
+r"""MATH-500 (Hendrycks et al., arXiv 2103.03874; the 500 of Lightman et al., arXiv 2305.20050): competition problems.
+
+Answers are LaTeX in ``\boxed{}``.
+"""
+
+from quantguard.benchmarks import _files
+from quantguard.benchmarks._benchmark import BOXED_INSTRUCTION, Benchmark
+from quantguard.benchmarks._files import Origin
+from quantguard.records import Lack, Sample
+
+DESCRIPTION = "competition problems of five levels and seven subjects"
+LICENCE = "MIT, (c) 2021 Dan Hendrycks"
+ORIGIN = Origin(
+    file="math500/test.jsonl",
+    fields=("problem", "answer", "subject", "level", "unique_id"),
+    sha256="dec73bebc62c5f8bbea68b941e9315110f030ae4087ba6083987a9831b8e8859",
+    where="https://huggingface.co/datasets/HuggingFaceH4/MATH-500",
+    hub="HuggingFaceH4/MATH-500",
+)
+
+
+def missing() -> list[Lack]:
+    """Return what a run would lack here."""
+    return _files.missing(ORIGIN)
+
+
+def load() -> Benchmark:
+    """Read the 500 items; raises DataError without them."""
+    return Benchmark(
+        name="math-500",
+        description=DESCRIPTION,
+        licence=LICENCE,
+        task="generate",
+        samples=tuple(_sample(row) for row in _files.read(ORIGIN)),
+        scorer="math",
+        instruction=BOXED_INSTRUCTION,
+        max_new_tokens=32_768,
+        default_subset=300,
+        stratum="level",
+    )
+
+
+def _sample(row: _files.Row) -> Sample:
+    return Sample(
+        id=row["unique_id"],
+        input=row["problem"],
+        target=row["answer"],
+        metadata={"level": row["level"], "subject": row["subject"]},
+    )

@@ -1,0 +1,57 @@
+r"""Score the last ``\boxed{}`` that follows the thinking part: the same number or text, else the same mathematics.
+
+Rules, kept in ``Score.explanation``: ``exact``, the same number or text; ``math-verify``, what math-verify 0.9.0 says
+in a process of its own; ``timeout``, where it gave no answer and was killed, scored as wrong; ``unparsed`` and
+``truncated`` as in :mod:`quantguard.scorers.boxed`. Refused before math-verify is asked are what it takes for equal
+though it is not: brackets of another kind, such as a set for a point, and numbers to another base.
+"""
+
+import re
+
+from quantguard.errors import DataError
+from quantguard.records import Generation, Sample, Score
+from quantguard.scorers._verifying import MATH_VERIFY, same_mathematics
+from quantguard.scorers.boxed import after_thinking, last_boxed, same_answer
+
+VERSION = f"math/1 math-verify/{MATH_VERIFY}"
+_SPACING = re.compile(r"\\left|\\right|\\[,;!]|\s")
+_BRACKETS = re.compile(r"(\(|\[|\\\{).*(\)|\]|\\\})", flags=re.DOTALL)
+_BASE = re.compile(r"\d_\{?(\d+)\}?$")
+
+
+def score(sample: Sample, generation: Generation) -> Score:
+    """Return 1.0 for the right answer and 0.0 for anything else; raise DataError for a sample without a target."""
+    if sample.target is None:
+        raise DataError(f"sample {sample.id} has no target to score against")
+    answer = None
+    if generation.finish_reason == "length":
+        value, rule = 0.0, "truncated"
+    else:
+        answer = last_boxed(after_thinking(generation.text))
+        value, rule = (0.0, "unparsed") if answer is None else compare(answer, sample.target)
+    return Score(
+        sample_id=sample.id,
+        epoch=generation.epoch,
+        value=value,
+        answer=answer,
+        explanation=rule,
+        num_tokens=generation.num_tokens,
+        finish_reason=generation.finish_reason,
+    )
+
+
+def compare(answer: str, target: str) -> tuple[float, str]:
+    """Return 1.0 or 0.0 for an answer without its box, and the rule that decided."""
+    if same_answer(answer, target):
+        return 1.0, "exact"
+    if _differs_in_form(answer, target):
+        return 0.0, "exact"
+    equal = same_mathematics(answer, target)
+    return (0.0, "timeout") if equal is None else (float(equal), "math-verify")
+
+
+def _differs_in_form(answer: str, target: str) -> bool:
+    left, right = (_SPACING.sub("", text).strip("$") for text in (answer, target))
+    brackets = [match.groups() for text in (left, right) if (match := _BRACKETS.fullmatch(text))]
+    bases = [match[1] for text in (left, right) if (match := _BASE.search(text))]
+    return len(set(brackets)) == 2 or len(set(bases)) == 2
