@@ -1,6 +1,7 @@
 """The layer that takes a Linear's place: integer weights on a kernel backend."""
 
 import types
+from collections.abc import Callable
 
 import torch
 from torch import nn
@@ -44,10 +45,14 @@ class QuantLinear(nn.Module):
         self.kernels = {self._op: chosen}
         self._linear = resolve(self._op, chosen)
         self._quantize: types.ModuleType | None = None
+        self._quantize_and_apply: Callable[..., torch.Tensor] | None = None
         if input_activations is not None:
             op = f"quantize_per_{input_activations.strategy}"
             self.kernels[op] = chosen
             self._quantize = resolve(op, chosen)
+            # A backend may quantize and multiply in one call, to the same bits.
+            if op == "quantize_per_token":
+                self._quantize_and_apply = getattr(self._linear, "quantize_and_apply", None)
         if (input_activations is not None and not input_activations.dynamic) != (input_scale is not None):
             raise RecipeError("static activations need a scale from calibration, and only they take one")
         self.input_transform = input_transform
@@ -71,6 +76,9 @@ class QuantLinear(nn.Module):
         weight = {name: getattr(self, f"weight_{name}") for name in self._names}
         if self._quantize is None:
             y: torch.Tensor = self._linear.apply(tokens, weight, self.bias, args=self.args)
+        elif self._quantize_and_apply is not None:
+            given = {"args": self.args, "input_args": self.input_activations}
+            y = self._quantize_and_apply(tokens, weight, self.bias, **given)
         else:
             assert self.input_activations is not None
             fixed = () if self.input_scale is None else (self.input_scale,)

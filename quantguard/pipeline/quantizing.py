@@ -17,7 +17,7 @@ from quantguard.modeling import (
     find_decoder,
     quantizable_linears,
 )
-from quantguard.modeling.calibrating import matmul_precision
+from quantguard.modeling.precision import matmul_precision
 from quantguard.pipeline.block_step import BlockStep
 from quantguard.pipeline.opening import load
 from quantguard.pipeline.progress import Progress, silent

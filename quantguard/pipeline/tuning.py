@@ -14,7 +14,7 @@ from typing import Any
 from quantguard import registry
 from quantguard.errors import MeasurementError, UsageError
 from quantguard.modeling import Activations, Block, BlockCalibration, Decoder, LoadedModel, embed, find_decoder
-from quantguard.modeling.calibrating import matmul_precision
+from quantguard.modeling.precision import matmul_precision
 from quantguard.modeling.structure import find_block
 from quantguard.pipeline.progress import Progress, silent
 from quantguard.pipeline.quantizing import calibration_text

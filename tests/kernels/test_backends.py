@@ -79,6 +79,11 @@ def assert_linear_agrees(
         found = candidate.apply(q, scale, candidate.pack(tensor), given, args=args, output_dtype=dtype)
         assert found.dtype == dtype
         assert torch.equal(found, expected)
+        if hasattr(candidate, "quantize_and_apply"):
+            at_once = {"args": args, "input_args": tokenwise(activation_bits)}
+            found = candidate.quantize_and_apply(x, candidate.pack(tensor), given, **at_once)
+            assert found.dtype == dtype
+            assert torch.equal(found, expected)
 
 
 @pytest.mark.parametrize("backend", having("quantize_per_token"))
@@ -142,7 +147,7 @@ def test_tiles_agree_beyond_a_block_of_rows_and_a_chunk_of_inputs(
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        for shape in ((17, 1100, 33), (33, 640, 97), (289, 704, 64)):
+        for shape in ((17, 1100, 33), (33, 640, 97), (289, 704, 64), (1290, 70, 33)):
             for dtype in DTYPES:
                 assert_linear_agrees(op, resolve(op, "cpu"), shape, dtype, activation_bits=8, group_size=group_size)
     finally:

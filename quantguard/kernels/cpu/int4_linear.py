@@ -3,7 +3,7 @@
 import torch
 
 from quantguard.kernels import int4_linear as reference
-from quantguard.kernels.cpu import int8_linear, tiled_linear
+from quantguard.kernels.cpu import int8_linear, quantize_per_token, tiled_linear
 from quantguard.kernels.cpu.compiled import amx
 from quantguard.kernels.int8_linear import Buffers
 from quantguard.numerics import QuantTensor, unpack_int4
@@ -37,3 +37,14 @@ def apply(
         return tiled_linear.apply(x, x_scale, weight, bias, args=args, output_dtype=output_dtype)
     data = unpack_int4(weight["data"], x.shape[1])
     return int8_linear.multiply_rows(x, x_scale, data, weight["scale"], bias, output_dtype=output_dtype)
+
+
+def quantize_and_apply(
+    x: torch.Tensor, weight: Buffers, bias: torch.Tensor | None, *, args: QuantArgs, input_args: QuantArgs
+) -> torch.Tensor:
+    """Quantize float ``x`` per token and :func:`apply`, the same bits in one call; returns the type of ``x``."""
+    int8_linear.refuse_integer_bias(bias)
+    if amx.is_available():
+        return tiled_linear.quantize_and_apply(x, weight, bias, args=args, input_args=input_args)
+    q, scale = quantize_per_token.apply(x, args=input_args)
+    return apply(q, scale, weight, bias, args=args, output_dtype=x.dtype)

@@ -3,7 +3,7 @@
 import torch
 
 from quantguard.errors import KernelError
-from quantguard.kernels.cpu import tiled_linear
+from quantguard.kernels.cpu import quantize_per_token, tiled_linear
 from quantguard.kernels.cpu.compiled import amx, elementwise
 from quantguard.kernels.int8_linear import Buffers
 from quantguard.numerics import QuantTensor
@@ -42,6 +42,17 @@ def apply(
     if amx.is_available():
         return tiled_linear.apply(x, x_scale, weight, bias, args=args, output_dtype=output_dtype)
     return multiply_rows(x, x_scale, weight["data"], weight["scale"], bias, output_dtype=output_dtype)
+
+
+def quantize_and_apply(
+    x: torch.Tensor, weight: Buffers, bias: torch.Tensor | None, *, args: QuantArgs, input_args: QuantArgs
+) -> torch.Tensor:
+    """Quantize float ``x`` per token and :func:`apply`, the same bits in one call; returns the type of ``x``."""
+    refuse_integer_bias(bias)
+    if amx.is_available():
+        return tiled_linear.quantize_and_apply(x, weight, bias, args=args, input_args=input_args)
+    q, scale = quantize_per_token.apply(x, args=input_args)
+    return apply(q, scale, weight, bias, args=args, output_dtype=x.dtype)
 
 
 def refuse_integer_bias(bias: torch.Tensor | None) -> None:

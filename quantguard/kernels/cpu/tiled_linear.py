@@ -1,5 +1,7 @@
 """The integer linears on AMX tiles: how a weight is laid out for them, and the call."""
 
+from typing import Any
+
 import numpy as np
 import torch
 
@@ -47,21 +49,43 @@ def apply(
     output_dtype: torch.dtype,
 ) -> torch.Tensor:
     """Multiply and dequantize as the contract of ``int8_linear`` says; float16 results are rounded from float32."""
-    data, scale = weight["data"], weight["scale"]
-    rows = x if x.shape[1] % amx.INPUTS == 0 else torch.nn.functional.pad(x, (0, -x.shape[1] % amx.INPUTS))
-    group_steps = args.group_size // amx.INPUTS if args.group_size else data.shape[1]
-    y = torch.empty(
-        x.shape[0], scale.shape[1], dtype=torch.bfloat16 if output_dtype == torch.bfloat16 else torch.float32
-    )
-    tiles.multiply(
-        rows.contiguous().numpy(),
-        x_scale.numpy(),
+    missing = -x.shape[1] % amx.INPUTS
+    rows = torch.nn.functional.pad(x, (0, missing)) if missing else x
+    y = _result(len(x), weight, output_dtype)
+    tiles.multiply(rows.contiguous().numpy(), x_scale.numpy(), *_terms(weight, bias, y, args))
+    return y.to(output_dtype)
+
+
+def quantize_and_apply(
+    x: torch.Tensor, weight: Buffers, bias: torch.Tensor | None, *, args: QuantArgs, input_args: QuantArgs
+) -> torch.Tensor:
+    """Quantize float ``x`` per token, as the contract says, and :func:`apply` to it; returns the type of ``x``."""
+    values = x.detach().contiguous()
+    values = values.view(torch.int16) if x.dtype == torch.bfloat16 else values.float()
+    width = weight["data"].shape[1] * amx.INPUTS
+    # What lies beyond the inputs has to be zero.
+    make = torch.empty if width == x.shape[1] else torch.zeros
+    q, x_scale = make((len(x), width), dtype=torch.int8), torch.empty(len(x), 1)
+    y = _result(len(x), weight, x.dtype)
+    limits = np.float32(input_args.maximum), np.float32(input_args.clip_ratio)
+    tiles.quantize_and_multiply(values.numpy(), *limits, q.numpy(), x_scale.numpy(), *_terms(weight, bias, y, args))
+    return y.to(x.dtype)
+
+
+def _result(num_tokens: int, weight: Buffers, dtype: torch.dtype) -> torch.Tensor:
+    kept = torch.bfloat16 if dtype == torch.bfloat16 else torch.float32
+    return torch.empty(num_tokens, weight["scale"].shape[1], dtype=kept)
+
+
+def _terms(weight: Buffers, bias: torch.Tensor | None, y: torch.Tensor, args: QuantArgs) -> tuple[Any, ...]:
+    """Return what the compiled product takes behind the activations."""
+    data = weight["data"]
+    return (
         data.numpy(),
-        scale.numpy(),
+        weight["scale"].numpy(),
         _NO_BIAS if bias is None else bias.numpy(),
         (y.view(torch.uint16) if y.dtype == torch.bfloat16 else y).numpy(),
-        group_steps,
+        args.group_size // amx.INPUTS if args.group_size else data.shape[1],
         torch.get_num_threads(),
         launcher(),
     )
-    return y.to(output_dtype)

@@ -15,7 +15,8 @@ from quantguard.records import QuantArgs
 TOLERANCE = {torch.float32: 2**-18, torch.bfloat16: 2**-7, torch.float16: 2**-10}
 # Up to so many tokens dot products are faster than torch's product with a dequantized weight.
 _FEW_TOKENS = 4
-_NO_ZERO_POINT, _NO_BIAS = np.empty((0, 0), np.int32), np.empty(0, np.float32)
+_NO_ZERO_POINT, _NO_SUMS = np.empty((0, 0), np.int32), np.empty((0, 0), np.float32)
+_NO_BIAS = np.empty(0, np.float32)
 
 
 def unsupported(weights: QuantArgs) -> str | None:
@@ -49,11 +50,20 @@ def apply(x: torch.Tensor, weight: Buffers, bias: torch.Tensor | None, *, args: 
     if len(x) <= _FEW_TOKENS:
         inputs = torch.nn.functional.pad(x.detach().float(), (0, width - x.shape[1])).contiguous()
         y = torch.empty(len(x), len(data))
+        sums = _group_sums(x, args).numpy() if "zero_point" in weight else _NO_SUMS
         addend = _NO_BIAS if bias is None else bias.float().numpy()
-        weight_only.multiply(inputs.numpy(), *terms, addend, y.numpy(), group_halves, *threads)
+        weight_only.multiply(inputs.numpy(), sums, *terms, addend, y.numpy(), group_halves, *threads)
         return y.to(x.dtype)
     dense = torch.empty(len(data), width, dtype=torch.bfloat16 if x.dtype == torch.bfloat16 else torch.float32)
     target = dense.view(torch.uint16) if dense.dtype == torch.bfloat16 else dense
     weight_only.dequantize(*terms, target.numpy(), group_halves, *threads)
     rounded = dense[:, : x.shape[1]].to(x.dtype)
     return torch.nn.functional.linear(x, rounded, None if bias is None else bias.to(x.dtype))
+
+
+def _group_sums(x: torch.Tensor, args: QuantArgs) -> torch.Tensor:
+    """Add up the inputs of each scale group: float32 ``[num_tokens, groups]``."""
+    size = args.group_size or x.shape[1]
+    padded = torch.nn.functional.pad(x.detach().float(), (0, -x.shape[1] % size))
+    sums: torch.Tensor = padded.unflatten(1, (-1, size)).sum(-1)
+    return sums

@@ -14,6 +14,7 @@ from numba import njit
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from quantguard.kernels.cpu.compiled.lines import address as address_of
 from quantguard.kernels.cpu.compiled.lines import emitting, pointer
 
 # Rows of a tile, and outputs of a tile of sums.
@@ -47,7 +48,7 @@ def configure(num_rows, palette):
         palette[48 + tile] = upper
     for tile in (2, 3, 5):
         palette[48 + tile] = lower
-    _configure(palette.ctypes.data)
+    _configure(address_of(palette))
 
 
 @intrinsic

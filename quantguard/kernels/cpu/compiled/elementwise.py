@@ -38,13 +38,14 @@ def quantize(x, maximum, clip_ratio, scale, q, num_parts, launch):
     """
     arguments = (x, maximum, clip_ratio, scale, q)
     if launch and x.size >= _PARALLEL_ELEMENTS:
-        run_parts(_quantize_rows, arguments, len(x), num_parts, launch)
+        run_parts(quantize_rows, arguments, len(x), num_parts, launch)
     else:
-        _quantize_rows(*arguments, 0, len(x))
+        quantize_rows(*arguments, 0, len(x))
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
-def _quantize_rows(x, maximum, clip_ratio, scale, q, start, stop):
+def quantize_rows(x, maximum, clip_ratio, scale, q, start, stop):
+    """Quantize the rows from ``start`` to ``stop``."""
     columns, minimum = x.shape[1], -maximum - np.float32(1)
     values = np.empty(columns, np.float32)
     bits = values.view(np.int32)

@@ -8,6 +8,7 @@ import numpy as np
 from numba import njit
 
 from quantguard.kernels.cpu.compiled import amx, lines
+from quantguard.kernels.cpu.compiled.lines import address
 from quantguard.kernels.cpu.compiled.parts import run_parts
 
 BLOCK = 2 * amx.ROWS
@@ -37,7 +38,7 @@ def _lay_out(x, tiles, start, stop):
     row_bytes, num_steps = 2 * x.shape[1], tiles.shape[2]
     for channels in range(start, stop):
         for step in range(num_steps):
-            source = x.ctypes.data + step * TOKENS * row_bytes + channels * 2 * amx.ROWS
+            source = address(x) + step * TOKENS * row_bytes + channels * 2 * amx.ROWS
             left, right = _tile(tiles, 0, channels, step), _tile(tiles, 1, channels, step)
             for pair in range(TOKENS // 2):
                 token = source + 2 * pair * row_bytes
@@ -56,7 +57,7 @@ def _multiply(tiles, gram, start, stop):
             first += gram.shape[1] // BLOCK - upper
             upper += 1
         right = upper + product - first
-        target = gram.ctypes.data + upper * BLOCK * row_bytes + right * BLOCK * 4
+        target = address(gram) + upper * BLOCK * row_bytes + right * BLOCK * 4
         amx.load_upper(target, row_bytes)
         amx.load_lower(target, row_bytes)
         a, b = _tile(tiles, 0, 2 * upper, 0), _tile(tiles, 1, 2 * right, 0)
@@ -72,4 +73,4 @@ def _multiply(tiles, gram, start, stop):
 @njit(nogil=True, cache=True)
 def _tile(tiles, side, channels, step):
     """Return the address of a tile."""
-    return tiles.ctypes.data + ((side * tiles.shape[1] + channels) * tiles.shape[2] + step) * amx.TILE_BYTES
+    return address(tiles) + ((side * tiles.shape[1] + channels) * tiles.shape[2] + step) * amx.TILE_BYTES

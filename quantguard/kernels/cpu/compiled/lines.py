@@ -3,14 +3,21 @@
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 from llvmlite import ir
-from numba import types
+from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
 # What one step takes: bytes of two nibbles, and numbers of 32 bits.
 NIBBLE_BYTES, LANES = 64, 16
 _BYTE, _HALF, _INT, _LONG, _FLOAT = ir.IntType(8), ir.IntType(16), ir.IntType(32), ir.IntType(64), ir.FloatType()
+
+
+@njit(nogil=True, cache=True)
+def address(array: Any) -> Any:
+    """Return where an array begins, as int64: Numba would go on in float64 from the unsigned address and an integer."""
+    return np.int64(array.ctypes.data)
 
 
 @intrinsic
@@ -66,22 +73,25 @@ def finish_bfloat16(_context: Any, sums: Any, x_scale: Any, w_scale: Any, addend
 
 
 @intrinsic
-def add_dot(_context: Any, x: Any, weight: Any, zero_point: Any, scale: Any, total: Any) -> Any:
-    """Add ``sum(x * (weight - zero_point)) * scale`` over 64 inputs to 16 partial sums, float32 at ``total``.
+def add_dot(_context: Any, x: Any, weight: Any, scale: Any, total: Any) -> Any:
+    """Add ``sum(x * weight) * scale`` over 64 inputs to 16 partial sums, float32 at ``total``.
 
-    x: float32 and weight: int8, by address; zero_point: a number; scale: one float32, by address.
+    x: float32, weight: int8, scale: one float32. All by address.
     """
 
-    def write(builder: Any, x: Any, weight: Any, zero_point: Any, scale: Any, total: Any) -> None:
+    def write(builder: Any, x: Any, weight: Any, scale: Any, total: Any) -> None:
         products = ir.Constant(ir.VectorType(_FLOAT, LANES), [0.0] * LANES)
         for part in range(64 // LANES):
             inputs = _load(builder, builder.add(x, _LONG(4 * LANES * part)), _FLOAT)
-            integers = _integers(builder, builder.add(weight, _LONG(LANES * part)), zero_point)
+            wide = builder.sext(
+                _load(builder, builder.add(weight, _LONG(LANES * part)), _BYTE), ir.VectorType(_INT, LANES)
+            )
+            integers = builder.sitofp(wide, ir.VectorType(_FLOAT, LANES))
             products = builder.call(_fused_multiply_add(builder), [inputs, integers, products])
         scaled = builder.fmul(products, _everywhere(builder, _scalar(builder, scale)))
         _store(builder, builder.fadd(_load(builder, total, _FLOAT), scaled), total)
 
-    return emitting(write, x, weight, zero_point, scale, total)
+    return emitting(write, x, weight, scale, total)
 
 
 @intrinsic

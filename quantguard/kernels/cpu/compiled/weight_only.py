@@ -9,6 +9,7 @@ from numba import njit, types
 from numba.extending import overload
 
 from quantguard.kernels.cpu.compiled import lines
+from quantguard.kernels.cpu.compiled.lines import address
 from quantguard.kernels.cpu.compiled.parts import run_parts
 
 PIECE = 128
@@ -16,14 +17,15 @@ HALF = 64
 
 
 @njit(nogil=True, cache=True)
-def multiply(x, weight, scale, zero_point, bias, y, group_halves, num_parts, launch):
+def multiply(x, x_sums, weight, scale, zero_point, bias, y, group_halves, num_parts, launch):
     """Write ``x`` times the dequantized weight, plus ``bias``, to ``y``, a share of the outputs on each thread.
 
-    x: float32 ``[num_tokens, in_features]``, padded to pieces. weight: uint8 ``[out_features, pieces, 64 or 128]``.
+    x: float32 ``[num_tokens, in_features]``, padded to pieces. x_sums: its sums over groups, float32 ``[num_tokens,
+    groups]``, for zero points; else ``[0, 0]``. weight: uint8 ``[out_features, pieces, 64 or 128]``.
     scale: float32 ``[out_features, groups]``; zero_point: int32 of that shape, or ``[0, 0]`` for none. bias: float32
     ``[out_features]``, or empty. y: float32 ``[num_tokens, out_features]``.
     """
-    arguments = (x, weight, scale, zero_point, bias, y, group_halves)
+    arguments = (x, x_sums, weight, scale, zero_point, bias, y, group_halves)
     if launch and num_parts > 1:
         run_parts(_multiply_rows, arguments, len(weight), num_parts, launch)
     else:
@@ -41,8 +43,8 @@ def dequantize(weight, scale, zero_point, y, group_halves, num_parts, launch):
 
 
 @njit(nogil=True, cache=True)
-def _multiply_rows(x, weight, scale, zero_point, bias, y, group_halves, start, stop):
-    num_halves = 2 * weight.shape[1]
+def _multiply_rows(x, x_sums, weight, scale, zero_point, bias, y, group_halves, start, stop):
+    num_halves, num_groups = 2 * weight.shape[1], scale.shape[1]
     row = np.empty(weight.shape[1] * PIECE, np.int8)
     # Two sets of partial sums, so that one addition need not wait for the other.
     total = np.empty(2 * lines.LANES, np.float32)
@@ -50,43 +52,51 @@ def _multiply_rows(x, weight, scale, zero_point, bias, y, group_halves, start, s
         integers = _unpacked(weight, output, row)
         for token in range(len(x)):
             total[:] = 0
-            inputs = x.ctypes.data + 4 * token * x.shape[1]
-            for half in range(num_halves):
-                group = half // group_halves
-                zero = zero_point[output, group] if len(zero_point) else 0
-                lines.add_dot(
-                    inputs + 4 * HALF * half,
-                    integers + HALF * half,
-                    zero,
-                    scale.ctypes.data + 4 * (output * scale.shape[1] + group),
-                    total.ctypes.data + 4 * lines.LANES * (half % 2),
-                )
-            y[token, output] = total.sum() + bias[output] if len(bias) else total.sum()
+            offset = bias[output] if len(bias) else np.float32(0)
+            inputs = address(x) + 4 * token * x.shape[1]
+            for group in range(num_groups):
+                step = address(scale) + 4 * (output * num_groups + group)
+                for half in range(group * group_halves, min((group + 1) * group_halves, num_halves)):
+                    sums = address(total) + 4 * lines.LANES * (half & 1)
+                    lines.add_dot(inputs + 4 * HALF * half, integers + HALF * half, step, sums)
+                if len(zero_point):
+                    offset -= np.float32(zero_point[output, group]) * scale[output, group] * x_sums[token, group]
+            y[token, output] = _sum(total) + offset
+
+
+@njit(nogil=True, cache=True, fastmath={"reassoc"})
+def _sum(values):
+    """Add in whatever order is fastest."""
+    total = np.float32(0)
+    for value in values:
+        total += value
+    return total
 
 
 @njit(nogil=True, cache=True)
 def _dequantize_rows(weight, scale, zero_point, y, group_halves, start, stop):
+    num_halves, num_groups = 2 * weight.shape[1], scale.shape[1]
     row = np.empty(weight.shape[1] * PIECE, np.int8)
     for output in range(start, stop):
         integers = _unpacked(weight, output, row)
-        for half in range(2 * weight.shape[1]):
-            group = half // group_halves
+        target = address(y) + y.itemsize * output * y.shape[1]
+        for group in range(num_groups):
             zero = zero_point[output, group] if len(zero_point) else 0
-            step = scale.ctypes.data + 4 * (output * scale.shape[1] + group)
-            target = y.ctypes.data + y.itemsize * (output * y.shape[1] + half * HALF)
-            _write(y, integers + HALF * half, zero, step, target)
+            step = address(scale) + 4 * (output * num_groups + group)
+            for half in range(group * group_halves, min((group + 1) * group_halves, num_halves)):
+                _write(y, integers + HALF * half, zero, step, target + y.itemsize * half * HALF)
 
 
 @njit(nogil=True, cache=True)
 def _unpacked(weight, output, row):
     """Return the address of an output's int8 weights: where they are, or in ``row``, unpacked from nibbles."""
-    source = weight.ctypes.data + output * weight.shape[1] * weight.shape[2]
+    source = address(weight) + output * weight.shape[1] * weight.shape[2]
     if weight.shape[2] == PIECE:
         return source
     for piece in range(weight.shape[1]):
-        low = row.ctypes.data + piece * PIECE
+        low = address(row) + piece * PIECE
         lines.unpack_nibbles(source + piece * lines.NIBBLE_BYTES, low, low + HALF)
-    return row.ctypes.data
+    return address(row)
 
 
 def _write(y, integers, zero_point, scale, target):
