@@ -1,10 +1,10 @@
 """What is put to a model: the request, and its text under the model's own chat template."""
 
 import dataclasses
-from typing import Any
 
 import jinja2
 
+from quantguard.engines._thinking import Asking, modes_of
 from quantguard.errors import UsageError
 from quantguard.modeling import LoadedModel
 
@@ -24,15 +24,19 @@ def render(loaded: LoadedModel, text: str, mode: str | None) -> str:
     Raises UsageError for a thinking mode that the template does not have.
     """
     template = loaded.tokenizer.chat_template
-    if mode is not None and "think_mode" not in (template or ""):
-        raise UsageError(f"mode={mode!r}: the chat template of {loaded.name} has no thinking modes; leave mode out")
+    asking = Asking()
+    if mode is not None:
+        modes = modes_of(template)
+        if mode not in modes:
+            possible = f"it has {', '.join(modes)}" if modes else "it has no thinking modes; leave mode out"
+            raise UsageError(f"mode={mode!r} is not one of the chat template of {loaded.name}: {possible}")
+        asking = modes[mode]
     if template is None:
         return text
-    options: dict[str, Any] = {} if mode is None else {"think_mode": mode}
-    chat = [{"role": "user", "content": text}]
+    chat = [{"role": "user", "content": text + asking.suffix}]
     try:
         rendered: str = loaded.tokenizer.apply_chat_template(
-            chat, tokenize=False, add_generation_prompt=True, **options
+            chat, tokenize=False, add_generation_prompt=True, **asking.options
         )
     except jinja2.TemplateError as error:
         raise UsageError(f"the chat template of {loaded.name} refuses mode={mode!r}: {error}") from error

@@ -49,8 +49,12 @@ def launcher() -> int:
     maps = pathlib.Path("/proc/self/maps")
     if not maps.exists():
         return 0
-    # The library that is loaded, whatever its file is called: a second one would have threads of its own.
-    loaded = {line.split()[-1] for line in maps.read_text().splitlines() if "libgomp" in line}
-    if len(loaded) != 1:
+    # The sixth column is the file; a file name may hold spaces.
+    lines = (line.split(maxsplit=5) for line in maps.read_text(encoding="utf-8", errors="replace").splitlines())
+    loaded = {columns[5] for columns in lines if len(columns) == 6 and "libgomp" in columns[5]}
+    # Another package may have brought a library of its own, whose threads are not torch's.
+    folder = str(pathlib.Path(torch.__file__).parent)
+    own = {path for path in loaded if path.startswith(folder)} or loaded
+    if len(own) != 1:
         return 0
-    return ctypes.cast(ctypes.CDLL(loaded.pop()).GOMP_parallel, ctypes.c_void_p).value or 0
+    return ctypes.cast(ctypes.CDLL(own.pop()).GOMP_parallel, ctypes.c_void_p).value or 0

@@ -15,6 +15,7 @@ from quantguard.pipeline import provenance
 from quantguard.pipeline.opening import full_precision_of, load
 from quantguard.pipeline.progress import Progress, silent
 from quantguard.records import Generation, GenerationConfig, RunRecord, Sample, Score
+from quantguard.scorers._reasoning import after_thinking, is_repeating
 
 DEFAULT_BATCH_SIZE = 128
 
@@ -93,7 +94,7 @@ def run(
         kernels=kernels_in_use(loaded.model),
         must_match=provenance.must_match(loaded, data, config, batch_size=batch_size),
         recorded=provenance.recorded(loaded, config, batch_size=batch_size),
-        metrics=summarize(scores),
+        metrics=summarize(scores) | reasoning(generations),
         notes=loaded.notes,
         generations=tuple(generations),
     )
@@ -109,6 +110,16 @@ def summarize(scores: Sequence[Score]) -> dict[str, float]:
         "truncated": statistics.fmean(score.explanation == "truncated" for score in scores),
         "unparsed": statistics.fmean(score.explanation == "unparsed" for score in scores),
         "mean_num_tokens": statistics.fmean(score.num_tokens for score in scores),
+    }
+
+
+def reasoning(generations: Sequence[Generation]) -> dict[str, float]:
+    """Return the rate of answers that run in a loop, and the mean lengths of thinking and of what follows it."""
+    visible = [len(after_thinking(generation.text)) for generation in generations]
+    return {
+        "repeating": statistics.fmean(is_repeating(generation.text) for generation in generations),
+        "mean_thinking_chars": statistics.fmean(len(g.text) - n for g, n in zip(generations, visible, strict=True)),
+        "mean_answer_chars": statistics.fmean(visible),
     }
 
 

@@ -29,7 +29,8 @@ def record_line(record: RunRecord) -> str:
     kernels = "; ".join(f"{op} on {backend}" for op, backend in record.kernels.items()) or "full precision"
     return (
         f"accuracy {metrics['accuracy']:.1%}, truncated {metrics['truncated']:.1%},"
-        f" no answer {metrics['unparsed']:.1%}, {metrics['mean_num_tokens']:.0f} tokens an answer; {kernels}"
+        f" no answer {metrics['unparsed']:.1%}, repeating {metrics['repeating']:.1%},"
+        f" {metrics['mean_num_tokens']:.0f} tokens an answer; {kernels}"
     )
 
 

@@ -9,10 +9,9 @@ from decimal import Decimal, InvalidOperation
 
 from quantguard.errors import DataError
 from quantguard.records import Generation, Sample, Score
+from quantguard.scorers._reasoning import after_thinking
 
 VERSION = "boxed/1"
-_THINKING_ENDS = "</think>"
-_THINKING_STARTS = "<think>"
 _BOX = "\\boxed{"
 
 
@@ -36,13 +35,6 @@ def score(sample: Sample, generation: Generation) -> Score:
         num_tokens=generation.num_tokens,
         finish_reason=generation.finish_reason,
     )
-
-
-def after_thinking(text: str) -> str:
-    """Return what follows the last thinking part; nothing where one was opened and never closed."""
-    _, closed, rest = text.rpartition(_THINKING_ENDS)
-    visible = rest if closed else text
-    return "" if _THINKING_STARTS in visible else visible
 
 
 def last_boxed(text: str) -> str | None:

@@ -10,8 +10,9 @@ import re
 
 from quantguard.errors import DataError
 from quantguard.records import Generation, Sample, Score
+from quantguard.scorers._reasoning import after_thinking
 from quantguard.scorers._verifying import MATH_VERIFY, same_mathematics
-from quantguard.scorers.boxed import after_thinking, last_boxed, same_answer
+from quantguard.scorers.boxed import last_boxed, same_answer
 
 VERSION = f"math/1 math-verify/{MATH_VERIFY}"
 _SPACING = re.compile(r"\\left|\\right|\\[,;!]|\s")
