@@ -46,7 +46,7 @@ def read(origin: Origin) -> list[Row]:
     elif origin.hub is not None and importlib.util.find_spec("datasets") is not None:
         found, source = _from_hub(origin), f"{origin.hub} on the Hugging Face hub"
     else:
-        raise DataError(f"{_what(origin)}. {_remedy(origin)}")
+        raise DataError(f"{_what(origin)}. Type: {_remedy(origin)}")
     if (seen := content_hash(found)) != origin.sha256:
         raise DataError(
             f"{source} has {len(found)} rows with the content {seen[:16]}, not {origin.sha256[:16]}: it is not the set"
@@ -73,12 +73,12 @@ def _path(origin: Origin) -> pathlib.Path | None:
 
 def _what(origin: Origin) -> str:
     path = _path(origin)
-    return f"{path} is not there" if path is not None else f"{origin.file} is not here: {VARIABLE} names no folder"
+    return f"{path or origin.file} is not there; it comes from {origin.where}"
 
 
 def _remedy(origin: Origin) -> str:
-    hub = f", or, with access to the hub, pip install 'quantguard[hub]' for {origin.hub}" if origin.hub else ""
-    return f"Put {origin.file} into a folder, from {origin.where}, and export {VARIABLE}=FOLDER{hub}"
+    hub = f"; with access to the hub, pip install 'quantguard[hub]' gets {origin.hub}" if origin.hub else ""
+    return f"export {VARIABLE}=FOLDER, which holds {origin.file}{hub}"
 
 
 def _from_file(path: pathlib.Path, origin: Origin) -> list[Row]:
@@ -98,5 +98,5 @@ def _from_hub(origin: Origin) -> list[Row]:
     try:
         rows = datasets.load_dataset(origin.hub, origin.config, split=origin.split)
     except (OSError, ValueError) as error:
-        raise DataError(f"{origin.hub} did not come from the hub: {error}. {_remedy(origin)}") from error
+        raise DataError(f"{origin.hub} did not come from the hub: {error}. Type: {_remedy(origin)}") from error
     return [{field: row[field] for field in origin.fields} for row in rows]

@@ -48,7 +48,7 @@ def _benchmark(module: types.ModuleType) -> str:
     """Describe a benchmark; one whose data is not here says what is missing."""
     lacks = module.missing() if hasattr(module, "missing") else []
     if lacks:
-        return f"{module.LICENCE}: {module.DESCRIPTION}; not here: {lacks[0].what}"
+        return f"{module.LICENCE}: {module.DESCRIPTION}. {lacks[0].what}"
     data = module.load()
     return f"{len(data.samples)} items, {data.licence}: {data.description}"
 

@@ -222,5 +222,5 @@ def test_rows_come_from_the_hub_where_datasets_is_installed(
         raise ConnectionError(f"no route for {split}")
 
     hub.load_dataset = offline
-    with pytest.raises(DataError, match=r"no route for test\. Put gsm8k/test\.jsonl into a folder"):
+    with pytest.raises(DataError, match=r"no route for test\. Type: export QUANTGUARD_DATA=FOLDER, which holds gsm8k"):
         module.load()
