@@ -4,6 +4,9 @@ The arithmetic of the vendor's ``npu_quant_matmul`` with ``pertoken_scale``: per
 ``y = float32(sum_k x[t, k] * (w[n, k] - z[n])) * x_scale[t] * w_scale[n]``, groups added in order, then the bias,
 then one rounding to ``output_dtype``. Each product and sum rounds to float32 in the order written. A bias of int32 is
 in steps of both scales and is added to the integer sum of the first group.
+
+A backend may besides have ``quantize_and_apply(x, weight, bias, *, args, input_args)``, which quantizes float ``x`` per
+token and multiplies in one call: the same bits as ``quantize_per_token`` and ``apply``, in the type of ``x``.
 """
 
 import torch

@@ -61,7 +61,7 @@ def quantize_weight(
         order = torch.argsort(gram.diagonal().cpu(), descending=True, stable=True)
     work = weight.detach().cpu().t()[order].float()
     work[dead[order]] = 0.0
-    factor = _inverse_factor(gram, order, dead, float(chosen["damping"])).float()
+    factor = _inverse_factor(gram, order, dead, float(chosen["damping"]))
     groups = (torch.arange(weight.shape[1]) // (args.group_size or weight.shape[1]))[order]
     rounded = _round_inputs(work, factor, groups, scale=scale, zero_point=zero_point, args=args)
     data = torch.empty_like(rounded)
@@ -80,7 +80,7 @@ def _static_scales(
 
 
 def _inverse_factor(gram: torch.Tensor, order: torch.Tensor, dead: torch.Tensor, damping: float) -> torch.Tensor:
-    """Return the upper Cholesky factor of the damped Hessian's inverse, float64, with one copy of the matrix.
+    """Return the upper Cholesky factor of the damped Hessian's inverse, float32, computed in float64 on one copy.
 
     Rows and columns are in ``order``; inputs that never fired (``dead``) stand alone.
     """
@@ -97,7 +97,10 @@ def _inverse_factor(gram: torch.Tensor, order: torch.Tensor, dead: torch.Tensor,
         with threadpool_limits(torch.get_num_threads(), user_api="blas"):
             inverse, failed = _invert_factor(hessian.numpy())
         if not failed:
-            return torch.from_numpy(inverse).flip(0, 1)
+            factor = torch.from_numpy(inverse).float()
+            # Of a wide layer each is a gigabyte.
+            del hessian, diagonal, inverse
+            return factor.flip(0, 1)
         damping *= 10
     raise MeasurementError(
         f"gptq: the Hessian is not positive definite even with damping {LARGEST_DAMPING} of its mean"
