@@ -10,6 +10,8 @@ import pytest
 from pytest_quantguard import devices
 
 GROUP = "quantguard"
+# Where quantguard.benchmarks looks for files; importing it here would slow down every run of pytest.
+DATA_VARIABLE = "QUANTGUARD_DATA"
 
 
 def add_options(parser: pytest.Parser) -> None:
@@ -52,6 +54,11 @@ def add_options(parser: pytest.Parser) -> None:
     )
     group.addoption(
         "--quantguard-report", metavar="DIR", help="write every record and verdict there, as JSON and Markdown"
+    )
+    group.addoption(
+        "--quantguard-data",
+        metavar="DIR",
+        help=f"the folder of benchmark files that the package does not carry (default: {DATA_VARIABLE})",
     )
     group.addoption(
         "--quantguard-threads",
@@ -127,6 +134,24 @@ def read_options(config: pytest.Config) -> Options:
         report=pathlib.Path(report) if report else None,
         threads=config.getoption("--quantguard-threads"),
     )
+
+
+def name_data_folder(config: pytest.Config) -> None:
+    """Let benchmarks look for their files in the folder that was given, as long as this run of pytest lasts."""
+    given, before = config.getoption("--quantguard-data"), os.environ.get(DATA_VARIABLE)
+    if given is None:
+        return
+    folder = pathlib.Path(given).absolute()
+    if not folder.is_dir():
+        raise pytest.UsageError(f"--quantguard-data {given}: there is no folder {folder}")
+    os.environ[DATA_VARIABLE] = str(folder)
+
+    def restore() -> None:
+        os.environ.pop(DATA_VARIABLE)
+        if before is not None:
+            os.environ[DATA_VARIABLE] = before
+
+    config.add_cleanup(restore)
 
 
 def _require_npu(config: pytest.Config, npu: str | None) -> None:

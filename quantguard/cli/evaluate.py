@@ -2,9 +2,11 @@
 
 import argparse
 import json
+import os
 import pathlib
 import sys
 
+from quantguard.benchmarks._files import VARIABLE
 from quantguard.errors import UsageError
 from quantguard.records import RunRecord, to_json
 
@@ -16,6 +18,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", help="short name, Hugging Face id, folder or .gguf file")
     parser.add_argument("--recipe", help="name of a recipe or path of a .toml file (default: full precision)")
     parser.add_argument("--benchmark", default="word-problems", help="name of a benchmark (default: word-problems)")
+    parser.add_argument(
+        "--data", type=pathlib.Path, metavar="DIR", help="folder of benchmark files (default: QUANTGUARD_DATA)"
+    )
     parser.add_argument("--backend", default="auto", help="kernel backend (default: auto)")
     parser.add_argument("--dtype", help="floating-point type of the model, such as bfloat16")
     parser.add_argument("--device", default="cpu", help="device, such as cpu or npu:0 (default: cpu)")
@@ -33,6 +38,8 @@ def run(args: argparse.Namespace) -> int:
     """Evaluate, print the metrics and write the record where asked."""
     if args.output is not None and not args.output.parent.is_dir():
         raise UsageError(f"--output {args.output}: there is no folder {args.output.parent}")
+    if args.data is not None:
+        os.environ[VARIABLE] = str(args.data)
     import quantguard  # noqa: PLC0415 - the facade, whose functions import torch
     from quantguard.pipeline.progress import bar  # noqa: PLC0415
 
