@@ -26,6 +26,7 @@ def add_options(parser: pytest.Parser) -> None:
         help="require a real Ascend NPU: none found is an error, never a skip; with -n one worker takes one NPU;"
         " --npu=emulated runs an Atlas A2's documented arithmetic on the CPU, and verdicts say so",
     )
+    _add_data(group)
     _add_wait(group)
     group.addoption(
         "--quantguard-update",
@@ -56,16 +57,19 @@ def add_options(parser: pytest.Parser) -> None:
         "--quantguard-report", metavar="DIR", help="write every record and verdict there, as JSON and Markdown"
     )
     group.addoption(
-        "--quantguard-data",
-        metavar="DIR",
-        help=f"the folder of benchmark files that the package does not carry (default: {DATA_VARIABLE})",
-    )
-    group.addoption(
         "--quantguard-threads",
         type=_positive,
         default=1,
         metavar="N",
         help="torch threads of a gate on a CPU (default: 1)",
+    )
+
+
+def _add_data(group: pytest.OptionGroup) -> None:
+    group.addoption(
+        "--quantguard-data",
+        metavar="DIR",
+        help=f"the folder of benchmark files that the package does not carry (default: {DATA_VARIABLE})",
     )
 
 
