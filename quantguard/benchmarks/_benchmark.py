@@ -4,14 +4,14 @@ import collections
 import dataclasses
 import hashlib
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 from quantguard.errors import DataError, UsageError
 from quantguard.records import Sample
 from quantguard.records.codec import digest
 
 # As in the evaluations of reasoning models since DeepSeek-R1.
-BOXED_INSTRUCTION = "Please reason step by step, and put your final answer within \\boxed{}."
+_BOXED_INSTRUCTION = "Please reason step by step, and put your final answer within \\boxed{}."
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +46,11 @@ class Benchmark:
     def prompt(self, sample: Sample) -> str:
         """Return what the user says to the model."""
         return f"{sample.input}\n{self.instruction}" if self.instruction else sample.input
+
+
+def mathematics(**settings: Any) -> Benchmark:
+    """Return a benchmark of problems whose answers stand in a box and are compared as mathematics."""
+    return Benchmark(task="generate", scorer="math", instruction=_BOXED_INSTRUCTION, **settings)
 
 
 def choose_subset(benchmark: Benchmark, count: int | None, *, seed: int) -> tuple[Sample, ...]:

@@ -4,7 +4,7 @@ The problems are (c) Mathematical Association of America, without an open licenc
 """
 
 from quantguard.benchmarks import _files
-from quantguard.benchmarks._benchmark import BOXED_INSTRUCTION, Benchmark
+from quantguard.benchmarks._benchmark import Benchmark, mathematics
 from quantguard.benchmarks._files import Origin
 from quantguard.records import Lack, Sample
 
@@ -25,14 +25,11 @@ def missing() -> list[Lack]:
 
 def load() -> Benchmark:
     """Read the 120 items; raises DataError without them."""
-    return Benchmark(
+    return mathematics(
         name="aime-120",
         description=DESCRIPTION,
         licence=LICENCE,
-        task="generate",
         samples=tuple(_sample(row) for row in _files.read(ORIGIN)),
-        scorer="math",
-        instruction=BOXED_INSTRUCTION,
         max_new_tokens=32_768,
         default_subset=120,
         stratum="year",

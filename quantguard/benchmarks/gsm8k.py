@@ -6,7 +6,7 @@ The right answer follows ``####`` in the solution; the number of its ``<<...>>``
 import hashlib
 
 from quantguard.benchmarks import _files
-from quantguard.benchmarks._benchmark import BOXED_INSTRUCTION, Benchmark
+from quantguard.benchmarks._benchmark import Benchmark, mathematics
 from quantguard.benchmarks._files import Origin
 from quantguard.records import Lack, Sample
 
@@ -29,14 +29,11 @@ def missing() -> list[Lack]:
 
 def load() -> Benchmark:
     """Read the 1,319 items; raises DataError without them."""
-    return Benchmark(
+    return mathematics(
         name="gsm8k",
         description=DESCRIPTION,
         licence=LICENCE,
-        task="generate",
         samples=tuple(_sample(row) for row in _files.read(ORIGIN)),
-        scorer="math",
-        instruction=BOXED_INSTRUCTION,
         max_new_tokens=4096,
         default_subset=300,
         stratum="steps",

@@ -4,7 +4,7 @@ Answers are LaTeX in ``\boxed{}``.
 """
 
 from quantguard.benchmarks import _files
-from quantguard.benchmarks._benchmark import BOXED_INSTRUCTION, Benchmark
+from quantguard.benchmarks._benchmark import Benchmark, mathematics
 from quantguard.benchmarks._files import Origin
 from quantguard.records import Lack, Sample
 
@@ -26,14 +26,11 @@ def missing() -> list[Lack]:
 
 def load() -> Benchmark:
     """Read the 500 items; raises DataError without them."""
-    return Benchmark(
+    return mathematics(
         name="math-500",
         description=DESCRIPTION,
         licence=LICENCE,
-        task="generate",
         samples=tuple(_sample(row) for row in _files.read(ORIGIN)),
-        scorer="math",
-        instruction=BOXED_INSTRUCTION,
         max_new_tokens=32_768,
         default_subset=300,
         stratum="level",

@@ -7,47 +7,15 @@ differently).
 
 from decimal import Decimal, InvalidOperation
 
-from quantguard.errors import DataError
 from quantguard.records import Generation, Sample, Score
-from quantguard.scorers._reasoning import after_thinking
+from quantguard.scorers._answers import score_boxed
 
 VERSION = "boxed/1"
-_BOX = "\\boxed{"
 
 
 def score(sample: Sample, generation: Generation) -> Score:
     """Return 1.0 for the right answer and 0.0 for anything else; raise DataError for a sample without a target."""
-    if sample.target is None:
-        raise DataError(f"sample {sample.id} has no target to score against")
-    answer = None
-    if generation.finish_reason == "length":
-        value, rule = 0.0, "truncated"
-    else:
-        answer = last_boxed(after_thinking(generation.text))
-        value = float(answer is not None and same_answer(answer, sample.target))
-        rule = "unparsed" if answer is None else "boxed"
-    return Score(
-        sample_id=sample.id,
-        epoch=generation.epoch,
-        value=value,
-        answer=answer,
-        explanation=rule,
-        num_tokens=generation.num_tokens,
-        finish_reason=generation.finish_reason,
-    )
-
-
-def last_boxed(text: str) -> str | None:
-    r"""Return the content of the last complete ``\boxed{...}``, braces balanced, or None."""
-    end = len(text)
-    while (start := text.rfind(_BOX, 0, end)) >= 0:
-        depth = 1
-        for position in range(start + len(_BOX), len(text)):
-            depth += {"{": 1, "}": -1}.get(text[position], 0)
-            if depth == 0:
-                return text[start + len(_BOX) : position].strip()
-        end = start
-    return None
+    return score_boxed(sample, generation, lambda answer, target: (float(same_answer(answer, target)), "boxed"))
 
 
 def same_answer(answer: str, target: str) -> bool:

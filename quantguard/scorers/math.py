@@ -8,11 +8,10 @@ though it is not: brackets of another kind, such as a set for a point, and numbe
 
 import re
 
-from quantguard.errors import DataError
 from quantguard.records import Generation, Sample, Score
-from quantguard.scorers._reasoning import after_thinking
+from quantguard.scorers._answers import score_boxed
 from quantguard.scorers._verifying import MATH_VERIFY, same_mathematics
-from quantguard.scorers.boxed import last_boxed, same_answer
+from quantguard.scorers.boxed import same_answer
 
 VERSION = f"math/1 math-verify/{MATH_VERIFY}"
 _SPACING = re.compile(r"\\left|\\right|\\[,;!]|\s")
@@ -22,23 +21,7 @@ _BASE = re.compile(r"\d_\{?(\d+)\}?$")
 
 def score(sample: Sample, generation: Generation) -> Score:
     """Return 1.0 for the right answer and 0.0 for anything else; raise DataError for a sample without a target."""
-    if sample.target is None:
-        raise DataError(f"sample {sample.id} has no target to score against")
-    answer = None
-    if generation.finish_reason == "length":
-        value, rule = 0.0, "truncated"
-    else:
-        answer = last_boxed(after_thinking(generation.text))
-        value, rule = (0.0, "unparsed") if answer is None else compare(answer, sample.target)
-    return Score(
-        sample_id=sample.id,
-        epoch=generation.epoch,
-        value=value,
-        answer=answer,
-        explanation=rule,
-        num_tokens=generation.num_tokens,
-        finish_reason=generation.finish_reason,
-    )
+    return score_boxed(sample, generation, compare)
 
 
 def compare(answer: str, target: str) -> tuple[float, str]:

@@ -18,7 +18,7 @@ from quantguard.benchmarks import Benchmark, _files, choose_subset
 from quantguard.errors import DataError, MeasurementError
 from quantguard.records import Generation, Sample
 from quantguard.scorers import _verifying, math
-from quantguard.scorers.boxed import last_boxed
+from quantguard.scorers._answers import last_boxed
 
 FOLDER = os.environ.get(_files.VARIABLE)
 NAMES = {"gsm8k": 1319, "math-500": 500, "aime-120": 120}
