@@ -101,7 +101,7 @@ def run(
 
 
 def summarize(scores: Sequence[Score]) -> dict[str, float]:
-    """Return accuracy, the rates of truncated and unparsed answers, and the mean number of tokens."""
+    """Return accuracy, the rates of answers that were truncated, unparsed or not compared in time, and mean tokens."""
     judged = [score.value for score in scores if score.value is not None]
     if not judged:
         raise MeasurementError("not one item could be judged")
@@ -109,6 +109,7 @@ def summarize(scores: Sequence[Score]) -> dict[str, float]:
         "accuracy": statistics.fmean(judged),
         "truncated": statistics.fmean(score.explanation == "truncated" for score in scores),
         "unparsed": statistics.fmean(score.explanation == "unparsed" for score in scores),
+        "timeout": statistics.fmean(score.explanation == "timeout" for score in scores),
         "mean_num_tokens": statistics.fmean(score.num_tokens for score in scores),
     }
 

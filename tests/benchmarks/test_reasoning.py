@@ -2,8 +2,8 @@
 
 import pytest
 
-from quantguard.pipeline.evaluating import reasoning
-from quantguard.records import Generation
+from quantguard.pipeline.evaluating import reasoning, summarize
+from quantguard.records import Generation, Score
 from quantguard.scorers._reasoning import after_thinking, is_repeating
 
 SENTENCE = "Wait, let me check that the sum of the digits is nine. "
@@ -67,3 +67,11 @@ def test_the_rates_of_a_run() -> None:
     assert found["repeating"] == 0.5
     assert found["mean_thinking_chars"] == len("<think>ab</think>") / 2
     assert found["mean_answer_chars"] == (1 + len(texts[1])) / 2
+
+
+def test_answers_that_were_not_compared_in_time_show_in_the_rates() -> None:
+    scores = [
+        Score(sample_id=rule, epoch=0, value=0.0, answer="x", explanation=rule, num_tokens=1, finish_reason="stop")
+        for rule in ("timeout", "exact")
+    ]
+    assert summarize(scores)["timeout"] == 0.5
