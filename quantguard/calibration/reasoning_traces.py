@@ -22,8 +22,13 @@ def token_sequences(loaded: LoadedModel, args: CalibrationArgs) -> list[list[int
     prompts = {sample.id: data.prompt(sample) for sample in samples}
     requests = [Request(sample_id=id_, epoch=0, text=text) for id_, text in prompts.items()]
     config = GenerationConfig(max_new_tokens=data.max_new_tokens, temperature=TEMPERATURE, top_p=TOP_P, seed=args.seed)
-    generations = registry.engines["transformers"].generate(
-        loaded, requests, config, batch_size=BATCH_SIZE, progress=lambda _finished: None
+    answers: dict[str, str] = {}
+    registry.engines["transformers"].generate(
+        loaded,
+        requests,
+        config,
+        batch_size=BATCH_SIZE,
+        finished=lambda generation: answers.update({generation.sample_id: generation.text}),
     )
-    texts = [render(loaded, prompts[generation.sample_id], None) + generation.text for generation in generations]
+    texts = [render(loaded, text, None) + answers[id_] for id_, text in prompts.items()]
     return [loaded.tokenizer(text, add_special_tokens=False)["input_ids"][: args.max_length] for text in texts]

@@ -1,1 +1,1 @@
-"""Ways to get answers from a model: one file each, with ``generate(loaded, requests, config, ...)``."""
+"""Ways to get answers from a model: one file each, whose ``generate`` hands every generation to ``finished``."""

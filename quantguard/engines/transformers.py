@@ -28,24 +28,22 @@ def generate(
     config: GenerationConfig,
     *,
     batch_size: int,
-    progress: Callable[[int], None],
-) -> list[Generation]:
-    """Answer every request and return the generations in the order of the requests.
+    finished: Callable[[Generation], None],
+) -> None:
+    """Answer every request and hand each generation to ``finished`` once, in whatever order they end.
 
-    ``progress`` is called with the number of requests that a step has finished. Raises MeasurementError where prompt
+    Raises MeasurementError where prompt
     and limit together exceed the model's context, or logits hold NaN.
     """
     encoded = [_encode(loaded, request, config) for request in requests]
     by_length = sorted(range(len(requests)), key=lambda index: -len(encoded[index]))
-    done: dict[int, Generation] = {}
     with torch.inference_mode():
         for start in range(0, len(by_length), batch_size):
             chosen = by_length[start : start + batch_size]
             batch = _Batch(loaded, [requests[i] for i in chosen], [encoded[i] for i in chosen], config)
             while batch.rows:
-                progress(batch.step())
-            done.update(zip(chosen, batch.finished(), strict=True))
-    return [done[index] for index in range(len(requests))]
+                for row in batch.step():
+                    finished(batch.generation(row))
 
 
 def _encode(loaded: LoadedModel, request: Request, config: GenerationConfig) -> list[int]:
@@ -75,8 +73,8 @@ class _Batch:
         self._input, self._mask = _left_pad(encoded, loaded.tokenizer.pad_token_id or 0)
         self.rows = list(range(len(requests)))
 
-    def step(self) -> int:
-        """Generate one token for every live row; return how many rows that finished."""
+    def step(self) -> list[int]:
+        """Generate one token for every live row; return the rows that finished with it."""
         device = self._loaded.model.device
         positions = (self._mask.cumsum(dim=1) - 1).clamp_min(0)[:, -self._input.shape[1] :]
         logits = self._loaded.model(
@@ -91,33 +89,27 @@ class _Batch:
         if logits.isnan().any():
             raise MeasurementError(f"{self._loaded.name} computes NaN: its logits cannot be decoded")
         tokens = self._choose(logits)
-        before = len(self._live())
+        before = [row for row in self.rows if self._is_live(row)]
         for row, token in zip(self.rows, tokens.tolist(), strict=True):
             self._record(row, token)
         self._input = tokens[:, None]
         self._mask = torch.nn.functional.pad(self._mask, (0, 1), value=1)
-        live = self._live()
-        self._compact(live)
-        return before - len(live)
+        self._compact([index for index, row in enumerate(self.rows) if self._is_live(row)])
+        return [row for row in before if not self._is_live(row)]
 
-    def finished(self) -> list[Generation]:
-        """Return the generations in the order of the requests."""
-        return [
-            Generation(
-                sample_id=request.sample_id,
-                epoch=request.epoch,
-                text=self._loaded.tokenizer.decode(written, skip_special_tokens=True),
-                num_tokens=len(written),
-                finish_reason="stop" if stopped else "length",
-            )
-            for request, written, stopped in zip(self._requests, self._written, self._stopped, strict=True)
-        ]
+    def generation(self, row: int) -> Generation:
+        """Return what a finished row has written."""
+        request, written = self._requests[row], self._written[row]
+        return Generation(
+            sample_id=request.sample_id,
+            epoch=request.epoch,
+            text=self._loaded.tokenizer.decode(written, skip_special_tokens=True),
+            num_tokens=len(written),
+            finish_reason="stop" if self._stopped[row] else "length",
+        )
 
     def _is_live(self, row: int) -> bool:
         return not self._stopped[row] and len(self._written[row]) < self._config.max_new_tokens
-
-    def _live(self) -> list[int]:
-        return [index for index, row in enumerate(self.rows) if self._is_live(row)]
 
     def _record(self, row: int, token: int) -> None:
         if self._is_live(row):

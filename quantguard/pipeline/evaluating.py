@@ -1,21 +1,20 @@
 """Running a model on a benchmark and scoring it."""
 
 import os
-import statistics
 from collections.abc import Sequence
 
 from quantguard import registry
 from quantguard.benchmarks import Benchmark, choose_subset
 from quantguard.engines._prompting import Request
-from quantguard.errors import MeasurementError, UsageError
+from quantguard.errors import UsageError
 from quantguard.modeling import LoadedModel
 from quantguard.modeling.comparing import compare_logits
 from quantguard.modeling.swapping import kernels_in_use
 from quantguard.pipeline import provenance
 from quantguard.pipeline.opening import full_precision_of, load
-from quantguard.pipeline.progress import Progress, silent
-from quantguard.records import Generation, GenerationConfig, RunRecord, Sample, Score
-from quantguard.scorers._reasoning import after_thinking, is_repeating
+from quantguard.pipeline.progress import Advance, Progress, silent
+from quantguard.pipeline.scoring import reasoning, score_all, summarize
+from quantguard.records import Generation, GenerationConfig, RunRecord, Sample
 
 DEFAULT_BATCH_SIZE = 128
 
@@ -76,14 +75,9 @@ def run(
     ]
     if batch_size < 1:
         raise UsageError(f"batch_size is {batch_size}; at least one item runs at once")
-    engine = registry.engines[provenance.ENGINE]
     with progress(f"{loaded.name} on {data.name}", len(requests)) as advance:
-        generations: list[Generation] = engine.generate(
-            loaded, requests, config, batch_size=batch_size, progress=advance
-        )
-    by_id = {sample.id: sample for sample in samples}
-    scorer = registry.scorers[str(data.scorer)]
-    scores = tuple(scorer.score(by_id[generation.sample_id], generation) for generation in generations)
+        generations = _generate(loaded, requests, config, batch_size=batch_size, advance=advance)
+    scores = score_all(data, samples, generations)
     return RunRecord(
         model=loaded.name,
         recipe=loaded.recipe,
@@ -100,28 +94,19 @@ def run(
     )
 
 
-def summarize(scores: Sequence[Score]) -> dict[str, float]:
-    """Return accuracy, the rates of answers that were truncated, unparsed or not compared in time, and mean tokens."""
-    judged = [score.value for score in scores if score.value is not None]
-    if not judged:
-        raise MeasurementError("not one item could be judged")
-    return {
-        "accuracy": statistics.fmean(judged),
-        "truncated": statistics.fmean(score.explanation == "truncated" for score in scores),
-        "unparsed": statistics.fmean(score.explanation == "unparsed" for score in scores),
-        "timeout": statistics.fmean(score.explanation == "timeout" for score in scores),
-        "mean_num_tokens": statistics.fmean(score.num_tokens for score in scores),
-    }
+def _generate(
+    loaded: LoadedModel, requests: Sequence[Request], config: GenerationConfig, *, batch_size: int, advance: Advance
+) -> list[Generation]:
+    """Return the generations in the order of the requests, whatever the order they were finished in."""
+    done: dict[tuple[str, int], Generation] = {}
 
+    def finished(generation: Generation) -> None:
+        done[generation.sample_id, generation.epoch] = generation
+        advance(1)
 
-def reasoning(generations: Sequence[Generation]) -> dict[str, float]:
-    """Return the rate of answers that run in a loop, and the mean lengths of thinking and of what follows it."""
-    visible = [len(after_thinking(generation.text)) for generation in generations]
-    return {
-        "repeating": statistics.fmean(is_repeating(generation.text) for generation in generations),
-        "mean_thinking_chars": statistics.fmean(len(g.text) - n for g, n in zip(generations, visible, strict=True)),
-        "mean_answer_chars": statistics.fmean(visible),
-    }
+    engine = registry.engines[provenance.ENGINE]
+    engine.generate(loaded, requests, config, batch_size=batch_size, finished=finished)
+    return [done[request.sample_id, request.epoch] for request in requests]
 
 
 def _evaluate_fidelity(loaded: LoadedModel, data: Benchmark, samples: Sequence[Sample]) -> RunRecord:

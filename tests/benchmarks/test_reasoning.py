@@ -2,7 +2,7 @@
 
 import pytest
 
-from quantguard.pipeline.evaluating import reasoning, summarize
+from quantguard.pipeline.scoring import reasoning, summarize
 from quantguard.records import Generation, Score
 from quantguard.scorers._reasoning import after_thinking, is_repeating
 

@@ -35,9 +35,11 @@ def requests(count: int, epoch: int = 0) -> list[Request]:
 def answers(
     model: LoadedModel, count: int, config: GenerationConfig, *, batch_size: int, epoch: int = 0
 ) -> list[Generation]:
-    return engine.generate(
-        model, requests(count, epoch), config, batch_size=batch_size, progress=lambda _finished: None
+    asked, found = requests(count, epoch), dict[str, Generation]()
+    engine.generate(
+        model, asked, config, batch_size=batch_size, finished=lambda one: found.update({one.sample_id: one})
     )
+    return [found[request.sample_id] for request in asked]
 
 
 @pytest.mark.parametrize("config", [GREEDY, SAMPLED], ids=["greedy", "sampled"])

@@ -131,7 +131,12 @@ def _complete(loaded: LoadedModel, prompts: dict[str, str], *, max_new_tokens: i
     tokenizer.chat_template = None
     plain = dataclasses.replace(loaded, tokenizer=tokenizer)
     requests = [Request(sample_id=key, epoch=0, text=text) for key, text in prompts.items()]
-    found = registry.engines["transformers"].generate(
-        plain, requests, GenerationConfig(max_new_tokens=max_new_tokens), batch_size=50, progress=lambda _: None
+    found: dict[str, str] = {}
+    registry.engines["transformers"].generate(
+        plain,
+        requests,
+        GenerationConfig(max_new_tokens=max_new_tokens),
+        batch_size=50,
+        finished=lambda generation: found.update({generation.sample_id: generation.text}),
     )
-    return {generation.sample_id: generation.text for generation in found}
+    return found
