@@ -48,7 +48,7 @@ class Addressed(Protocol):
 def models_of(url: str) -> list[str]:
     """Return the models that a server lists, none where it cannot; raise EngineError where there is no server."""
     try:
-        with openai.OpenAI(base_url=url, api_key=_key(), timeout=_TIMEOUT, max_retries=1) as client:
+        with openai.OpenAI(base_url=url, api_key=_key(), timeout=_TIMEOUT, max_retries=0) as client:
             return [entry.id for entry in client.models.list()]
     except (openai.NotFoundError, openai.InternalServerError):
         return []

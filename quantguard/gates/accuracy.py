@@ -182,7 +182,7 @@ def _result(gate: Gate, session: Session, verdict: Verdict, record: RunRecord) -
         subject=_subject(gate),
         platform=session.platform,
         verdict=verdict,
-        notes=session.notes(),
+        notes=record.notes,
         record=record,
     )
 

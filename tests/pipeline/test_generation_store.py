@@ -174,9 +174,9 @@ def test_yesterdays_answers_are_not_gone_on_with(tmp_path: pathlib.Path, monkeyp
 
 def test_fresh_measures_everything_anew(tmp_path: pathlib.Path) -> None:
     for policy in ("resume", "keep"):
-        broken_off(tmp_path, policy)  # type: ignore[arg-type]
+        broken_off(tmp_path, policy)
         later = Echo()
-        run(later, GenerationStore(tmp_path, fresh=True), policy)  # type: ignore[arg-type]
+        run(later, GenerationStore(tmp_path, fresh=True), policy)
         assert later.asked == 10
 
 
