@@ -28,11 +28,11 @@ def add_options(parser: pytest.Parser) -> None:
     )
     _add_data(group)
     _add_wait(group)
-    group.addoption(
-        "--quantguard-fresh",
-        action="store_true",
-        help="measure anew what an earlier run that was broken off has answered, and full precision too",
-    )
+    _add_baselines(group)
+    _add_running(group)
+
+
+def _add_baselines(group: pytest.OptionGroup) -> None:
     group.addoption(
         "--quantguard-update",
         choices=("new", "changed", "all"),
@@ -47,6 +47,14 @@ def add_options(parser: pytest.Parser) -> None:
         "--quantguard-baselines",
         metavar="DIR",
         help="where baselines are kept (default: baselines/ in the root folder)",
+    )
+
+
+def _add_running(group: pytest.OptionGroup) -> None:
+    group.addoption(
+        "--quantguard-fresh",
+        action="store_true",
+        help="measure anew what an earlier run that was broken off has answered, and full precision too",
     )
     group.addoption(
         "--quantguard-limit", type=_positive, metavar="N", help="run only the first N items of each baseline"
