@@ -7,7 +7,7 @@ import pytest
 
 from pytest_quantguard.fixtures import REPORT_ATTRIBUTE
 from pytest_quantguard.options import Options
-from quantguard.baselines import read, write
+from quantguard.baselines import Baseline, LayerProfile, read, write
 from quantguard.errors import BaselineError
 from quantguard.gates import GateResult
 from quantguard.records import from_json
@@ -73,12 +73,16 @@ class Collector:
         assert result.pending is not None
         path = pathlib.Path(str(result.pending_path))
         try:
-            unchanged = read(path) == result.pending
+            unchanged = _stored_like(path, result.pending) == result.pending
         except BaselineError:
             unchanged = False
         if not unchanged:
             write(path, result.pending)
         self._written[str(path)] = not unchanged or self._written.get(str(path), False)
+
+
+def _stored_like(path: pathlib.Path, pending: Baseline | LayerProfile) -> Baseline | LayerProfile:
+    return read(path, LayerProfile) if isinstance(pending, LayerProfile) else read(path)
 
 
 _COLOURS = {"MEASURED": "cyan", "PASS": "green", "INCONCLUSIVE": "yellow", "REGRESSED": "red", "ERROR": "red"}

@@ -6,8 +6,8 @@
     quantguard.evaluate(model, benchmark="word-problems", subset=300, seed=0)
     quantguard.judge(candidate_record, baseline_record, tol=0.045)
 
-``quantguard.accuracy``, ``latency`` and ``memory`` are pytest markers, see ``pytest_quantguard``. Nothing heavy is
-imported before it is used.
+``quantguard.accuracy``, ``fidelity``, ``latency``, ``layerwise`` and ``memory`` are pytest markers, see
+``pytest_quantguard``. Nothing heavy is imported before it is used.
 """
 
 import importlib
@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from quantguard.verdict import judge
 
     accuracy: Callable[..., pytest.MarkDecorator]
+    fidelity: Callable[..., pytest.MarkDecorator]
     latency: Callable[..., pytest.MarkDecorator]
+    layerwise: Callable[..., pytest.MarkDecorator]
     memory: Callable[..., pytest.MarkDecorator]
 
 __all__ = ["evaluate", "judge", "load", "quantize", "quantize_to_folder"]

@@ -1,6 +1,7 @@
 """What a baseline holds: the outcomes of the full-precision model and of the accepted quantized run, item by item."""
 
 import dataclasses
+from typing import ClassVar
 
 from quantguard.errors import BaselineError
 from quantguard.records import RunRecord, Score
@@ -30,6 +31,8 @@ class BaselineItem:
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Baseline:
     """The accepted run of one gate; ``must_match`` is what a later run has to share with it to be compared."""
+
+    ROWS: ClassVar[str] = "items"
 
     schema_version: int
     platform: str

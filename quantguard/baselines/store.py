@@ -11,13 +11,16 @@ import os
 import pathlib
 import re
 import tempfile
-from typing import Any
+from typing import Any, TypeVar
 
+from quantguard.baselines.layer_profile import LayerProfile
 from quantguard.baselines.record import Baseline
 from quantguard.errors import BaselineError, RecordError
 from quantguard.records import from_json, to_json
 from quantguard.records.codec import digest
 
+# What is stored: outcomes item by item, or layer by layer.
+StoredT = TypeVar("StoredT", Baseline, LayerProfile)
 UPDATE_HINT = "Type: pytest --quantguard --quantguard-update={}"
 _MEND = f"Restore it from version control, or measure it anew. {UPDATE_HINT.format('all')}"
 
@@ -28,7 +31,7 @@ def baseline_path(root: pathlib.Path, *, platform: str, model: str, recipe: str,
     return root.joinpath(*parts[:-1], f"{parts[-1]}.json")
 
 
-def read(path: pathlib.Path) -> Baseline:
+def read(path: pathlib.Path, kind: type[StoredT] = Baseline) -> StoredT:  # type: ignore[assignment]
     """Read a baseline; raise BaselineError, with the command that mends it, where it is missing or damaged."""
     if not path.is_file():
         raise BaselineError(f"there is no baseline {path}. {UPDATE_HINT.format('new')}")
@@ -42,21 +45,21 @@ def read(path: pathlib.Path) -> Baseline:
     if stored != digest(table):
         raise BaselineError(f"the baseline {path} was edited: its content does not have the sha256 it states. {_MEND}")
     try:
-        return from_json(Baseline, table, where=path.name)
+        return from_json(kind, table, where=path.name)
     except RecordError as error:
         raise BaselineError(f"the baseline {path} is not valid: {error}. {_MEND}") from error
 
 
-def dump(baseline: Baseline) -> str:
+def dump(baseline: Baseline | LayerProfile) -> str:
     """Return the text of a baseline file."""
     table: dict[str, Any] = to_json(baseline)
     table["sha256"] = digest(table)
-    lines = [f"    {_line(item)}" for item in table.pop("items")]
+    lines = [f"    {_line(row)}" for row in table.pop(baseline.ROWS)]
     head = json.dumps(table, indent=2, sort_keys=True, ensure_ascii=False)[:-2]
-    return f'{head},\n  "items": [\n' + ",\n".join(lines) + "\n  ]\n}\n"
+    return f'{head},\n  "{baseline.ROWS}": [\n' + ",\n".join(lines) + "\n  ]\n}\n"
 
 
-def write(path: pathlib.Path, baseline: Baseline) -> None:
+def write(path: pathlib.Path, baseline: Baseline | LayerProfile) -> None:
     """Put a baseline in its place atomically, and down to the disk."""
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")

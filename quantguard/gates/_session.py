@@ -5,8 +5,8 @@ import pathlib
 from collections.abc import Sequence
 from typing import Literal, NamedTuple, Protocol
 
-from quantguard.baselines import Baseline
-from quantguard.records import GenerationConfig, RunRecord, Verdict
+from quantguard.baselines import Baseline, LayerProfile
+from quantguard.records import GenerationConfig, LayerError, LayerSketch, RunRecord, Verdict
 
 Update = Literal["new", "changed", "all"]
 
@@ -23,7 +23,7 @@ class GateResult:
     verdict: Verdict
     notes: tuple[str, ...] = ()
     record: RunRecord | None = None
-    pending: Baseline | None = None
+    pending: Baseline | LayerProfile | None = None
     pending_path: str | None = None
 
     @property
@@ -65,6 +65,18 @@ class Session(Protocol):
 
     def config(self, benchmark: str, gate: "SupportsDecoding") -> GenerationConfig:
         """Return how text is generated for a gate."""
+
+    def fidelity(self, benchmark: str, subset: int | None) -> RunRecord:
+        """Compare the candidate's predictions with full precision's on a benchmark's text or answers."""
+
+    def layer_fingerprint(self) -> dict[str, str]:
+        """Return what a stored profile of the candidate's layers has to share with it."""
+
+    def layer_sketches(self) -> tuple[LayerSketch, ...]:
+        """Return a sketch of what every layer of the candidate puts out on a fixed text."""
+
+    def layer_errors(self, backend: str) -> tuple[LayerError, ...]:
+        """Return how far the candidate's layers are from the same recipe's on another kernel backend."""
 
     def log_speedups(self, stage: str, *, num_pairs: int, num_tokens: int) -> list[float]:
         """Time full precision against the candidate in turn; return ``log(t_full / t_candidate)`` for each pair."""

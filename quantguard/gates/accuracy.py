@@ -1,15 +1,13 @@
 """``@quantguard.accuracy``: the accuracy on a benchmark has not fallen by more than is tolerated."""
 
 import dataclasses
-import datetime as dt
-import getpass
-import os
 import pathlib
 from collections.abc import Sequence
 from typing import Literal
 
 from quantguard.baselines import Acceptance, Baseline, baseline_from_runs, baseline_path, read
 from quantguard.errors import BaselineError, UsageError
+from quantguard.gates._accepting import author, today
 from quantguard.gates._session import GateResult, Session
 from quantguard.records import RunRecord, Score, Verdict
 from quantguard.records.judgement import OUTCOMES
@@ -131,7 +129,7 @@ def _measure_baseline(gate: Gate, session: Session, path: str) -> GateResult:
         why = f"not accepted as a baseline: against {name}, {verdict.reason}{_ADVICE[verdict.outcome]}"
         return _result(gate, session, dataclasses.replace(verdict, reason=why), record)
     why = "no worse than tolerated" if verdict.outcome == "PASS" else str(reason)
-    proposal = baseline_from_runs(record, reference, Acceptance(by=_author(), on=_today(), why=why))
+    proposal = baseline_from_runs(record, reference, Acceptance(by=author(), on=today(), why=why))
     proposal = dataclasses.replace(proposal, benchmark=_subject(gate))
     if previous is not None and _same_content(previous, proposal):
         proposal = previous
@@ -204,17 +202,3 @@ def _result(gate: Gate, session: Session, verdict: Verdict, record: RunRecord) -
 
 def _short(value: str | None) -> str:
     return "absent" if value is None else value if len(value) <= 24 else f"{value[:12]}…"
-
-
-def _author() -> str:
-    try:
-        return os.environ.get("GIT_AUTHOR_NAME") or getpass.getuser()
-    except (KeyError, OSError):
-        return "unknown"
-
-
-def _today() -> str:
-    """Return the UTC day, that of SOURCE_DATE_EPOCH where the environment fixes it."""
-    fixed = os.environ.get("SOURCE_DATE_EPOCH")
-    now = dt.datetime.now(dt.UTC)
-    return (dt.datetime.fromtimestamp(int(fixed), dt.UTC) if fixed else now).date().isoformat()

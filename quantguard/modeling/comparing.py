@@ -11,24 +11,33 @@ from quantguard.modeling.loading import LoadedModel
 Text = Sequence[Sequence[int]]
 
 
-def compare_logits(candidate: LoadedModel, reference: LoadedModel, sequences: Text) -> dict[str, float]:
+def compare_logits(
+    candidate: LoadedModel, reference: LoadedModel, sequences: Text, *, starts: Sequence[int] | None = None
+) -> dict[str, float]:
     """Compare two models over token sequences, position by position.
 
+    ``starts`` is the number of tokens of each sequence that are read only, and not compared on; absent, the first.
     Returns ``perplexity`` and ``reference_perplexity`` (over tokens 2.. of each sequence), ``kl`` (mean KL divergence
     of the candidate from the reference, nats), ``top1_agreement`` (0..1) and ``flips``, the share of positions where
     one of the two predicts the token that comes, and the other does not; all over the same positions.
     """
     expected = (log_probabilities(reference, sequence) for sequence in sequences)
-    return compare_with(candidate, expected, sequences)
+    return compare_with(candidate, expected, sequences, starts=starts)
 
 
-def compare_with(candidate: LoadedModel, expected: Iterable[torch.Tensor], sequences: Text) -> dict[str, float]:
+def compare_with(
+    candidate: LoadedModel,
+    expected: Iterable[torch.Tensor],
+    sequences: Text,
+    *,
+    starts: Sequence[int] | None = None,
+) -> dict[str, float]:
     """As :func:`compare_logits`, with what :func:`log_probabilities` of the reference gave for every sequence."""
     totals = torch.zeros(5, dtype=torch.float64)
     count = 0
-    for sequence, reference in zip(sequences, expected, strict=True):
-        found = log_probabilities(candidate, sequence)
-        targets = torch.tensor(sequence[1:], device=found.device)[:, None]
+    for sequence, whole, start in zip(sequences, expected, starts or [1] * len(sequences), strict=True):
+        found, reference = log_probabilities(candidate, sequence)[start - 1 :], whole[start - 1 :]
+        targets = torch.tensor(sequence[start:], device=found.device)[:, None]
         totals += (
             torch.stack(
                 (
@@ -42,9 +51,11 @@ def compare_with(candidate: LoadedModel, expected: Iterable[torch.Tensor], seque
             .double()
             .cpu()
         )
-        count += len(sequence) - 1
+        count += len(sequence) - start
     if count == 0:
         raise MeasurementError("there is no text to compare the models on")
+    if not totals.isfinite().all():
+        raise MeasurementError(f"{candidate.name} or what it is compared with computes NaN or infinity")
     loss, reference_loss, divergence, agreement, flips = (totals / count).tolist()
     return {
         "perplexity": math.exp(loss),

@@ -10,12 +10,11 @@ from quantguard.engines._prompting import Request
 from quantguard.engines._subject import Subject
 from quantguard.errors import UsageError
 from quantguard.modeling import LoadedModel
-from quantguard.modeling.comparing import compare_logits
-from quantguard.pipeline import choosing, provenance
+from quantguard.pipeline import choosing, fidelity, provenance
 from quantguard.pipeline.generating import generate
 from quantguard.pipeline.generation_store import GenerationStore, Policy
 from quantguard.pipeline.in_process import InProcess
-from quantguard.pipeline.opening import full_precision_of, load
+from quantguard.pipeline.opening import load
 from quantguard.pipeline.progress import Progress, silent
 from quantguard.pipeline.scoring import reasoning, score_all, summarize
 from quantguard.records import GenerationConfig, RunRecord, Sample
@@ -53,7 +52,7 @@ def evaluate(
             raise UsageError(f"{benchmark} generates nothing: mode, temperature, epochs and limits do not apply to it")
         if data.task == "choice":
             return choosing.run(subject, data, samples, progress=progress)
-        return _evaluate_fidelity(subject, data, samples)
+        return fidelity.run(subject, data, samples)
     config = GenerationConfig(
         max_new_tokens=data.max_new_tokens if max_new_tokens is None else max_new_tokens,
         temperature=temperature,
@@ -121,29 +120,6 @@ def run(
         metrics=metrics,
         notes=(*subject.notes, *([resumed] if resumed and policy == "resume" else [])),
         generations=generations,
-    )
-
-
-def _evaluate_fidelity(subject: Subject, data: Benchmark, samples: Sequence[Sample]) -> RunRecord:
-    """Compare the model's predictions with full precision on given text."""
-    if not isinstance(subject, InProcess):
-        raise UsageError(f"{data.name} reads logits, so it takes a model of this process, not {subject.name}")
-    loaded = subject.loaded
-    module = registry.benchmarks[data.name]
-    sequences = module.token_sequences(loaded.tokenizer, samples)
-    config = GenerationConfig(max_new_tokens=1)
-    return RunRecord(
-        model=loaded.name,
-        recipe=loaded.recipe,
-        benchmark=data.name,
-        platform=subject.platform,
-        generation_config=None,
-        scores=(),
-        kernels=subject.kernels(),
-        must_match=provenance.must_match(subject, data, config, batch_size=1),
-        recorded=provenance.recorded(subject, config, batch_size=1),
-        metrics=compare_logits(loaded, full_precision_of(loaded), sequences),
-        notes=loaded.notes,
     )
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import itertools
 import pathlib
 from collections.abc import Sequence
 
@@ -12,19 +13,21 @@ from quantguard.benchmarks import choose_subset
 from quantguard.engines._subject import Subject
 from quantguard.errors import UsageError
 from quantguard.gates._session import Bytes, SupportsDecoding, Update
-from quantguard.modeling import LoadedModel
+from quantguard.modeling import LoadedModel, tracing
 from quantguard.modeling.swapping import weight_bytes
-from quantguard.pipeline import choosing, evaluating, provenance, timing
+from quantguard.pipeline import choosing, evaluating, fidelity, provenance, timing
 from quantguard.pipeline.generation_store import GenerationStore, Policy
 from quantguard.pipeline.in_process import InProcess
 from quantguard.pipeline.opening import full_precision_of, load
 from quantguard.pipeline.progress import Progress, silent
 from quantguard.pipeline.quantizing import quantize
-from quantguard.records import GenerationConfig, RunRecord
+from quantguard.records import GenerationConfig, LayerError, LayerSketch, RunRecord
+from quantguard.records.codec import digest
 from quantguard.records.evaluation import recipe_name
 
 # New baselines draw their items by this seed; afterwards the baseline itself says which items a gate runs.
 _SUBSET_SEED = 0
+_TRACED_TOKENS = 128
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +110,37 @@ class PipelineSession:
             )
         return self._run(self._reference, benchmark, sample_ids, config, policy="keep")
 
+    def fidelity(self, benchmark: str, subset: int | None) -> RunRecord:
+        """Compare the candidate's predictions with full precision's on a benchmark's text or answers."""
+        data = registry.benchmarks[benchmark].load()
+        count = fidelity.NUM_ANSWERED if subset is None and data.task == "generate" else subset
+        samples = choose_subset(data, count, seed=_SUBSET_SEED)
+        return fidelity.run(self._candidate, data, samples, progress=self._settings.progress)
+
+    def layer_fingerprint(self) -> dict[str, str]:
+        """Return what a stored profile of the candidate's layers has to share with it, the text among it."""
+        candidate, _ = self._here("layerwise")
+        facts = self._candidate.identity(batch_size=1)
+        return {key: value for key, value in facts.items() if key not in ("engine", "prompt", "batch_size")} | {
+            "data": digest(_traced_text(candidate))
+        }
+
+    def layer_sketches(self) -> tuple[LayerSketch, ...]:
+        """Return a sketch of what every layer of the candidate puts out on a fixed text."""
+        candidate, _ = self._here("layerwise")
+        return tracing.sketches(candidate, _traced_text(candidate))
+
+    def layer_errors(self, backend: str) -> tuple[LayerError, ...]:
+        """Return how far the candidate's layers are from the same recipe's on another kernel backend.
+
+        Raises UsageError for full precision, which has no kernels to choose.
+        """
+        candidate, reference = self._here("layerwise")
+        if candidate.recipe is None:
+            raise UsageError(f"{candidate.name} is not quantized: it has no kernels to compare with {backend!r}")
+        other = quantize(reference, candidate.recipe, backend=backend)
+        return tracing.errors_between(candidate, other, _traced_text(candidate))
+
     def log_speedups(self, stage: str, *, num_pairs: int, num_tokens: int) -> list[float]:
         """Time full precision against the candidate in turn."""
         candidate, reference = self._here("latency")
@@ -148,6 +182,13 @@ def open_session(model: str, *, recipe: str | None, device: str, backend: str, s
     loaded = _load_once(model, device, backend)
     candidate = loaded if recipe is None else quantize(loaded, recipe, backend=backend)
     return PipelineSession(InProcess(candidate), InProcess(full_precision_of(candidate)), settings)
+
+
+def _traced_text(loaded: LoadedModel) -> list[int]:
+    """Return the tokens that layers are traced on: the start of the model's calibration text."""
+    args = loaded.calibration
+    sequences: list[list[int]] = registry.calibration[args.dataset].token_sequences(loaded, args)
+    return list(itertools.islice(itertools.chain.from_iterable(sequences), _TRACED_TOKENS))
 
 
 @functools.lru_cache(maxsize=1)

@@ -29,7 +29,7 @@ def record_line(record: RunRecord) -> str:
     untold = "as served" if record.served else "full precision"
     kernels = "; ".join(f"{op} on {backend}" for op, backend in record.kernels.items()) or untold
     if record.generation_config is None:
-        return f"accuracy {metrics['accuracy']:.1%}; {kernels}"
+        return ", ".join(f"{name} {value:.4g}" for name, value in metrics.items()) + f"; {kernels}"
     beside = f" ({metrics['length_ratio']:.2f} of full precision's)" if "length_ratio" in metrics else ""
     return (
         f"accuracy {metrics['accuracy']:.1%}, truncated {metrics['truncated']:.1%},"

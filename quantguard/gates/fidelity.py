@@ -1,0 +1,71 @@
+"""``@quantguard.fidelity``: predictions, token by token, are close to full precision's.
+
+It sees damage that the accuracy on a few hundred items cannot: every token of a text is a comparison.
+"""
+
+import dataclasses
+
+from quantguard.errors import UsageError
+from quantguard.gates._session import GateResult, Session
+from quantguard.records import OUTCOMES, Verdict
+from quantguard.verdict import judge_ceiling
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Gate:
+    """The keywords of the marker, of which one limit is needed.
+
+    ``max_kl`` is the mean KL divergence from full precision, nats a token; ``max_flips`` the share of tokens that one
+    of the two models predicts and the other does not; ``min_top1`` the share of like predictions. ``benchmark`` is
+    ``text-fidelity``, or one whose items full precision answers first, 32 of them or ``subset``: the two are then
+    compared over the answers.
+    """
+
+    max_kl: float | None = None
+    max_flips: float | None = None
+    min_top1: float | None = None
+    benchmark: str = "text-fidelity"
+    subset: int | None = None
+
+    def __post_init__(self) -> None:
+        limits = {"max_kl": self.max_kl, "max_flips": self.max_flips, "min_top1": self.min_top1}
+        if all(value is None for value in limits.values()):
+            raise UsageError("fidelity(): a limit is needed: max_kl=0.05 (nats), max_flips=0.05 or min_top1=0.9")
+        for name, value in limits.items():
+            largest = 1 if name != "max_kl" else 100
+            if value is not None and not 0 < value < largest:
+                raise UsageError(f"fidelity({name}={value!r}): a number between 0 and {largest} is wanted")
+
+
+def check(gate: Gate, session: Session) -> GateResult:
+    """Compare the candidate with full precision on a fixed text, so exactly; every limit has to hold.
+
+    Raises UsageError for a benchmark of another kind, or a model whose logits are not at hand.
+    """
+    record = session.fidelity(gate.benchmark, gate.subset)
+    found = record.metrics
+    verdicts = [
+        judge_ceiling(value, maximum=limit, metric=metric, reason=f"{metric} {value:.4g}, at most {limit:.4g} is asked")
+        for metric, value, limit in (
+            ("kl", found["kl"], gate.max_kl),
+            ("flips", found["flips"], gate.max_flips),
+            ("top-1 disagreement", 1 - found["top1_agreement"], None if gate.min_top1 is None else 1 - gate.min_top1),
+        )
+        if limit is not None
+    ]
+    return GateResult(
+        gate="fidelity",
+        model=session.model,
+        recipe=session.recipe,
+        subject=gate.benchmark,
+        platform=session.platform,
+        verdict=_worst(verdicts),
+        notes=record.notes,
+        record=record,
+    )
+
+
+def _worst(verdicts: list[Verdict]) -> Verdict:
+    """Return the worst verdict with the reasons of all."""
+    worst = max(verdicts, key=lambda verdict: OUTCOMES.index(verdict.outcome))
+    return dataclasses.replace(worst, reason="; ".join(verdict.reason for verdict in verdicts))

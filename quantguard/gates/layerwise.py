@@ -1,0 +1,134 @@
+"""``@quantguard.layerwise``: every layer puts out what it did; where not, the first layer and its kernel are named."""
+
+import dataclasses
+import math
+
+from quantguard.baselines import Acceptance, LayerProfile, baseline_path, read
+from quantguard.baselines.layer_profile import SCHEMA_VERSION
+from quantguard.errors import BaselineError, UsageError
+from quantguard.gates._accepting import author, today
+from quantguard.gates._session import GateResult, Session
+from quantguard.records import LayerError, LayerSketch, Verdict
+
+METRIC = "layer error"
+_SUBJECT = "layers"
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Gate:
+    """The keywords of the marker.
+
+    ``max_relative_error`` is ``||found - expected|| / ||expected||`` of a layer's output on a fixed text, 0.02 for two
+    per cent. ``backend`` compares with the same recipe on that kernel backend, such as ``reference``, exactly and
+    without a baseline; absent, with the stored profile of the accepted model, estimated from sketches to about a
+    quarter.
+    """
+
+    max_relative_error: float = 0.02
+    backend: str | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 < self.max_relative_error < 1:
+            raise UsageError(
+                f"layerwise(max_relative_error={self.max_relative_error!r}): a share between 0 and 1 such as 0.02"
+            )
+
+
+def check(gate: Gate, session: Session) -> GateResult:
+    """Compare layer by layer; raises BaselineError for a profile that is missing, damaged, stale or foreign."""
+    if gate.backend is not None:
+        return _result(session, _judge(session.layer_errors(gate.backend), gate, f"the backend {gate.backend}"))
+    path = baseline_path(
+        session.baselines, platform=session.platform, model=session.model, recipe=session.recipe, benchmark=_SUBJECT
+    )
+    found = _profile(session)
+    if session.update == "all" or (session.update == "new" and not path.is_file()):
+        return _measured(session, found, str(path))
+    try:
+        stored = read(path, LayerProfile)
+        _require_same(stored, found, str(path))
+    except BaselineError:
+        if session.update == "changed":
+            return _measured(session, found, str(path))
+        raise
+    return _result(session, _judge(distances(found.layers, stored.layers), gate, "the stored profile"))
+
+
+def distances(found: tuple[LayerSketch, ...], expected: tuple[LayerSketch, ...]) -> tuple[LayerError, ...]:
+    """Estimate how far layers are from what they were, from their sketches."""
+    return tuple(
+        LayerError(
+            name=ours.name,
+            op=ours.op,
+            relative_error=math.dist(ours.buckets, theirs.buckets) / max(math.hypot(*theirs.buckets), 1e-30),
+        )
+        for ours, theirs in zip(found, expected, strict=True)
+    )
+
+
+def _profile(session: Session) -> LayerProfile:
+    return LayerProfile(
+        schema_version=SCHEMA_VERSION,
+        platform=session.platform,
+        model=session.model,
+        recipe=session.recipe,
+        must_match=session.layer_fingerprint(),
+        recorded={},
+        acceptance=Acceptance(by=author(), on=today(), why=session.accepted_regression or "measured"),
+        layers=session.layer_sketches(),
+    )
+
+
+def _measured(session: Session, found: LayerProfile, path: str) -> GateResult:
+    reason = f"profile measured: {len(found.layers)} layers and blocks"
+    verdict = Verdict(outcome="PASS", metric=METRIC, reason=reason, n=len(found.layers))
+    return dataclasses.replace(_result(session, verdict), pending=found, pending_path=path)
+
+
+def _require_same(stored: LayerProfile, found: LayerProfile, path: str) -> None:
+    """Raise BaselineError where the profile belongs to something else than what ran."""
+    update = "If that is meant, type: pytest --quantguard --quantguard-update=changed"
+    for name in ("platform", "model", "recipe"):
+        if getattr(stored, name) != getattr(found, name):
+            raise BaselineError(f"the baseline {path} is foreign: it is for {name} {getattr(stored, name)!r}")
+    now, then = found.must_match, stored.must_match
+    changed = sorted(key for key in {*now, *then} if now.get(key) != then.get(key))
+    if changed:
+        raise BaselineError(f"the baseline {path} is stale: {', '.join(changed)} changed. {update}")
+    if [layer.name for layer in stored.layers] != [layer.name for layer in found.layers]:
+        raise BaselineError(f"the baseline {path} is stale: it has other layers than the model. {update}")
+
+
+def _judge(errors: tuple[LayerError, ...], gate: Gate, against: str) -> Verdict:
+    largest = max(errors, key=lambda error: error.relative_error)
+    off = [error for error in errors if error.relative_error > gate.max_relative_error]
+    if off:
+        first, op = off[0], f" ({off[0].op})" if off[0].op else ""
+        reason = (
+            f"{first.name}{op} is the first of {len(off)} layers that are further than {gate.max_relative_error:.2%}"
+            f" from {against}: {first.relative_error:.2%}; the largest is {largest.name}, {largest.relative_error:.2%}"
+        )
+    else:
+        reason = f"{len(errors)} layers and blocks are within {largest.relative_error:.2%} of {against}"
+    return Verdict(
+        outcome="REGRESSED" if off else "PASS",
+        metric=METRIC,
+        reason=reason,
+        delta=largest.relative_error,
+        ci_low=largest.relative_error,
+        ci_high=largest.relative_error,
+        margin=gate.max_relative_error,
+        n=len(errors),
+    )
+
+
+def _result(session: Session, verdict: Verdict) -> GateResult:
+    return GateResult(
+        gate="layerwise",
+        model=session.model,
+        recipe=session.recipe,
+        subject=_SUBJECT,
+        platform=session.platform,
+        verdict=verdict,
+        notes=session.notes(),
+    )

@@ -1,0 +1,72 @@
+"""Comparing predictions with full precision's on text that both read."""
+
+from collections.abc import Sequence
+
+from quantguard import registry
+from quantguard.benchmarks import Benchmark
+from quantguard.engines._prompting import Request, render
+from quantguard.engines._subject import Subject
+from quantguard.errors import UsageError
+from quantguard.modeling import LoadedModel
+from quantguard.modeling.comparing import compare_logits
+from quantguard.pipeline import provenance
+from quantguard.pipeline.in_process import InProcess
+from quantguard.pipeline.opening import full_precision_of
+from quantguard.pipeline.progress import Progress, silent
+from quantguard.records import Generation, GenerationConfig, RunRecord, Sample
+
+# How many items full precision answers where nobody says.
+NUM_ANSWERED = 32
+# What the model itself does is generate nothing; this stands for it in the fingerprint.
+_NOTHING = GenerationConfig(max_new_tokens=1)
+
+
+def run(subject: Subject, data: Benchmark, samples: Sequence[Sample], *, progress: Progress = silent) -> RunRecord:
+    """Compare a model with full precision on a benchmark's text, or on what full precision answers to its items.
+
+    Raises UsageError for a model whose logits are not at hand, and for multiple choice, which has no text.
+    """
+    if not isinstance(subject, InProcess):
+        raise UsageError(f"{data.name} reads logits, so it takes a model of this process, not {subject.name}")
+    if data.task == "choice":
+        raise UsageError(f"{data.name} is multiple choice and has no text to compare predictions on")
+    reference = full_precision_of(subject.loaded)
+    starts: list[int] | None = None
+    if data.task == "fidelity":
+        sequences: list[list[int]] = registry.benchmarks[data.name].token_sequences(subject.loaded.tokenizer, samples)
+    else:
+        sequences, starts = _answers(reference, data, samples, progress)
+    return RunRecord(
+        model=subject.name,
+        recipe=subject.recipe,
+        benchmark=data.name,
+        platform=subject.platform,
+        generation_config=None,
+        scores=(),
+        kernels=subject.kernels(),
+        must_match=provenance.must_match(subject, data, _NOTHING, batch_size=1),
+        recorded=provenance.recorded(subject, _NOTHING, batch_size=1),
+        metrics=compare_logits(subject.loaded, reference, sequences, starts=starts),
+        notes=subject.notes,
+    )
+
+
+def _answers(
+    reference: LoadedModel, data: Benchmark, samples: Sequence[Sample], progress: Progress
+) -> tuple[list[list[int]], list[int]]:
+    """Return prompts with full precision's greedy answers, as tokens, and how many of them are the prompt's."""
+    subject, answers = InProcess(reference), dict[str, str]()
+    requests = [Request(sample_id=sample.id, epoch=0, text=data.prompt(sample)) for sample in samples]
+    with progress(f"{subject.name} on {data.name}", len(requests)) as advance:
+
+        def finished(generation: Generation) -> None:
+            answers[generation.sample_id] = generation.text
+            advance(1)
+
+        config = GenerationConfig(max_new_tokens=data.max_new_tokens)
+        subject.generate(requests, config, batch_size=subject.default_batch_size, finished=finished)
+    prompts = {request.sample_id: render(reference, request.text, None) for request in requests}
+    tokenize = reference.tokenizer
+    starts = [len(tokenize(prompt, add_special_tokens=False)["input_ids"]) for prompt in prompts.values()]
+    texts = [prompt + answers[id_] for id_, prompt in prompts.items()]
+    return [tokenize(text, add_special_tokens=False)["input_ids"] for text in texts], starts
