@@ -1,0 +1,41 @@
+"""Scoring what was generated, and the rates of a whole run."""
+
+import statistics
+from collections.abc import Sequence
+
+from quantguard import registry
+from quantguard.benchmarks import Benchmark
+from quantguard.errors import MeasurementError
+from quantguard.records import Generation, Sample, Score
+from quantguard.scorers._reasoning import after_thinking, is_repeating
+
+
+def score_all(data: Benchmark, samples: Sequence[Sample], generations: Sequence[Generation]) -> tuple[Score, ...]:
+    """Score every generation by the benchmark's scorer, in their order."""
+    by_id = {sample.id: sample for sample in samples}
+    scorer = registry.scorers[str(data.scorer)]
+    return tuple(scorer.score(by_id[generation.sample_id], generation) for generation in generations)
+
+
+def summarize(scores: Sequence[Score]) -> dict[str, float]:
+    """Return accuracy, the rates of answers that were truncated, unparsed or not compared in time, and mean tokens."""
+    judged = [score.value for score in scores if score.value is not None]
+    if not judged:
+        raise MeasurementError("not one item could be judged")
+    return {
+        "accuracy": statistics.fmean(judged),
+        "truncated": statistics.fmean(score.explanation == "truncated" for score in scores),
+        "unparsed": statistics.fmean(score.explanation == "unparsed" for score in scores),
+        "timeout": statistics.fmean(score.explanation == "timeout" for score in scores),
+        "mean_num_tokens": statistics.fmean(score.num_tokens for score in scores),
+    }
+
+
+def reasoning(generations: Sequence[Generation]) -> dict[str, float]:
+    """Return the rate of answers that run in a loop, and the mean lengths of thinking and of what follows it."""
+    visible = [len(after_thinking(generation.text)) for generation in generations]
+    return {
+        "repeating": statistics.fmean(is_repeating(generation.text) for generation in generations),
+        "mean_thinking_chars": statistics.fmean(len(g.text) - n for g, n in zip(generations, visible, strict=True)),
+        "mean_answer_chars": statistics.fmean(visible),
+    }
