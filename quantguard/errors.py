@@ -7,6 +7,7 @@
     ├── ModelError            a model that cannot be loaded, or that quantguard does not support
     ├── DataError             benchmark or calibration data that is absent, damaged or not what was pinned
     ├── KernelError           an operation that the chosen backend or device cannot run
+    ├── SandboxError          model-written code that cannot be run safely here
     ├── RecordError           a record (JSON) that is damaged or of another schema
     │   └── BaselineError     a baseline that is missing, damaged, edited, stale or foreign
     └── MeasurementError      a run that produced too little, or nothing, to judge
@@ -51,6 +52,10 @@ class DataError(QuantguardError):
 
 class KernelError(QuantguardError):
     """Report an operation that the chosen backend or device cannot run."""
+
+
+class SandboxError(QuantguardError):
+    """Report that model-written code cannot be run safely on this machine."""
 
 
 class RecordError(QuantguardError):

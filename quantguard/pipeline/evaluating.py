@@ -13,7 +13,7 @@ from quantguard.modeling.swapping import kernels_in_use
 from quantguard.pipeline import provenance
 from quantguard.pipeline.opening import full_precision_of, load
 from quantguard.pipeline.progress import Advance, Progress, silent
-from quantguard.pipeline.scoring import reasoning, score_all, summarize
+from quantguard.pipeline.scoring import reasoning, recorded, score_all, summarize
 from quantguard.records import Generation, GenerationConfig, RunRecord, Sample
 
 DEFAULT_BATCH_SIZE = 128
@@ -87,7 +87,7 @@ def run(
         scores=scores,
         kernels=kernels_in_use(loaded.model),
         must_match=provenance.must_match(loaded, data, config, batch_size=batch_size),
-        recorded=provenance.recorded(loaded, config, batch_size=batch_size),
+        recorded=provenance.recorded(loaded, config, batch_size=batch_size) | recorded(data),
         metrics=summarize(scores) | reasoning(generations),
         notes=loaded.notes,
         generations=tuple(generations),
