@@ -9,7 +9,7 @@ import sys
 from quantguard.benchmarks._files import VARIABLE
 from quantguard.errors import UsageError
 from quantguard.records import RunRecord, to_json
-from quantguard.sandbox.isolation import VARIABLE as UNSAFE_VARIABLE
+from quantguard.sandbox.choosing import VARIABLE as UNSAFE_VARIABLE
 
 HELP = "run a model on a benchmark"
 

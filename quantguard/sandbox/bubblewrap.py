@@ -1,4 +1,4 @@
-"""The command that starts Python under bubblewrap: what it sees, what it may write to, and nothing else."""
+"""The command that starts Python under bubblewrap: what it sees, all of it read-only."""
 
 import functools
 import importlib.util
@@ -10,8 +10,6 @@ import subprocess
 import sys
 import sysconfig
 from collections.abc import Iterator
-
-from quantguard.sandbox.limits import Limits
 
 # Folders of the system that hold shared libraries; on most systems the first two are links.
 _LIBRARIES = ("/lib", "/lib64", "/usr/lib", "/usr/lib64")
@@ -45,7 +43,7 @@ def interpreter() -> str:
     return os.path.realpath(getattr(sys, "_base_executable", sys.executable))
 
 
-def command(bwrap: str, *, limits: Limits, descriptor: int, sheds_root: bool) -> list[str]:
+def command(bwrap: str, *, descriptor: int, sheds_root: bool) -> list[str]:
     """Return bubblewrap's part of the command line; what it is to run follows.
 
     ``descriptor`` is where it reads the filter of system calls. ``sheds_root`` leaves out the user namespace and lends
@@ -58,8 +56,7 @@ def command(bwrap: str, *, limits: Limits, descriptor: int, sheds_root: bool) ->
         *("--cap-drop", "ALL", *identity),
         *("--hostname", "sandbox", "--new-session", "--die-with-parent", "--clearenv"),
         *_mounts(),
-        *("--perms", "1777", "--size", str(limits.tmp_bytes), "--tmpfs", "/tmp", "--chdir", "/tmp"),  # noqa: S108
-        *("--remount-ro", "/", "--seccomp", str(descriptor)),
+        *("--remount-ro", "/", "--chdir", "/", "--seccomp", str(descriptor)),
     ]
 
 

@@ -10,14 +10,13 @@ class Limits:
     """The limits of one program.
 
     ``cpu_seconds`` decides on a busy machine as on an idle one; ``wall_seconds`` ends what only waits. ``memory_bytes``
-    is the address space of its one process, ``tmp_bytes`` what it may write to its /tmp, ``output_bytes`` what it
-    may print or return in all.
+    is the address space of its one process, ``output_bytes`` what it may print or return in all. Files cannot be
+    written: the kernel keeps more for an empty one than any limit here would count.
     """
 
     cpu_seconds: int = 10
     wall_seconds: float = 30.0
     memory_bytes: int = 1024 * _MEBIBYTE
-    tmp_bytes: int = 16 * _MEBIBYTE
     output_bytes: int = 16 * _MEBIBYTE
     num_threads: int = 64
     num_files: int = 64
@@ -30,7 +29,7 @@ class Limits:
         limits = {
             "RLIMIT_AS": self.memory_bytes,
             "RLIMIT_CPU": self.cpu_seconds,
-            "RLIMIT_FSIZE": self.tmp_bytes,
+            "RLIMIT_FSIZE": 0,
             "RLIMIT_NOFILE": self.num_files,
             # At 0 a program that takes dumps, where there is one, would still be started.
             "RLIMIT_CORE": 1,

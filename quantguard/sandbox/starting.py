@@ -118,6 +118,7 @@ def _open_process(
         command,
         # What bubblewrap itself was started with can be seen by the process inside, wherever /proc is.
         env={} if isolation.bwrap else ENVIRONMENT,
+        cwd="/",
         stdin=plumbing,
         stdout=plumbing,
         stderr=subprocess.PIPE,
@@ -130,9 +131,7 @@ def _command(isolation: Isolation, role: Role, limits: Limits, descriptors: list
     command: list[str] = []
     user = None
     if isolation.bwrap is not None:
-        command = bubblewrap.command(
-            isolation.bwrap, limits=limits, descriptor=descriptors[2], sheds_root=isolation.sheds_root
-        )
+        command = bubblewrap.command(isolation.bwrap, descriptor=descriptors[2], sheds_root=isolation.sheds_root)
         for name, value in ENVIRONMENT.items():
             command += ["--setenv", name, value]
         if isolation.sheds_root:

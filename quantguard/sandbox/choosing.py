@@ -40,16 +40,16 @@ def write(path):
 def look():
     libc = ctypes.CDLL(None, use_errno=True)
     threading.Thread(target=int).start()
+    folders = ("/", "/dev", "/tmp", "/var/tmp", "/dev/shm", sys.prefix)
     return {
         "a process can be started": not refused(os.fork),
         "a socket can be opened": not refused(socket.socket),
         "memory can be had that no limit counts": libc.memfd_create(b"", 0) != -1,
         "namespaces can be made": libc.unshare(0x20000) == 0,
         "its environment is not empty": bool(set(os.environ) - {"LC_CTYPE", "PWD", *KNOWN}),
-        "the system can be written to": not all(refused(lambda: write(path)) for path in ("/", "/dev", sys.prefix)),
+        "files can be written": not all(refused(lambda: write(path)) for path in folders),
         "/proc is there": os.path.exists("/proc/1"),
         "your files can be seen": any(map(os.path.exists, YOURS)),
-        "/tmp cannot be written to": refused(lambda: write("/tmp")),
     }
 """
 
