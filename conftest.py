@@ -1,6 +1,7 @@
 """Settings for the whole test run."""
 
 import os
+from collections.abc import Iterator
 
 import pytest
 
@@ -8,6 +9,23 @@ import pytest
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 pytest_plugins = ["pytester"]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _keep_answers_apart(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Let the tests have the models that were fetched, and kept answers of their own."""
+    if pytestconfig.getoption("--quantguard"):
+        yield
+        return
+    from quantguard import catalog  # noqa: PLC0415 - the gates themselves do without
+
+    folder = tmp_path_factory.mktemp("cache")
+    models = catalog.cache_root() / "models"
+    if models.is_dir():
+        (folder / "models").symlink_to(models, target_is_directory=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("QUANTGUARD_CACHE", str(folder))
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)

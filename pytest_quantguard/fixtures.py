@@ -18,23 +18,33 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from quantguard.gates import GateResult
-    from quantguard.pipeline import PipelineSession
+    from quantguard.pipeline import GenerationStore, PipelineSession
 
 # Under this name the results of a test travel on its report, between xdist's processes too.
 REPORT_ATTRIBUTE = "quantguard_results"
 OPTIONS = pytest.StashKey[Options]()
 RESULTS = pytest.StashKey[list["GateResult"]]()
+STORE = pytest.StashKey["GenerationStore"]()
 _FIRST_NPU = "npu:0"
 _NUM_REPORTED = pytest.StashKey[int]()
 
 
 class _Target(NamedTuple):
-    """What is to be checked."""
+    """What is to be checked; ``engine`` is absent for a model of this process."""
 
     model: str
-    recipe: str | None
-    device: str
-    backend: str
+    recipe: str | None = None
+    device: str = "cpu"
+    backend: str = "auto"
+    engine: str | None = None
+    endpoint: str | None = None
+    reference: str | None = None
+    tokenizer: str | None = None
+
+    @property
+    def recipe_name(self) -> str:
+        """What the recipe is called in results."""
+        return "as-served" if self.engine else self.recipe or "full-precision"
 
 
 class Guard:
@@ -51,13 +61,30 @@ class Guard:
         recipe: str | os.PathLike[str] | None = None,
         device: str = "cpu",
         backend: str = "auto",
+        endpoint: str | None = None,
+        engine: str | None = None,
+        reference: str | None = None,
+        tokenizer: str | os.PathLike[str] | None = None,
     ) -> list[GateResult]:
         """Quantize ``model`` by ``recipe``, run it through the gates of this test and fail the test if one is not met.
 
-        ``recipe`` absent gates the full-precision model. Returns the results of the gates, all decided or measured.
+        ``recipe`` absent gates the full-precision model. With ``endpoint``, the address of an OpenAI-compatible server,
+        or an ``engine`` such as ``vllm``, ``model`` is what that runs as it is; ``reference`` then names its
+        full-precision model, which new baselines need, and ``tokenizer`` the model whose chat template says how a
+        thinking mode is asked for. Returns the results of the gates, all decided or measured.
         """
         from quantguard.errors import UsageError  # noqa: PLC0415
 
+        target = _Target(
+            str(model),
+            None if recipe is None else str(recipe),
+            device,
+            backend,
+            engine or ("openai" if endpoint else None),
+            endpoint,
+            reference,
+            None if tokenizer is None else str(tokenizer),
+        )
         try:
             gates = gates_of(self._item)
         except UsageError as error:
@@ -67,7 +94,6 @@ class Guard:
                 "guard.check() has no gate to check: mark the test, as with @quantguard.accuracy(tol=0.045)",
                 pytrace=False,
             )
-        target = _Target(str(model), None if recipe is None else str(recipe), device, backend)
         results = self._check_all(gates, target)
         self._item.stash.setdefault(RESULTS, []).extend(results)
         self._settle(results)
@@ -89,10 +115,10 @@ class Guard:
         return results
 
     def _open(self, target: _Target, stream: TextIO) -> PipelineSession:
-        from quantguard.pipeline import PipelineSession, Settings  # noqa: PLC0415 - loads torch
+        from quantguard.pipeline import Service, Settings, open_served, open_session  # noqa: PLC0415 - loads torch
         from quantguard.pipeline.progress import bar  # noqa: PLC0415
 
-        devices.hold(self._item.config, target.device)
+        _refuse_contradictions(target)
         settings = Settings(
             baselines=self._options.baselines,
             update=self._options.update,
@@ -101,8 +127,13 @@ class Guard:
             seed=self._options.seed,
             threads=self._options.threads,
             progress=bar(stream),
+            store=_store(self._item.config, self._options),
         )
-        return PipelineSession(
+        if target.engine is not None:
+            service = Service(engine=target.engine, url=target.endpoint, tokenizer=target.tokenizer)
+            return open_served(target.model, service, reference=target.reference, settings=settings)
+        devices.hold(self._item.config, target.device)
+        return open_session(
             target.model, recipe=target.recipe, device=target.device, backend=target.backend, settings=settings
         )
 
@@ -118,6 +149,36 @@ class Guard:
             pytest.skip("baseline measured, nothing judged")
 
 
+def _refuse_contradictions(target: _Target) -> None:
+    """Raise UsageError for what does not go together."""
+    from quantguard.errors import UsageError  # noqa: PLC0415
+
+    if target.engine is None:
+        given = [name for name in ("reference", "tokenizer") if getattr(target, name) is not None]
+        if given:
+            raise UsageError(f"{given[0]}= goes with endpoint= or engine=; {target.model} is run by this process")
+    elif (target.recipe, target.device, target.backend) != (None, "cpu", "auto"):
+        raise UsageError(
+            f"{target.model} is run as it is by the engine {target.engine}: recipe, device and backend are the business"
+            " of whoever serves it; leave them out"
+        )
+
+
+def _store(config: pytest.Config, options: Options) -> GenerationStore:
+    """Return what keeps the answers of this run of pytest."""
+    from quantguard.pipeline import GenerationStore  # noqa: PLC0415
+
+    if STORE not in config.stash:
+        config.stash[STORE] = GenerationStore(fresh=options.fresh)
+    return config.stash[STORE]
+
+
+def settle(config: pytest.Config) -> None:
+    """End a run that was not broken off: what was kept to go on with is not needed any more."""
+    if STORE in config.stash:
+        config.stash[STORE].settle()
+
+
 def _error_result(name: str, gate: Any, target: _Target, error: Exception) -> GateResult:
     from quantguard.gates import GateResult  # noqa: PLC0415
     from quantguard.records import Verdict  # noqa: PLC0415
@@ -125,9 +186,9 @@ def _error_result(name: str, gate: Any, target: _Target, error: Exception) -> Ga
     return GateResult(
         gate=name,
         model=target.model,
-        recipe=target.recipe or "full-precision",
+        recipe=target.recipe_name,
         subject=str(getattr(gate, "benchmark", getattr(gate, "stage", "weights"))),
-        platform=target.device.partition(":")[0],
+        platform="endpoint" if target.endpoint else target.device.partition(":")[0],
         verdict=Verdict(outcome="ERROR", metric=name, reason=str(error)),
     )
 
@@ -172,7 +233,7 @@ def npu_device(request: pytest.FixtureRequest) -> str:
 
 def fail_unmeasured(item: pytest.Item) -> None:
     """Fail a gate whose test never called ``guard.check``, one ERROR for each of its markers."""
-    target = _Target("no model", "no recipe", "cpu", "auto")
+    target = _Target("no model", "no recipe")
     reason = UserWarning(
         "this gate measured nothing: it never called guard.check(). Ask for the fixture and call it, as in"
         " def test_release(guard): guard.check('tiny-reasoner', recipe='w8a8')"

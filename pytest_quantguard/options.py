@@ -32,6 +32,11 @@ def add_options(parser: pytest.Parser) -> None:
     _add_unsafe(group)
     _add_wait(group)
     group.addoption(
+        "--quantguard-fresh",
+        action="store_true",
+        help="measure anew what an earlier run that was broken off has answered, and full precision too",
+    )
+    group.addoption(
         "--quantguard-update",
         choices=("new", "changed", "all"),
         help="measure baselines instead of judging: missing ones (new), missing or no longer valid ones (changed), all",
@@ -117,6 +122,7 @@ class Options:
     inconclusive: str
     report: pathlib.Path | None
     threads: int
+    fresh: bool
 
 
 def read_options(config: pytest.Config) -> Options:
@@ -149,6 +155,7 @@ def read_options(config: pytest.Config) -> Options:
         inconclusive=config.getoption("--quantguard-inconclusive"),
         report=pathlib.Path(report) if report else None,
         threads=config.getoption("--quantguard-threads"),
+        fresh=config.getoption("--quantguard-fresh"),
     )
 
 

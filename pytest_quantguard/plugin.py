@@ -35,6 +35,12 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(Collector(chosen), "quantguard-collector")
 
 
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Drop the answers that were kept while the gates ran, unless they were broken off."""
+    if exitstatus not in (pytest.ExitCode.INTERRUPTED, pytest.ExitCode.INTERNAL_ERROR):
+        fixtures.settle(session.config)
+
+
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Give back the NPUs that this process holds."""
     devices.release(config)

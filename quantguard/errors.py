@@ -7,6 +7,7 @@
     ├── ModelError            a model that cannot be loaded, or that quantguard does not support
     ├── DataError             benchmark or calibration data that is absent, damaged or not what was pinned
     ├── KernelError           an operation that the chosen backend or device cannot run
+    ├── EngineError           a server or engine that did not answer, or not what it was asked
     ├── SandboxError          model-written code that cannot be run safely here
     ├── RecordError           a record (JSON) that is damaged or of another schema
     │   └── BaselineError     a baseline that is missing, damaged, edited, stale or foreign
@@ -52,6 +53,10 @@ class DataError(QuantguardError):
 
 class KernelError(QuantguardError):
     """Report an operation that the chosen backend or device cannot run."""
+
+
+class EngineError(QuantguardError):
+    """Report a server or engine that did not answer, or not what it was asked."""
 
 
 class SandboxError(QuantguardError):

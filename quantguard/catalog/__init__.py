@@ -80,5 +80,9 @@ def folder(entry: CatalogEntry) -> pathlib.Path:
 
 def cache_folder(name: str) -> pathlib.Path:
     """Return where ``quantguard fetch`` keeps a model, whether or not it is there."""
-    root = os.environ.get("QUANTGUARD_CACHE") or platformdirs.user_cache_dir("quantguard")
-    return pathlib.Path(root) / "models" / name
+    return cache_root() / "models" / name
+
+
+def cache_root() -> pathlib.Path:
+    """Return the folder of everything that is kept for later: QUANTGUARD_CACHE, else the user's own."""
+    return pathlib.Path(os.environ.get("QUANTGUARD_CACHE") or platformdirs.user_cache_dir("quantguard"))

@@ -5,11 +5,16 @@ import json
 import os
 import pathlib
 import sys
+from typing import TYPE_CHECKING
 
 from quantguard.benchmarks._files import VARIABLE
 from quantguard.errors import UsageError
 from quantguard.records import RunRecord, to_json
 from quantguard.sandbox.choosing import VARIABLE as UNSAFE_VARIABLE
+
+if TYPE_CHECKING:
+    from quantguard.engines._subject import Subject
+    from quantguard.modeling import LoadedModel
 
 HELP = "run a model on a benchmark"
 
@@ -36,7 +41,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--temperature", type=float, default=0.0, help="0 is greedy (default)")
     parser.add_argument("--epochs", type=int, default=1, help="answers to each item, for temperatures above 0")
     parser.add_argument("--max-new-tokens", type=int, metavar="N", help="limit of an answer (default: the benchmark's)")
-    parser.add_argument("--batch-size", type=int, default=128, metavar="N", help="items at once (default: 128)")
+    parser.add_argument("--batch-size", type=int, metavar="N", help="items at once (default: the engine's)")
+    parser.add_argument("--fresh", action="store_true", help="do not go on with a run that was broken off")
+    _add_service(parser)
     parser.add_argument("--output", type=pathlib.Path, metavar="FILE", help="write the record as JSON")
 
 
@@ -49,13 +56,12 @@ def run(args: argparse.Namespace) -> int:
     if args.unsafe_exec:
         os.environ[UNSAFE_VARIABLE] = "1"
     import quantguard  # noqa: PLC0415 - the facade, whose functions import torch
+    from quantguard.pipeline import GenerationStore  # noqa: PLC0415
     from quantguard.pipeline.progress import bar  # noqa: PLC0415
 
-    model = quantguard.load(args.model, dtype=args.dtype, device=args.device)
-    if args.recipe is not None:
-        model = quantguard.quantize(model, recipe=args.recipe, backend=args.backend)
+    store = GenerationStore(fresh=args.fresh)
     record = quantguard.evaluate(
-        model,
+        _open(args),
         args.benchmark,
         subset=args.subset,
         seed=args.seed,
@@ -65,11 +71,38 @@ def run(args: argparse.Namespace) -> int:
         max_new_tokens=args.max_new_tokens,
         batch_size=args.batch_size,
         progress=bar(sys.stderr),
+        store=store,
     )
     print("\n".join(summary(record)))
     if args.output is not None:
         args.output.write_text(json.dumps(to_json(record), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    store.settle()
     return 0
+
+
+def _add_service(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("a model that another program runs as it is")
+    group.add_argument("--endpoint", metavar="URL", help="OpenAI-compatible server, such as http://localhost:8000/v1")
+    group.add_argument("--engine", help="see quantguard list engines (default: openai with --endpoint)")
+    group.add_argument("--tokenizer", metavar="MODEL", help="whose chat template says how --mode is asked for")
+
+
+def _open(args: argparse.Namespace) -> "LoadedModel | Subject":
+    """Load and quantize the model, or find it where it is served."""
+    import quantguard  # noqa: PLC0415
+    from quantguard.pipeline import Service  # noqa: PLC0415
+
+    engine = args.engine or ("openai" if args.endpoint else None)
+    if engine is None:
+        if args.tokenizer is not None:
+            raise UsageError("--tokenizer goes with --endpoint or --engine; this process loads the model's own")
+        model = quantguard.load(args.model, dtype=args.dtype, device=args.device)
+        return model if args.recipe is None else quantguard.quantize(model, recipe=args.recipe, backend=args.backend)
+    if (args.recipe, args.dtype, args.device, args.backend) != (None, None, "cpu", "auto"):
+        raise UsageError(
+            f"{args.model} is run as it is by the engine {engine}: leave out --recipe, --dtype, --device and --backend"
+        )
+    return Service(engine=engine, url=args.endpoint, tokenizer=args.tokenizer).connect(args.model)
 
 
 def summary(record: RunRecord) -> list[str]:

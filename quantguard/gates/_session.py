@@ -54,15 +54,11 @@ class Session(Protocol):
     def fingerprint(self, benchmark: str, config: GenerationConfig) -> dict[str, str]:
         """Return what a baseline has to share with a run of the candidate, before anything runs."""
 
-    def run(
-        self,
-        benchmark: str,
-        sample_ids: Sequence[str] | None,
-        config: GenerationConfig,
-        *,
-        subset: int | None = None,
-    ) -> RunRecord:
-        """Run the candidate on the named samples; absent, on ``subset`` of the benchmark or its default number."""
+    def draw(self, benchmark: str, subset: int | None) -> tuple[str, ...]:
+        """Return the ids of the items of a new baseline: ``subset`` of the benchmark, or its default number."""
+
+    def run(self, benchmark: str, sample_ids: Sequence[str], config: GenerationConfig) -> RunRecord:
+        """Run the candidate on the named samples."""
 
     def run_reference(self, benchmark: str, sample_ids: Sequence[str], config: GenerationConfig) -> RunRecord:
         """Run the full-precision model on the named samples."""

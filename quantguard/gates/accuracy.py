@@ -100,9 +100,10 @@ def _measure_baseline(gate: Gate, session: Session, path: str) -> GateResult:
     config = session.config(gate.benchmark, gate)
     previous = _comparable(gate, session, path)
     keep = previous is not None and gate.subset in (None, len(previous.sample_ids))
-    record = session.run(gate.benchmark, previous.sample_ids if previous and keep else None, config, subset=gate.subset)
-    ids = tuple(dict.fromkeys(score.sample_id for score in record.scores))
+    ids = previous.sample_ids if previous and keep else session.draw(gate.benchmark, gate.subset)
+    # Full precision first: what it answered is kept for good, should the second run be broken off.
     reference = session.run_reference(gate.benchmark, ids, config)
+    record = session.run(gate.benchmark, ids, config)
     verdicts = {"full precision": judge_accuracy(record.scores, reference.scores, expected_ids=ids, rule=gate.rule)}
     if previous is not None:
         shared = tuple(id_ for id_ in previous.sample_ids if id_ in set(ids))
@@ -181,7 +182,7 @@ def _result(gate: Gate, session: Session, verdict: Verdict, record: RunRecord) -
         subject=_subject(gate),
         platform=session.platform,
         verdict=verdict,
-        notes=session.notes(),
+        notes=record.notes,
         record=record,
     )
 

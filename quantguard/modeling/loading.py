@@ -227,6 +227,11 @@ def load_tokenizer(path: pathlib.Path) -> Any:
     return transformers.AutoTokenizer.from_pretrained(path)
 
 
+def tokenizer_of(name: str | os.PathLike[str]) -> Any:
+    """Load the tokenizer of a model by a short name, an id or a folder, without the model."""
+    return load_tokenizer(find_folder(name))
+
+
 def _weight_files(path: pathlib.Path) -> list[pathlib.Path]:
     """Return the files that the weights are read from: those of the index, or the one file that there is."""
     index = path / "model.safetensors.index.json"

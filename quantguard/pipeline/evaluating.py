@@ -1,26 +1,28 @@
 """Running a model on a benchmark and scoring it."""
 
+import contextlib
 import os
 from collections.abc import Sequence
 
 from quantguard import registry
 from quantguard.benchmarks import Benchmark, choose_subset
 from quantguard.engines._prompting import Request
+from quantguard.engines._subject import Subject
 from quantguard.errors import UsageError
 from quantguard.modeling import LoadedModel
 from quantguard.modeling.comparing import compare_logits
-from quantguard.modeling.swapping import kernels_in_use
 from quantguard.pipeline import provenance
+from quantguard.pipeline.generating import generate
+from quantguard.pipeline.generation_store import GenerationStore, Policy
+from quantguard.pipeline.in_process import InProcess
 from quantguard.pipeline.opening import full_precision_of, load
-from quantguard.pipeline.progress import Advance, Progress, silent
-from quantguard.pipeline.scoring import reasoning, recorded, score_all, summarize
-from quantguard.records import Generation, GenerationConfig, RunRecord, Sample
-
-DEFAULT_BATCH_SIZE = 128
+from quantguard.pipeline.progress import Progress, silent
+from quantguard.pipeline.scoring import how_scored, reasoning, score_all, summarize
+from quantguard.records import GenerationConfig, RunRecord, Sample
 
 
 def evaluate(
-    model: LoadedModel | str | os.PathLike[str],
+    model: LoadedModel | Subject | str | os.PathLike[str],
     benchmark: str = "word-problems",
     *,
     subset: int | None = None,
@@ -31,21 +33,24 @@ def evaluate(
     top_p: float = 1.0,
     epochs: int = 1,
     max_new_tokens: int | None = None,
-    batch_size: int = DEFAULT_BATCH_SIZE,
+    batch_size: int | None = None,
     progress: Progress = silent,
+    store: GenerationStore | None = None,
 ) -> RunRecord:
     """Run a model on a subset of a benchmark and return the scored record.
 
-    ``subset`` is a number of items, drawn by ``seed``; ``sample_ids`` names them instead. ``progress`` opens a display,
-    silent unless given (``quantguard.pipeline.progress.bar`` draws one). Raises UsageError for settings that cannot
-    be meant and DataError for absent data.
+    ``model`` is loaded, a name or path to load, or what an engine has opened, such as
+    ``quantguard.engines.openai.connect(...)``. ``subset`` is a number of items, drawn by ``seed``; ``sample_ids`` names
+    them instead. ``progress`` opens a display, silent unless given (``quantguard.pipeline.progress.bar`` draws one).
+    ``store`` keeps answers, so that a run that is broken off can go on; without it nothing is kept. Raises UsageError
+    for settings that cannot be meant, DataError for absent data and EngineError where answers are missing.
     """
-    loaded = model if isinstance(model, LoadedModel) else load(model)
+    subject = subject_of(model)
     data: Benchmark = registry.benchmarks[benchmark].load()
     if data.task == "fidelity":
         if (mode, temperature, epochs, max_new_tokens, sample_ids) != (None, 0.0, 1, None, None):
             raise UsageError(f"{benchmark} generates nothing: mode, temperature, epochs and limits do not apply to it")
-        return _evaluate_fidelity(loaded, data, choose_subset(data, subset, seed=seed))
+        return _evaluate_fidelity(subject, data, choose_subset(data, subset, seed=seed))
     config = GenerationConfig(
         max_new_tokens=data.max_new_tokens if max_new_tokens is None else max_new_tokens,
         temperature=temperature,
@@ -55,62 +60,73 @@ def evaluate(
         mode=mode,
     )
     samples = choose_subset(data, subset, seed=seed) if sample_ids is None else named_samples(data, sample_ids)
-    return run(loaded, data, samples, config, batch_size=batch_size, progress=progress)
+    return run(subject, data, samples, config, batch_size=batch_size, progress=progress, store=store)
+
+
+def subject_of(model: LoadedModel | Subject | str | os.PathLike[str]) -> Subject:
+    """Return what answers for a model, loading it where only its name is given."""
+    if isinstance(model, (str, os.PathLike)):
+        return InProcess(load(model))
+    return InProcess(model) if isinstance(model, LoadedModel) else model
 
 
 def run(
-    loaded: LoadedModel,
+    subject: Subject,
     data: Benchmark,
     samples: Sequence[Sample],
     config: GenerationConfig,
     *,
-    batch_size: int = DEFAULT_BATCH_SIZE,
+    batch_size: int | None = None,
     progress: Progress = silent,
+    store: GenerationStore | None = None,
+    policy: Policy = "resume",
 ) -> RunRecord:
-    """Generate, score and record; the scores come in the order of samples, epoch by epoch."""
+    """Generate, score and record; the scores come in the order of samples, epoch by epoch.
+
+    Answers are kept in ``store``, where there is one, as ``policy`` says; those that it has are not asked for again.
+    """
+    batch_size = subject.default_batch_size if batch_size is None else batch_size
+    if batch_size < 1:
+        raise UsageError(f"batch_size is {batch_size}; at least one item runs at once")
     requests = [
         Request(sample_id=sample.id, epoch=epoch, text=data.prompt(sample))
         for epoch in range(config.epochs)
         for sample in samples
     ]
-    if batch_size < 1:
-        raise UsageError(f"batch_size is {batch_size}; at least one item runs at once")
-    with progress(f"{loaded.name} on {data.name}", len(requests)) as advance:
-        generations = _generate(loaded, requests, config, batch_size=batch_size, advance=advance)
-    scores = score_all(data, samples, generations)
+    matching = provenance.must_match(subject, data, config, batch_size=batch_size)
+    recorded = provenance.recorded(subject, config, batch_size=batch_size)
+    with contextlib.ExitStack() as stack:
+        shelf = None
+        if store is not None:
+            # Whatever the items and their scorer, an answer depends on its own prompt alone.
+            facts = {key: value for key, value in matching.items() if key not in ("data", "scorer")}
+            shelf = stack.enter_context(store.shelf(facts | recorded | {"subject": subject.name}, policy))
+        advance = stack.enter_context(progress(f"{subject.name} on {data.name}", len(requests)))
+        generations, resumed = generate(subject, requests, config, batch_size=batch_size, advance=advance, shelf=shelf)
+        scores = score_all(data, samples, generations)
+        metrics = summarize(scores) | reasoning(generations)
     return RunRecord(
-        model=loaded.name,
-        recipe=loaded.recipe,
+        model=subject.name,
+        recipe=subject.recipe,
+        served=subject.served,
         benchmark=data.name,
-        platform=provenance.platform_of(loaded),
+        platform=subject.platform,
         generation_config=config,
         scores=scores,
-        kernels=kernels_in_use(loaded.model),
-        must_match=provenance.must_match(loaded, data, config, batch_size=batch_size),
-        recorded=provenance.recorded(loaded, config, batch_size=batch_size) | recorded(data),
-        metrics=summarize(scores) | reasoning(generations),
-        notes=loaded.notes,
-        generations=tuple(generations),
+        kernels=subject.kernels(),
+        must_match=matching,
+        recorded=recorded | how_scored(data),
+        metrics=metrics,
+        notes=(*subject.notes, *([resumed] if resumed and policy == "resume" else [])),
+        generations=generations,
     )
 
 
-def _generate(
-    loaded: LoadedModel, requests: Sequence[Request], config: GenerationConfig, *, batch_size: int, advance: Advance
-) -> list[Generation]:
-    """Return the generations in the order of the requests, whatever the order they were finished in."""
-    done: dict[tuple[str, int], Generation] = {}
-
-    def finished(generation: Generation) -> None:
-        done[generation.sample_id, generation.epoch] = generation
-        advance(1)
-
-    engine = registry.engines[provenance.ENGINE]
-    engine.generate(loaded, requests, config, batch_size=batch_size, finished=finished)
-    return [done[request.sample_id, request.epoch] for request in requests]
-
-
-def _evaluate_fidelity(loaded: LoadedModel, data: Benchmark, samples: Sequence[Sample]) -> RunRecord:
+def _evaluate_fidelity(subject: Subject, data: Benchmark, samples: Sequence[Sample]) -> RunRecord:
     """Compare the model's predictions with full precision on given text."""
+    if not isinstance(subject, InProcess):
+        raise UsageError(f"{data.name} reads logits, so it takes a model of this process, not {subject.name}")
+    loaded = subject.loaded
     module = registry.benchmarks[data.name]
     sequences = module.token_sequences(loaded.tokenizer, samples)
     config = GenerationConfig(max_new_tokens=1)
@@ -118,12 +134,12 @@ def _evaluate_fidelity(loaded: LoadedModel, data: Benchmark, samples: Sequence[S
         model=loaded.name,
         recipe=loaded.recipe,
         benchmark=data.name,
-        platform=provenance.platform_of(loaded),
+        platform=subject.platform,
         generation_config=None,
         scores=(),
-        kernels=kernels_in_use(loaded.model),
-        must_match=provenance.must_match(loaded, data, config, batch_size=1),
-        recorded=provenance.recorded(loaded, config, batch_size=1),
+        kernels=subject.kernels(),
+        must_match=provenance.must_match(subject, data, config, batch_size=1),
+        recorded=provenance.recorded(subject, config, batch_size=1),
         metrics=compare_logits(loaded, full_precision_of(loaded), sequences),
         notes=loaded.notes,
     )

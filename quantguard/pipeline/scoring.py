@@ -27,7 +27,7 @@ def score_all(data: Benchmark, samples: Sequence[Sample], generations: Sequence[
         return tuple(pool.map(score, generations))
 
 
-def recorded(data: Benchmark) -> dict[str, str]:
+def how_scored(data: Benchmark) -> dict[str, str]:
     """Return what a record keeps of how answers were scored, such as the sandbox that ran programs."""
     scorer = registry.scorers[data.scorer] if data.scorer else None
     facts: dict[str, str] = scorer.recorded() if scorer is not None and hasattr(scorer, "recorded") else {}

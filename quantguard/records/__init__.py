@@ -2,7 +2,7 @@
 
 from quantguard.records.codec import from_json, to_json
 from quantguard.records.diagnosis import Diagnosis, Finding, Lack, Software
-from quantguard.records.evaluation import Generation, GenerationConfig, RunRecord, Sample, Score
+from quantguard.records.evaluation import FinishReason, Generation, GenerationConfig, RunRecord, Sample, Score
 from quantguard.records.judgement import Outcome, Verdict
 from quantguard.records.quantization import CalibrationArgs, LayerArgs, LayerReport, Override, QuantArgs, Recipe
 
@@ -10,6 +10,7 @@ __all__ = [
     "CalibrationArgs",
     "Diagnosis",
     "Finding",
+    "FinishReason",
     "Generation",
     "GenerationConfig",
     "Lack",

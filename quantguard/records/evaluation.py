@@ -77,9 +77,9 @@ class Score:
 class RunRecord:
     """One evaluated run: what ran, on what, with which kernels, and what came out.
 
-    ``recipe`` absent is the full-precision model. ``kernels`` maps each op to the backend that ran it, with the
-    number of layers. ``must_match`` and ``recorded`` are the two halves of the fingerprint. ``metrics`` are rates and
-    means over the run; ``notes`` are things that a reader should know.
+    ``recipe`` absent is the full-precision model, or one that is ``served`` as it is. ``kernels`` maps each op to the
+    backend that ran it, with the number of layers. ``must_match`` and ``recorded`` are the two halves of the
+    fingerprint. ``metrics`` are rates and means over the run; ``notes`` are things that a reader should know.
     """
 
     model: str
@@ -94,8 +94,16 @@ class RunRecord:
     metrics: dict[str, float] = dataclasses.field(default_factory=dict)
     notes: tuple[str, ...] = ()
     generations: tuple[Generation, ...] = ()
+    served: bool = False
 
     @property
     def recipe_name(self) -> str:
-        """The recipe's name, or ``full-precision``."""
-        return self.recipe.name if self.recipe else "full-precision"
+        """The name that a run goes by."""
+        return recipe_name(self.recipe, served=self.served)
+
+
+def recipe_name(recipe: Recipe | None, *, served: bool) -> str:
+    """Return the recipe's name, ``full-precision``, or ``as-served`` where quantization is the server's business."""
+    if recipe is not None:
+        return recipe.name
+    return "as-served" if served else "full-precision"

@@ -26,7 +26,8 @@ def gate_lines(results: Sequence[GateResult]) -> list[str]:
 def record_line(record: RunRecord) -> str:
     """Return accuracy, rates and kernels of a run in one line."""
     metrics = record.metrics
-    kernels = "; ".join(f"{op} on {backend}" for op, backend in record.kernels.items()) or "full precision"
+    untold = "as served" if record.served else "full precision"
+    kernels = "; ".join(f"{op} on {backend}" for op, backend in record.kernels.items()) or untold
     return (
         f"accuracy {metrics['accuracy']:.1%}, truncated {metrics['truncated']:.1%},"
         f" no answer {metrics['unparsed']:.1%}, repeating {metrics['repeating']:.1%},"

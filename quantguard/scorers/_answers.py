@@ -1,4 +1,4 @@
-"""Scoring an answer in a box: what every such scorer does around its comparison."""
+"""Scoring an answer by comparing it with a target: what every such scorer does around its comparison."""
 
 from collections.abc import Callable
 
@@ -9,20 +9,35 @@ from quantguard.scorers._reasoning import after_thinking
 _BOX = "\\boxed{"
 
 
+# What was taken for the answer, its value, and the rule that decided.
+Judgement = tuple[str | None, float, str]
+
+
 def score_boxed(sample: Sample, generation: Generation, compare: Callable[[str, str], tuple[float, str]]) -> Score:
     """Score the last box behind the thinking; ``compare(answer, target)`` gives a value and the rule that decided.
 
-    An answer that was cut off at the limit, or has no box, is wrong by the rule ``truncated`` or ``unparsed``. Raises
-    DataError for a sample without a target.
+    An answer without a box is wrong by the rule ``unparsed``; see :func:`score_answer` for the rest.
+    """
+
+    def judge(text: str, target: str) -> Judgement:
+        answer = last_boxed(text)
+        value, rule = (0.0, "unparsed") if answer is None else compare(answer, target)
+        return answer, value, rule
+
+    return score_answer(sample, generation, judge)
+
+
+def score_answer(sample: Sample, generation: Generation, judge: Callable[[str, str], Judgement]) -> Score:
+    """Score what follows the thinking by ``judge(text, target)``.
+
+    An answer that was cut off at the limit is not judged: it is wrong by the rule ``truncated``. Raises DataError for
+    a sample without a target.
     """
     if sample.target is None:
         raise DataError(f"sample {sample.id} has no target to score against")
-    answer = None
-    if generation.finish_reason == "length":
-        value, rule = 0.0, "truncated"
-    else:
-        answer = last_boxed(after_thinking(generation.text))
-        value, rule = (0.0, "unparsed") if answer is None else compare(answer, sample.target)
+    answer, value, rule = None, 0.0, "truncated"
+    if generation.finish_reason != "length":
+        answer, value, rule = judge(after_thinking(generation.text), sample.target)
     return Score(
         sample_id=sample.id,
         epoch=generation.epoch,

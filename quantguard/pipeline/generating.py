@@ -1,0 +1,59 @@
+"""Having requests answered, those that were answered before left out."""
+
+from collections.abc import Sequence
+
+from quantguard.engines._prompting import Request
+from quantguard.engines._subject import Subject
+from quantguard.errors import MeasurementError
+from quantguard.pipeline.generation_store import Shelf
+from quantguard.pipeline.progress import Advance
+from quantguard.records import Generation, GenerationConfig
+
+
+def generate(
+    subject: Subject,
+    requests: Sequence[Request],
+    config: GenerationConfig,
+    *,
+    batch_size: int,
+    advance: Advance,
+    shelf: Shelf | None,
+) -> tuple[tuple[Generation, ...], str | None]:
+    """Return the generations in the order of the requests, and what to say of those that the shelf had already.
+
+    Every new one is put on the shelf as it ends. Raises MeasurementError where the engine leaves one out or gives one
+    twice, and what the engine raises.
+    """
+    asked = {(request.sample_id, request.epoch): request for request in requests}
+    done: dict[tuple[str, int], Generation] = {}
+    if shelf is not None:
+        found = {key: shelf.find(request) for key, request in asked.items()}
+        done |= {key: generation for key, generation in found.items() if generation is not None}
+    resumed = len(done)
+    advance(resumed)
+
+    def finished(generation: Generation) -> None:
+        key = (generation.sample_id, generation.epoch)
+        if key in done or key not in asked:
+            raise MeasurementError(f"the engine {subject.engine} answered {key[0]} twice, or was not asked for it")
+        done[key] = generation
+        if shelf is not None:
+            shelf.put(asked[key], generation)
+        advance(1)
+
+    missing = [request for key, request in asked.items() if key not in done]
+    if missing:
+        subject.generate(missing, config, batch_size=batch_size, finished=finished)
+    if len(done) < len(asked):
+        raise MeasurementError(
+            f"the engine {subject.engine} left out {len(asked) - len(done)} of {len(missing)} answers"
+        )
+    return tuple(done[key] for key in asked), _of_resuming(resumed, len(asked), shelf)
+
+
+def _of_resuming(resumed: int, total: int, shelf: Shelf | None) -> str | None:
+    if shelf is None or not resumed:
+        return None
+    return (
+        f"{resumed} of {total} answers are of a run that began at {shelf.began:%Y-%m-%d %H:%M} UTC and was broken off"
+    )

@@ -1,0 +1,140 @@
+"""Answers that are kept on disk while a run lasts, so that one that is broken off goes on where it stopped.
+
+A shelf is a file of JSON lines, named by everything that its answers depend on: model, recipe, decoding, seed, engine,
+versions and machine. A candidate's answers are kept until the whole run has come to its end, and are never used again
+after that: to gate is to measure. They also belong to the source files of quantguard that made them, and to one day.
+Answers of full precision that gates compare with stay, so that a reference is not run twice.
+"""
+
+import contextlib
+import dataclasses
+import datetime as dt
+import functools
+import hashlib
+import json
+import pathlib
+from collections.abc import Iterator
+from typing import Any, Literal
+
+import filelock
+
+from quantguard import catalog
+from quantguard.engines._prompting import Request
+from quantguard.errors import MeasurementError, RecordError
+from quantguard.records import Generation, from_json, to_json
+from quantguard.records.codec import digest
+
+# How long what a broken run left may be gone on with.
+LONGEST_BREAK = dt.timedelta(days=1)
+# Until the run has come to its end, or for good.
+Policy = Literal["resume", "keep"]
+
+
+class Shelf:
+    """The answers of one subject under one decoding; ``began`` is when the first of them was asked for."""
+
+    def __init__(self, path: pathlib.Path, began: dt.datetime, answers: dict[str, Generation]) -> None:
+        self.path, self.began = path, began
+        self.complete = False
+        self._answers = answers
+
+    def find(self, request: Request) -> Generation | None:
+        """Return the answer to a request, where there is one."""
+        return self._answers.get(_key(request))
+
+    def forget(self) -> None:
+        """Have no answers: what is measured twice in one run is measured twice."""
+        self.complete = False
+        self._answers.clear()
+
+    def put(self, request: Request, generation: Generation) -> None:
+        """Write an answer down at once."""
+        self._answers[_key(request)] = generation
+        line = json.dumps({"request": _key(request), "generation": to_json(generation)}, ensure_ascii=False)
+        with self.path.open("a", encoding="utf-8") as stream:
+            stream.write(line + "\n")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class GenerationStore:
+    """The shelves under a folder, and those that this run has used. ``fresh`` begins every one of them anew."""
+
+    folder: pathlib.Path = dataclasses.field(default_factory=lambda: catalog.cache_root() / "generations")
+    fresh: bool = False
+    _used: list[tuple[Policy, Shelf]] = dataclasses.field(default_factory=list)
+
+    @contextlib.contextmanager
+    def shelf(self, facts: dict[str, Any], policy: Policy) -> Iterator[Shelf | None]:
+        """Open the shelf of what ``facts`` describe, which is complete where the block ends well.
+
+        None where another process has it open: both then measure, and only the other keeps.
+        """
+        if policy == "resume":
+            facts = facts | {"sources": _own_sources()}
+        path = self.folder / f"{digest([policy, facts])}.jsonl"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = filelock.FileLock(path.with_suffix(".lock"), blocking=False)
+        try:
+            lock.acquire()
+        except filelock.Timeout:
+            yield None
+            return
+        try:
+            shelf = self._open(path, facts, policy)
+            yield shelf
+            shelf.complete = True
+        finally:
+            lock.release()
+
+    def settle(self) -> None:
+        """End the run: what was kept only to go on with goes, unless something is still missing."""
+        if all(shelf.complete for _, shelf in self._used):
+            for policy, shelf in self._used:
+                if policy == "resume":
+                    shelf.path.unlink(missing_ok=True)
+
+    def _open(self, path: pathlib.Path, facts: dict[str, Any], policy: Policy) -> Shelf:
+        known = next((shelf for _, shelf in self._used if shelf.path == path), None)
+        if known is not None:
+            if policy == "resume":
+                known.forget()
+            return known
+        shelf = None if self.fresh else _read(path)
+        now = dt.datetime.now(dt.UTC)
+        if shelf is None or (policy == "resume" and now - shelf.began > LONGEST_BREAK):
+            shelf = Shelf(path, now, {})
+            heading = {"began": now.isoformat(), "facts": facts}
+            path.write_text(json.dumps(heading, ensure_ascii=False) + "\n", encoding="utf-8")
+        self._used.append((policy, shelf))
+        return shelf
+
+
+def _key(request: Request) -> str:
+    return digest([request.sample_id, request.epoch, request.text])
+
+
+def _read(path: pathlib.Path) -> Shelf | None:
+    """Read a shelf; the line that a killed process left half written is taken off."""
+    if not path.is_file():
+        return None
+    lines = path.read_bytes().splitlines(keepends=True)
+    if lines and not lines[-1].endswith(b"\n"):
+        path.write_bytes(b"".join(lines[:-1]))
+        lines.pop()
+    if not lines:
+        return None
+    try:
+        began = dt.datetime.fromisoformat(json.loads(lines[0])["began"])
+        rows = [json.loads(line) for line in lines[1:]]
+        answers = {str(row["request"]): from_json(Generation, row["generation"]) for row in rows}
+    except (ValueError, KeyError, TypeError, RecordError) as error:
+        raise MeasurementError(f"the kept answers in {path} are damaged: {error}. Type: rm '{path}'") from error
+    return Shelf(path, began, answers)
+
+
+@functools.cache
+def _own_sources() -> str:
+    """Hash what quantguard is made of: answers of a kernel or recipe that has changed since are not gone on with."""
+    root = pathlib.Path(__file__).parents[1]
+    files = sorted(file for pattern in ("*.py", "*.toml") for file in root.rglob(pattern))
+    return digest([[str(file.relative_to(root)), hashlib.sha256(file.read_bytes()).hexdigest()] for file in files])

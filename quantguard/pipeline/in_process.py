@@ -1,0 +1,90 @@
+"""A model that was loaded here, as what answers."""
+
+import dataclasses
+import platform as host
+from collections.abc import Callable, Sequence
+
+import torch
+
+from quantguard import registry
+from quantguard.engines._prompting import Request
+from quantguard.host import ascend
+from quantguard.modeling import LoadedModel
+from quantguard.modeling.swapping import kernels_in_use
+from quantguard.records import Generation, GenerationConfig, Recipe
+from quantguard.records.codec import digest
+
+ENGINE = "transformers"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class InProcess:
+    """A loaded model, quantized or not, that generates in this process."""
+
+    loaded: LoadedModel
+    engine: str = ENGINE
+    served: bool = False
+    default_batch_size: int = 128
+
+    @property
+    def name(self) -> str:
+        """What the model is called."""
+        return self.loaded.name
+
+    @property
+    def recipe(self) -> Recipe | None:
+        """How it was quantized; absent for full precision."""
+        return self.loaded.recipe
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader should know of how it was made."""
+        return self.loaded.notes
+
+    @property
+    def platform(self) -> str:
+        """The family of an NPU, else the type of the device."""
+        on_npu = self.loaded.device_type == "npu"
+        return ascend.this_host().platform() if on_npu else self.loaded.device_type
+
+    def kernels(self) -> dict[str, str]:
+        """Return the backend of every operation that has been replaced, with the number of layers."""
+        return kernels_in_use(self.loaded.model)
+
+    def identity(self, *, batch_size: int) -> dict[str, str]:
+        """Return what two runs must share.
+
+        Batch size and threads belong here only below float32: in float32 they do not change answers beyond the rare
+        last bit, which the paired judgement takes as the noise that it is.
+        """
+        loaded = self.loaded
+        facts = {
+            "weights": loaded.weights_sha256,
+            "recipe": loaded.recipe.fingerprint if loaded.recipe else "full-precision",
+            "calibration": loaded.calibration_sha256 or "none",
+            "prompt": digest([loaded.tokenizer.chat_template, loaded.tokenizer.backend_tokenizer.to_str()]),
+            "dtype": loaded.dtype,
+        }
+        if loaded.dtype != "float32":
+            facts |= {"batch_size": str(batch_size), "threads": str(torch.get_num_threads())}
+        return facts
+
+    def circumstances(self) -> dict[str, str]:
+        """Return the machine: its processor and threads, and NPU model, driver, CANN and torch_npu if there are any."""
+        return {
+            "cpu": host.processor() or host.machine(),
+            "device": self.loaded.device_type,
+            "threads": str(torch.get_num_threads()),
+            **ascend.this_host().facts(),
+        }
+
+    def generate(
+        self,
+        requests: Sequence[Request],
+        config: GenerationConfig,
+        *,
+        batch_size: int,
+        finished: Callable[[Generation], None],
+    ) -> None:
+        """Answer every request; see the engine."""
+        registry.engines[self.engine].generate(self.loaded, requests, config, batch_size=batch_size, finished=finished)
