@@ -36,16 +36,7 @@ def add_options(parser: pytest.Parser) -> None:
         action="store_true",
         help="measure anew what an earlier run that was broken off has answered, and full precision too",
     )
-    group.addoption(
-        "--quantguard-update",
-        choices=("new", "changed", "all"),
-        help="measure baselines instead of judging: missing ones (new), missing or no longer valid ones (changed), all",
-    )
-    group.addoption(
-        "--quantguard-accept-regression",
-        metavar="REASON",
-        help="with --quantguard-update: accept baselines that are worse than tolerated; the reason is kept in the file",
-    )
+    _add_updating(group)
     group.addoption(
         "--quantguard-baselines",
         metavar="DIR",
@@ -70,6 +61,19 @@ def add_options(parser: pytest.Parser) -> None:
         default=1,
         metavar="N",
         help="torch threads of a gate on a CPU (default: 1)",
+    )
+
+
+def _add_updating(group: pytest.OptionGroup) -> None:
+    group.addoption(
+        "--quantguard-update",
+        choices=("new", "changed", "all"),
+        help="measure baselines instead of judging: missing ones (new), missing or no longer valid ones (changed), all",
+    )
+    group.addoption(
+        "--quantguard-accept-regression",
+        metavar="REASON",
+        help="with --quantguard-update: accept baselines that are worse than tolerated; the reason is kept in the file",
     )
 
 

@@ -202,7 +202,7 @@ def examine(requests: int, replies: int) -> None:
         verdict = ("unfit", str(error))
     except MemoryError as error:
         verdict = ("memory-limit", str(error))
-    except Exception as error:  # noqa: BLE001
+    except BaseException as error:  # noqa: BLE001 - whatever ends the tests, they were not met
         verdict = ("error", f"{type(error).__name__}: {error}")
     else:
         verdict = ("passed", "")
