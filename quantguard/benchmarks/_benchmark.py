@@ -18,14 +18,15 @@ _BOXED_INSTRUCTION = "Please reason step by step, and put your final answer with
 class Benchmark:
     """A fixed set of items and the conventions to run it by.
 
-    ``task`` is ``generate`` (the model answers, ``scorer`` judges) or ``fidelity`` (the model reads, and is compared
-    with the full-precision model). ``stratum`` names the metadata key that subsets are balanced over.
+    ``task`` is ``generate`` (the model answers, ``scorer`` judges), ``choice`` (the likeliest of a sample's ``choices``
+    is the model's) or ``fidelity`` (the model reads, and is compared with the full-precision model). ``stratum`` names
+    the metadata key that subsets are balanced over.
     """
 
     name: str
     description: str
     licence: str
-    task: Literal["generate", "fidelity"]
+    task: Literal["generate", "choice", "fidelity"]
     samples: tuple[Sample, ...]
     scorer: str | None = None
     instruction: str = ""

@@ -1,4 +1,4 @@
-"""How faithfully a quantized model predicts plain English: perplexity, KL to full precision, top-1 agreement.
+"""How faithfully a quantized model predicts plain English: perplexity, KL, top-1 agreement, flips.
 
 The text is ``pydoc_data.topics``, the language reference that comes with every Python, so that it needs no download.
 It differs a little between Python versions, and so does ``Benchmark.sha256``.
@@ -22,7 +22,7 @@ def load() -> Benchmark:
     """Return the evaluation text as one sample; :func:`token_sequences` cuts it to windows of tokens."""
     return Benchmark(
         name="text-fidelity",
-        description="perplexity, KL and top-1 agreement with full precision on Python's own documentation",
+        description="perplexity, KL, top-1 agreement and flips against full precision on Python's own documentation",
         licence="PSF-2.0",
         task="fidelity",
         samples=(Sample(id="topics", input=_text()[:EVALUATION_END]),),

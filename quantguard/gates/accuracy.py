@@ -5,12 +5,13 @@ import datetime as dt
 import getpass
 import os
 import pathlib
+from collections.abc import Sequence
 from typing import Literal
 
 from quantguard.baselines import Acceptance, Baseline, baseline_from_runs, baseline_path, read
 from quantguard.errors import BaselineError, UsageError
 from quantguard.gates._session import GateResult, Session
-from quantguard.records import RunRecord, Verdict
+from quantguard.records import RunRecord, Score, Verdict
 from quantguard.records.judgement import OUTCOMES
 from quantguard.verdict import AccuracyRule, judge_accuracy
 
@@ -67,6 +68,7 @@ def check(gate: Gate, session: Session) -> GateResult:
 
     Raises BaselineError for a baseline that is missing, damaged, stale or foreign.
     """
+    config = session.config(gate.benchmark, gate)
     path = baseline_path(
         session.baselines,
         platform=session.platform,
@@ -79,9 +81,21 @@ def check(gate: Gate, session: Session) -> GateResult:
     baseline = read(path)
     _require_same(baseline, gate, session, str(path))
     wanted = baseline.sample_ids[: session.limit]
-    record = session.run(gate.benchmark, wanted, session.config(gate.benchmark, gate))
+    record = session.run(gate.benchmark, wanted, config)
     verdict = judge_accuracy(record.scores, baseline.scores(gate.against), expected_ids=wanted, rule=gate.rule)
+    record = _with_length_ratio(record, baseline.scores("reference"))
     return _result(gate, session, verdict, record)
+
+
+def _with_length_ratio(record: RunRecord, reference: Sequence[Score]) -> RunRecord:
+    """Add the length of the answers, where there are any, beside full precision's to the same items, in tokens."""
+    if record.generation_config is None:
+        return record
+    lengths = {(score.sample_id, score.epoch): score.num_tokens for score in reference}
+    pairs = [(s.num_tokens, lengths[s.sample_id, s.epoch]) for s in record.scores if (s.sample_id, s.epoch) in lengths]
+    before = sum(old for _, old in pairs)
+    metrics = record.metrics | ({"length_ratio": sum(new for new, _ in pairs) / before} if before else {})
+    return dataclasses.replace(record, metrics=metrics)
 
 
 def _wants_measuring(gate: Gate, session: Session, path: pathlib.Path) -> bool:
@@ -110,6 +124,7 @@ def _measure_baseline(gate: Gate, session: Session, path: str) -> GateResult:
         verdicts["the baseline that it replaces"] = judge_accuracy(
             record.scores, previous.scores("baseline"), expected_ids=shared, rule=gate.rule
         )
+    record = _with_length_ratio(record, reference.scores)
     name = max(verdicts, key=lambda key: OUTCOMES.index(verdicts[key].outcome))
     verdict, reason = verdicts[name], session.accepted_regression
     if verdict.outcome == "ERROR" or (verdict.outcome != "PASS" and reason is None):

@@ -15,7 +15,8 @@ def compare_logits(candidate: LoadedModel, reference: LoadedModel, sequences: Te
     """Compare two models over token sequences, position by position.
 
     Returns ``perplexity`` and ``reference_perplexity`` (over tokens 2.. of each sequence), ``kl`` (mean KL divergence
-    of the candidate from the reference, nats) and ``top1_agreement`` (0..1); the last two over the same positions.
+    of the candidate from the reference, nats), ``top1_agreement`` (0..1) and ``flips``, the share of positions where
+    one of the two predicts the token that comes, and the other does not; all over the same positions.
     """
     expected = (log_probabilities(reference, sequence) for sequence in sequences)
     return compare_with(candidate, expected, sequences)
@@ -23,7 +24,7 @@ def compare_logits(candidate: LoadedModel, reference: LoadedModel, sequences: Te
 
 def compare_with(candidate: LoadedModel, expected: Iterable[torch.Tensor], sequences: Text) -> dict[str, float]:
     """As :func:`compare_logits`, with what :func:`log_probabilities` of the reference gave for every sequence."""
-    totals = torch.zeros(4, dtype=torch.float64)
+    totals = torch.zeros(5, dtype=torch.float64)
     count = 0
     for sequence, reference in zip(sequences, expected, strict=True):
         found = log_probabilities(candidate, sequence)
@@ -35,6 +36,7 @@ def compare_with(candidate: LoadedModel, expected: Iterable[torch.Tensor], seque
                     -reference.gather(1, targets).sum(),
                     torch.nn.functional.kl_div(found, reference, reduction="sum", log_target=True),
                     (found.argmax(dim=1) == reference.argmax(dim=1)).sum(),
+                    ((found.argmax(dim=1) == targets[:, 0]) != (reference.argmax(dim=1) == targets[:, 0])).sum(),
                 )
             )
             .double()
@@ -43,12 +45,13 @@ def compare_with(candidate: LoadedModel, expected: Iterable[torch.Tensor], seque
         count += len(sequence) - 1
     if count == 0:
         raise MeasurementError("there is no text to compare the models on")
-    loss, reference_loss, divergence, agreement = (totals / count).tolist()
+    loss, reference_loss, divergence, agreement, flips = (totals / count).tolist()
     return {
         "perplexity": math.exp(loss),
         "reference_perplexity": math.exp(reference_loss),
         "kl": divergence,
         "top1_agreement": agreement,
+        "flips": flips,
     }
 
 

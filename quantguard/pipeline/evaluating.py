@@ -11,7 +11,7 @@ from quantguard.engines._subject import Subject
 from quantguard.errors import UsageError
 from quantguard.modeling import LoadedModel
 from quantguard.modeling.comparing import compare_logits
-from quantguard.pipeline import provenance
+from quantguard.pipeline import choosing, provenance
 from quantguard.pipeline.generating import generate
 from quantguard.pipeline.generation_store import GenerationStore, Policy
 from quantguard.pipeline.in_process import InProcess
@@ -47,10 +47,13 @@ def evaluate(
     """
     subject = subject_of(model)
     data: Benchmark = registry.benchmarks[benchmark].load()
-    if data.task == "fidelity":
-        if (mode, temperature, epochs, max_new_tokens, sample_ids) != (None, 0.0, 1, None, None):
+    samples = choose_subset(data, subset, seed=seed) if sample_ids is None else named_samples(data, sample_ids)
+    if data.task != "generate":
+        if (mode, temperature, epochs, max_new_tokens) != (None, 0.0, 1, None):
             raise UsageError(f"{benchmark} generates nothing: mode, temperature, epochs and limits do not apply to it")
-        return _evaluate_fidelity(subject, data, choose_subset(data, subset, seed=seed))
+        if data.task == "choice":
+            return choosing.run(subject, data, samples, progress=progress)
+        return _evaluate_fidelity(subject, data, samples)
     config = GenerationConfig(
         max_new_tokens=data.max_new_tokens if max_new_tokens is None else max_new_tokens,
         temperature=temperature,
@@ -59,7 +62,6 @@ def evaluate(
         seed=seed,
         mode=mode,
     )
-    samples = choose_subset(data, subset, seed=seed) if sample_ids is None else named_samples(data, sample_ids)
     return run(subject, data, samples, config, batch_size=batch_size, progress=progress, store=store)
 
 

@@ -1,5 +1,6 @@
 """Scoring what was generated, and the rates of a whole run."""
 
+import collections
 import concurrent.futures
 import os
 import statistics
@@ -10,6 +11,7 @@ from quantguard.benchmarks import Benchmark
 from quantguard.errors import MeasurementError
 from quantguard.records import Generation, Sample, Score
 from quantguard.scorers._reasoning import after_thinking, is_repeating
+from quantguard.stats import pass_at_k
 
 
 def score_all(data: Benchmark, samples: Sequence[Sample], generations: Sequence[Generation]) -> tuple[Score, ...]:
@@ -35,17 +37,36 @@ def how_scored(data: Benchmark) -> dict[str, str]:
 
 
 def summarize(scores: Sequence[Score]) -> dict[str, float]:
-    """Return accuracy, the rates of answers that were truncated, unparsed or not compared in time, and mean tokens."""
+    """Return accuracy, the rates of answers that were truncated, unparsed or not compared in time, and mean tokens.
+
+    Accuracy is the mean over all answers: pass@1, or avg@k of k epochs. With more epochs than one there are also its
+    standard deviation over them and pass@k, the share of items that one of the k answers gets right.
+    """
     judged = [score.value for score in scores if score.value is not None]
     if not judged:
         raise MeasurementError("not one item could be judged")
-    return {
+    return _over_epochs(scores) | {
         "accuracy": statistics.fmean(judged),
         "truncated": statistics.fmean(score.explanation == "truncated" for score in scores),
         "unparsed": statistics.fmean(score.explanation == "unparsed" for score in scores),
         "timeout": statistics.fmean(score.explanation == "timeout" for score in scores),
         "mean_num_tokens": statistics.fmean(score.num_tokens for score in scores),
     }
+
+
+def _over_epochs(scores: Sequence[Score]) -> dict[str, float]:
+    items, epochs = (collections.defaultdict[str | int, list[float]](list) for _ in range(2))
+    for score in scores:
+        if score.value is not None:
+            items[score.sample_id].append(score.value)
+            epochs[score.epoch].append(score.value)
+    if len(epochs) == 1:
+        return {}
+    complete = [values for values in items.values() if len(values) == len(epochs)]
+    k = len(epochs)
+    passed = [pass_at_k(k, sum(value == 1 for value in values), k) for values in complete]
+    deviation = statistics.stdev(statistics.fmean(values) for values in epochs.values())
+    return {"accuracy_sd": deviation} | ({f"pass@{k}": statistics.fmean(passed)} if passed else {})
 
 
 def reasoning(generations: Sequence[Generation]) -> dict[str, float]:

@@ -14,7 +14,7 @@ from quantguard.errors import UsageError
 from quantguard.gates._session import Bytes, SupportsDecoding, Update
 from quantguard.modeling import LoadedModel
 from quantguard.modeling.swapping import weight_bytes
-from quantguard.pipeline import evaluating, provenance, timing
+from quantguard.pipeline import choosing, evaluating, provenance, timing
 from quantguard.pipeline.generation_store import GenerationStore, Policy
 from quantguard.pipeline.in_process import InProcess
 from quantguard.pipeline.opening import full_precision_of, load
@@ -61,10 +61,16 @@ class PipelineSession:
     def config(self, benchmark: str, gate: SupportsDecoding) -> GenerationConfig:
         """Return how text is generated for a gate; raise UsageError for a benchmark that generates nothing."""
         data = registry.benchmarks[benchmark].load()
-        if data.task != "generate":
+        if data.task == "fidelity":
             raise UsageError(
                 f"{benchmark} has no accuracy to gate; use it with: quantguard evaluate --benchmark {benchmark}"
             )
+        if data.task == "choice":
+            if (gate.mode, gate.temperature, gate.epochs, gate.max_new_tokens) != (None, 0.0, 1, None):
+                raise UsageError(
+                    f"{benchmark} generates nothing: mode, temperature, epochs and max_new_tokens do not apply to it"
+                )
+            return choosing.NOTHING
         return GenerationConfig(
             max_new_tokens=data.max_new_tokens if gate.max_new_tokens is None else gate.max_new_tokens,
             temperature=gate.temperature,
@@ -77,7 +83,8 @@ class PipelineSession:
     def fingerprint(self, benchmark: str, config: GenerationConfig) -> dict[str, str]:
         """Return what a baseline has to share with a run of the candidate."""
         data, candidate = registry.benchmarks[benchmark].load(), self._candidate
-        return provenance.must_match(candidate, data, config, batch_size=candidate.default_batch_size)
+        batch_size = 1 if data.task == "choice" else candidate.default_batch_size
+        return provenance.must_match(candidate, data, config, batch_size=batch_size)
 
     def draw(self, benchmark: str, subset: int | None) -> tuple[str, ...]:
         """Return the items of a new baseline: ``subset`` of the benchmark, or its default number."""
@@ -128,6 +135,8 @@ class PipelineSession:
     ) -> RunRecord:
         data, settings = registry.benchmarks[benchmark].load(), self._settings
         samples = evaluating.named_samples(data, sample_ids)
+        if data.task == "choice":
+            return choosing.run(subject, data, samples, progress=settings.progress)
         return evaluating.run(
             subject, data, samples, config, progress=settings.progress, store=settings.store, policy=policy
         )

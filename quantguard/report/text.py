@@ -24,14 +24,17 @@ def gate_lines(results: Sequence[GateResult]) -> list[str]:
 
 
 def record_line(record: RunRecord) -> str:
-    """Return accuracy, rates and kernels of a run in one line."""
+    """Return accuracy, the rates that there are, and kernels of a run in one line."""
     metrics = record.metrics
     untold = "as served" if record.served else "full precision"
     kernels = "; ".join(f"{op} on {backend}" for op, backend in record.kernels.items()) or untold
+    if record.generation_config is None:
+        return f"accuracy {metrics['accuracy']:.1%}; {kernels}"
+    beside = f" ({metrics['length_ratio']:.2f} of full precision's)" if "length_ratio" in metrics else ""
     return (
         f"accuracy {metrics['accuracy']:.1%}, truncated {metrics['truncated']:.1%},"
         f" no answer {metrics['unparsed']:.1%}, repeating {metrics['repeating']:.1%},"
-        f" {metrics['mean_num_tokens']:.0f} tokens an answer; {kernels}"
+        f" {metrics['mean_num_tokens']:.0f} tokens an answer{beside}; {kernels}"
     )
 
 

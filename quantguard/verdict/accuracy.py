@@ -14,7 +14,7 @@ t bounds over items.
 import collections
 import dataclasses
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from quantguard import stats
@@ -43,6 +43,12 @@ class AccuracyRule:
         if self.rtol is not None:
             allowed.append(self.rtol * baseline_accuracy)
         return min(allowed)
+
+
+# Sample and epoch.
+_Key = tuple[str, int]
+# The scorers' rules for an answer that is not there to be judged.
+_INCOMPLETE = {"truncated": "hit the token limit", "unparsed": "left no answer to score"}
 
 
 class _Evidence(NamedTuple):
@@ -75,15 +81,22 @@ def judge_accuracy(
             f"the baseline answers {accuracy:.1%} right, so a drop of {margin * 100:.1f} points could never show."
             " Look at its answers: is it the right model, prompt and benchmark? Then lower the tolerance"
         )
-    differences = _per_item(new, old, answers)
-    if len(differences) < 2:
+    if len({id_ for id_, _ in answers}) < 2:
         return _error("one item decides nothing; raise the limit")
-    binary = epochs == 1 and {new[key] for key in answers} | {old[key] for key in answers} <= {0.0, 1.0}
-    verdict = _decide(_weigh(differences, binary=binary, alpha=rule.alpha), margin, len(differences), rule)
-    return _check_rates(verdict, candidate, baseline, set(answers))
+    verdict = _decide_on(answers, new, old, margin, rule)
+    return _check_rates(verdict, candidate, baseline, answers, lambda kept: _decide_on(kept, new, old, margin, rule))
 
 
-def _by_answer(scores: Sequence[Score], expected_ids: Sequence[str]) -> dict[tuple[str, int], float]:
+def _decide_on(
+    answers: list[_Key], new: dict[_Key, float], old: dict[_Key, float], margin: float, rule: AccuracyRule
+) -> Verdict:
+    differences = _per_item(new, old, answers)
+    epochs = {epoch for _, epoch in answers}
+    binary = len(epochs) == 1 and {new[key] for key in answers} | {old[key] for key in answers} <= {0.0, 1.0}
+    return _decide(_weigh(differences, binary=binary, alpha=rule.alpha), margin, len(differences), rule)
+
+
+def _by_answer(scores: Sequence[Score], expected_ids: Sequence[str]) -> dict[_Key, float]:
     """Return the judged values by sample and epoch."""
     wanted = set(expected_ids)
     return {
@@ -93,9 +106,7 @@ def _by_answer(scores: Sequence[Score], expected_ids: Sequence[str]) -> dict[tup
     }
 
 
-def _per_item(
-    new: dict[tuple[str, int], float], old: dict[tuple[str, int], float], answers: list[tuple[str, int]]
-) -> list[float]:
+def _per_item(new: dict[_Key, float], old: dict[_Key, float], answers: list[_Key]) -> list[float]:
     """Return candidate minus baseline for every item, the mean over its epochs."""
     grouped: dict[str, list[float]] = collections.defaultdict(list)
     for key in answers:
@@ -150,19 +161,40 @@ def _decide(evidence: _Evidence, margin: float, n: int, rule: AccuracyRule) -> V
 
 
 def _check_rates(
-    verdict: Verdict, candidate: Sequence[Score], baseline: Sequence[Score], answers: set[tuple[str, int]]
+    verdict: Verdict,
+    candidate: Sequence[Score],
+    baseline: Sequence[Score],
+    answers: list[_Key],
+    decide_on: Callable[[list[_Key]], Verdict],
 ) -> Verdict:
-    """Turn a verdict that is not REGRESSED into ERROR where the runs truncate or answer too differently."""
-    new, old = ([s for s in side if (s.sample_id, s.epoch) in answers] for side in (candidate, baseline))
-    for rule, what in (("truncated", "hit the token limit"), ("unparsed", "left no answer to score")):
-        now, before = (statistics.fmean(score.explanation == rule for score in side) for side in (new, old))
-        if now - before <= LARGEST_RATE_GAP:
-            continue
-        fact = f"{now:.1%} of this run {what}, {before:.1%} of the baseline"
-        if verdict.outcome == "REGRESSED":
-            return dataclasses.replace(verdict, reason=f"{verdict.reason}; {fact}")
-        return _error(f"{fact}: the runs are not comparable. Raise max_new_tokens, or look whether the model loops")
-    return verdict
+    """Turn a verdict into ERROR where the runs truncate or answer too differently, or answers were not compared.
+
+    A run that has regressed on the answers that came to an end as well has regressed; one that has not is no worse
+    that one can tell, but thinks longer than the limit lets it, or leaves out the answer.
+    """
+    new, old = ({(s.sample_id, s.epoch): s.explanation for s in side} for side in (candidate, baseline))
+    for side in (new, old):
+        if (late := statistics.fmean(side[key] == "timeout" for key in answers)) > LARGEST_RATE_GAP:
+            return _error(f"{late:.1%} of the answers could not be compared in time: is the machine short of memory?")
+    facts, ended = [], answers
+    for rule, what in _INCOMPLETE.items():
+        now, before = (statistics.fmean(side[key] == rule for key in answers) for side in (new, old))
+        if now - before > LARGEST_RATE_GAP:
+            facts.append(f"{now:.1%} of this run {what}, {before:.1%} of the baseline")
+            ended = [key for key in ended if new[key] != rule]
+    if not facts:
+        return verdict
+    fact = ", and ".join(facts)
+    if (
+        verdict.outcome == "REGRESSED"
+        and len({id_ for id_, _ in ended}) > 1
+        and decide_on(ended).outcome == "REGRESSED"
+    ):
+        return dataclasses.replace(verdict, reason=f"{verdict.reason}; {fact}")
+    return _error(
+        f"{fact}: the runs are not comparable, and {len(answers) - len(ended)} answers without an end are no proof of"
+        " wrong ones. Raise max_new_tokens, or look whether the model loops (repeating)"
+    )
 
 
 def _error(reason: str) -> Verdict:

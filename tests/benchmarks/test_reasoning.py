@@ -1,10 +1,14 @@
 """Thinking is told from the answer, and a loop from text that only says a thing more than once."""
 
+import itertools
+import statistics
+
 import pytest
 
 from quantguard.pipeline.scoring import reasoning, summarize
 from quantguard.records import Generation, Score
 from quantguard.scorers._reasoning import after_thinking, is_repeating
+from quantguard.stats import pass_at_k
 
 SENTENCE = "Wait, let me check that the sum of the digits is nine. "
 LONG = " ".join(f"word{n}" for n in range(150)) + ". "
@@ -75,3 +79,25 @@ def test_answers_that_were_not_compared_in_time_show_in_the_rates() -> None:
         for rule in ("timeout", "exact")
     ]
     assert summarize(scores)["timeout"] == 0.5
+
+
+def test_several_epochs_have_pass_at_k_and_a_spread() -> None:
+    values = {"a": (1.0, 1.0, 0.0), "b": (0.0, 0.0, 0.0)}
+    scores = [
+        Score(sample_id=id_, epoch=e, value=v, answer="x", explanation="boxed", num_tokens=1, finish_reason="stop")
+        for id_, epochs in values.items()
+        for e, v in enumerate(epochs)
+    ]
+    found = summarize(scores)
+    assert found["accuracy"] == pytest.approx(1 / 3)
+    assert found["pass@3"] == 0.5
+    assert found["accuracy_sd"] == pytest.approx(statistics.stdev((0.5, 0.5, 0.0)))
+    assert "pass@1" not in summarize(scores[:1])
+
+
+@pytest.mark.parametrize(("n", "c", "k"), [(1, 0, 1), (5, 2, 1), (5, 2, 3), (5, 5, 2), (10, 1, 10), (10, 0, 4)])
+def test_pass_at_k_is_the_share_of_draws_with_a_right_answer(n: int, c: int, k: int) -> None:
+    draws = list(itertools.combinations(range(n), k))
+    assert pass_at_k(n, c, k) == pytest.approx(sum(any(one < c for one in draw) for draw in draws) / len(draws))
+    with pytest.raises(ValueError, match="right of"):
+        pass_at_k(n, n + 1, k)

@@ -105,15 +105,38 @@ def test_too_few_items_are_an_error(count: int) -> None:
     assert judge_accuracy(both, both, expected_ids=[f"i{i}" for i in range(count)], rule=RULE).outcome == "ERROR"
 
 
-def test_a_run_that_truncates_more_is_not_comparable_unless_it_regressed() -> None:
+@pytest.mark.parametrize("rule", ["truncated", "unparsed"])
+@pytest.mark.parametrize("lost", [20, 60, 280, 300])
+def test_answers_without_an_end_are_told_from_wrong_ones(rule: str, lost: int) -> None:
     ids = [f"i{i}" for i in range(300)]
     baseline = scores([1.0] * 280 + [0.0] * 20)
-    cut = [dataclasses.replace(s, explanation="truncated") if s.value == 0 else s for s in baseline]
-    assert judge_accuracy(cut, baseline, expected_ids=ids, rule=RULE).outcome == "ERROR"
-    collapsed = [dataclasses.replace(s, value=0.0, explanation="truncated") for s in baseline]
-    verdict = judge_accuracy(collapsed, baseline, expected_ids=ids, rule=RULE)
+    cut = [
+        dataclasses.replace(s, value=0.0, explanation=rule) if index < lost else s for index, s in enumerate(baseline)
+    ]
+    verdict = judge_accuracy(cut, baseline, expected_ids=ids, rule=RULE)
+    assert verdict.outcome == "ERROR"
+    assert f"{lost} answers without an end are no proof of wrong ones" in verdict.reason
+
+
+def test_a_run_that_is_also_wrong_where_it_came_to_an_end_has_regressed() -> None:
+    ids = [f"i{i}" for i in range(300)]
+    baseline = scores([1.0] * 300)
+    rules = ["truncated"] * 30 + ["boxed"] * 50
+    worse = [dataclasses.replace(s, value=0.0, explanation=rule) for s, rule in zip(baseline, rules, strict=False)]
+    verdict = judge_accuracy(worse + list(baseline[80:]), baseline, expected_ids=ids, rule=RULE)
     assert verdict.outcome == "REGRESSED"
-    assert "hit the token limit" in verdict.reason
+    assert "10.0% of this run hit the token limit, 0.0% of the baseline" in verdict.reason
+
+
+@pytest.mark.parametrize("side", ["candidate", "baseline", "both"])
+def test_answers_that_were_not_compared_in_time_decide_nothing(side: str) -> None:
+    ids = [f"i{i}" for i in range(300)]
+    whole = scores([1.0] * 300)
+    late = [dataclasses.replace(s, value=0.0, explanation="timeout") for s in whole[:7]] + list(whole[7:])
+    new, old = (late if side in (name, "both") else whole for name in ("candidate", "baseline"))
+    verdict = judge_accuracy(new, old, expected_ids=ids, rule=RULE)
+    assert verdict.outcome == "ERROR"
+    assert "2.3% of the answers could not be compared in time" in verdict.reason
 
 
 def test_several_answers_an_item_are_averaged_before_they_are_compared() -> None:
