@@ -41,7 +41,7 @@ class Isolation:
     @property
     def counts_threads(self) -> bool:
         """Whether the kernel counts the threads of a program apart from its user's: since 5.14 in a user namespace."""
-        return self.bwrap is not None and (self.sheds_root or _kernel() >= (5, 14))
+        return self.sheds_root or (self.bwrap is not None and os.geteuid() != 0 and _kernel() >= (5, 14))
 
     @property
     def kind(self) -> str:
