@@ -31,16 +31,33 @@ def add_options(parser: pytest.Parser) -> None:
     _add_data(group)
     _add_unsafe(group)
     _add_wait(group)
+    _add_baselines(group)
+    _add_running(group)
+
+
+def _add_baselines(group: pytest.OptionGroup) -> None:
     group.addoption(
-        "--quantguard-fresh",
-        action="store_true",
-        help="measure anew what an earlier run that was broken off has answered, and full precision too",
+        "--quantguard-update",
+        choices=("new", "changed", "all"),
+        help="measure baselines instead of judging: missing ones (new), missing or no longer valid ones (changed), all",
     )
-    _add_updating(group)
+    group.addoption(
+        "--quantguard-accept-regression",
+        metavar="REASON",
+        help="with --quantguard-update: accept baselines that are worse than tolerated; the reason is kept in the file",
+    )
     group.addoption(
         "--quantguard-baselines",
         metavar="DIR",
         help="where baselines are kept (default: baselines/ in the root folder)",
+    )
+
+
+def _add_running(group: pytest.OptionGroup) -> None:
+    group.addoption(
+        "--quantguard-fresh",
+        action="store_true",
+        help="measure anew what an earlier run that was broken off has answered, and full precision too",
     )
     group.addoption(
         "--quantguard-limit", type=_positive, metavar="N", help="run only the first N items of each baseline"
@@ -61,19 +78,6 @@ def add_options(parser: pytest.Parser) -> None:
         default=1,
         metavar="N",
         help="torch threads of a gate on a CPU (default: 1)",
-    )
-
-
-def _add_updating(group: pytest.OptionGroup) -> None:
-    group.addoption(
-        "--quantguard-update",
-        choices=("new", "changed", "all"),
-        help="measure baselines instead of judging: missing ones (new), missing or no longer valid ones (changed), all",
-    )
-    group.addoption(
-        "--quantguard-accept-regression",
-        metavar="REASON",
-        help="with --quantguard-update: accept baselines that are worse than tolerated; the reason is kept in the file",
     )
 
 

@@ -46,7 +46,7 @@ class Subject(Protocol):
         """Return the backend of every operation that has been replaced."""
 
     def identity(self, *, batch_size: int) -> dict[str, str]:
-        """Return what two runs must share to be of the same model under the same conditions."""
+        """Return what two runs must share to be of the same model under the same conditions, the ``engine`` too."""
 
     def circumstances(self) -> dict[str, str]:
         """Return what is recorded of the machine, and not compared."""

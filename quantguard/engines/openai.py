@@ -55,7 +55,12 @@ class Endpoint:
         """Return the name that the server has for the model, and the tokenizer's template where it was given."""
         del batch_size
         known = self.tokenizer and digest([self.tokenizer.chat_template, self.tokenizer.backend_tokenizer.to_str()])
-        return {"weights": f"served as {self.name}", "recipe": "as-served", "prompt": known or "the server's"}
+        return {
+            "weights": f"served as {self.name}",
+            "recipe": "as-served",
+            "prompt": known or "the server's",
+            "engine": VERSION,
+        }
 
     def circumstances(self) -> dict[str, str]:
         """Return where the server is."""

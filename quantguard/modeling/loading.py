@@ -232,6 +232,11 @@ def tokenizer_of(name: str | os.PathLike[str]) -> Any:
     return load_tokenizer(find_folder(name))
 
 
+def weights_sha256(folder: pathlib.Path) -> str:
+    """Hash the bytes of a folder's weight files; raise ModelError where it has none."""
+    return _sha256(_weight_files(folder))
+
+
 def _weight_files(path: pathlib.Path) -> list[pathlib.Path]:
     """Return the files that the weights are read from: those of the index, or the one file that there is."""
     index = path / "model.safetensors.index.json"

@@ -64,6 +64,7 @@ class InProcess:
             "calibration": loaded.calibration_sha256 or "none",
             "prompt": digest([loaded.tokenizer.chat_template, loaded.tokenizer.backend_tokenizer.to_str()]),
             "dtype": loaded.dtype,
+            "engine": str(registry.engines[self.engine].VERSION),
         }
         if loaded.dtype != "float32":
             facts |= {"batch_size": str(batch_size), "threads": str(torch.get_num_threads())}

@@ -19,7 +19,6 @@ def must_match(subject: Subject, benchmark: Benchmark, config: GenerationConfig,
     return subject.identity(batch_size=batch_size) | {
         "data": benchmark.sha256,
         "decoding": digest({key: value for key, value in to_json(config).items() if key != "seed"}),
-        "engine": str(registry.engines[subject.engine].VERSION),
         "scorer": _version(scorer),
     }
 
