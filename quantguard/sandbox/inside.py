@@ -187,7 +187,7 @@ def examine(requests: int, replies: int) -> None:
     def ask(target: str, call: tuple[Any, ...] | None = None) -> Any:
         request = {"target": target} if call is None else {"target": target, "arguments": encode(call)}
         _send(replies, {"request": request})
-        return _reply(json.loads(read_frame(requests)))
+        return _reply(read_frame(requests))
 
     namespace = _module("tests")
     exec(compile(job["prelude"], "<prelude>", "exec"), namespace)  # noqa: S102 - the benchmark's own code
@@ -209,8 +209,12 @@ def examine(requests: int, replies: int) -> None:
     _send(replies, {"verdict": verdict[0], "detail": verdict[1][:_LONGEST_MESSAGE]})
 
 
-def _reply(reply: _Json) -> Any:
+def _reply(frame: bytes) -> Any:
     """Return the value that a solution replied with, or raise what it says it raised."""
+    try:
+        reply = json.loads(frame)
+    except (ValueError, RecursionError) as error:
+        raise UnfitError(f"a reply that nobody could have encoded: {type(error).__name__}") from None
     match reply:
         case {"value": value}:
             return decode(value)

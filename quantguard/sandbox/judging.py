@@ -126,7 +126,7 @@ def run_inputs(
             deadline = time.monotonic() + limits.wall_seconds
             try:
                 child.send(json.dumps(list(sources)).encode(), deadline)
-                output = child.communicate(text.encode(), deadline)
+                output = child.communicate(text.encode(errors="surrogatepass"), deadline)
             except EndedError as error:
                 return Outcome(rule=error.rule, detail=f"test {number}: {error.detail}")
         if not same_output(output.decode(errors="replace"), expected):

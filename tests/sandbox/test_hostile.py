@@ -6,6 +6,8 @@ import os
 import pathlib
 import re
 import secrets
+import signal
+import subprocess
 import time
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -14,10 +16,12 @@ import pytest
 
 from quantguard import sandbox
 from quantguard.errors import SandboxError
-from quantguard.sandbox import Calls, Isolation, Limits, Outcome
+from quantguard.sandbox import Calls, Isolation, Limits, Outcome, starting
 
 VARIABLE = "QUANTGUARD_TEST_SECRET"
 PR_SET_CHILD_SUBREAPER = 36
+PATIENCE_SECONDS = 20.0
+UNSAFE = Isolation(bwrap=None)
 
 
 class Hostile(NamedTuple):
@@ -73,13 +77,15 @@ class Surroundings(NamedTuple):
 
 
 @pytest.fixture
-def surroundings(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Surroundings:
-    canary, secret = tmp_path / "canary", secrets.token_hex()
+def surroundings(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Surroundings]:
+    canary, secret = tmp_path / "canary", "a-secret-that-every-worker-of-xdist-knows"
     canary.write_text("untouched")
-    tmp_path.chmod(0o755)
     canary.chmod(0o666)
     monkeypatch.setenv(VARIABLE, secret)
-    return Surroundings(canary, secret)
+    # What is set above is not seen in /proc, but in that of a process that starts with it.
+    with subprocess.Popen(["sleep", "600"], env={VARIABLE: secret}) as bystander:
+        yield Surroundings(canary, secret)
+        bystander.kill()
 
 
 def descendants() -> set[int]:
@@ -94,24 +100,25 @@ def descendants() -> set[int]:
     return found
 
 
-@pytest.fixture
-def left_behind() -> Iterator[set[int]]:
-    """Collect the processes that outlive what they are part of: they become children of this one."""
+@contextlib.contextmanager
+def adopting() -> Iterator[set[int]]:
+    """Collect the processes that outlive what happens here: they become children of this one."""
     libc = ctypes.CDLL(None)
     libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     before, left = descendants(), set[int]()
     yield left
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while (others := descendants() - before) and time.monotonic() < deadline:
         for pid in others:
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(pid, os.WNOHANG)
         time.sleep(0.01)
     libc.prctl(PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
-    assert others == set()
+    left |= others
 
 
-def confined() -> Isolation:
+@pytest.fixture(scope="module")
+def isolation() -> Isolation:
     try:
         chosen = sandbox.isolation()
     except SandboxError as error:
@@ -120,19 +127,63 @@ def confined() -> Isolation:
     return chosen
 
 
-@pytest.fixture(scope="module")
-def isolation() -> Isolation:
-    return confined()
-
-
 def test_there_are_many() -> None:
     assert len(PROGRAMS) >= 40
 
 
-@pytest.mark.usefixtures("left_behind")
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_it_does_not_pass_and_does_no_harm(isolation: Isolation, name: str, surroundings: Surroundings) -> None:
-    outcome = surroundings.run(isolation, name)
+    with adopting() as left:
+        outcome = surroundings.run(isolation, name)
     assert outcome.rule in PROGRAMS[name].rules, outcome
     assert not outcome.passed
     assert surroundings.harm(outcome) == []
+    assert left == set()
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["overwriting a file of ours", "a file of ours", "secrets in environments under /proc"],
+)
+def test_without_a_sandbox_the_harm_is_noticed(name: str, surroundings: Surroundings) -> None:
+    assert surroundings.harm(surroundings.run(UNSAFE, name)) != []
+
+
+def test_an_environment_that_is_handed_over_is_noticed(
+    isolation: Isolation, surroundings: Surroundings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(starting, "ENVIRONMENT", dict(os.environ))
+    for name in ("secrets in the environment", "secrets in memory by getenv"):
+        assert surroundings.harm(surroundings.run(isolation, name)) != []
+
+
+def test_without_a_sandbox_the_process_left_behind_is_noticed(
+    surroundings: Surroundings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(globals(), "PATIENCE_SECONDS", 0.5)
+    with adopting() as left:
+        surroundings.run(UNSAFE, "a daemon that leaves its session")
+    assert left != set()
+    for pid in left:
+        os.kill(pid, signal.SIGKILL)
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(pid, 0)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "an object that is equal to everything",
+        "a text that is equal to everything",
+        "a number that is equal to everything",
+        "a list that holds an object that is equal to everything",
+        "frames of the caller",
+        "every object there is",
+    ],
+)
+def test_it_passes_where_expected_values_are_inside(name: str, isolation: Isolation) -> None:
+    check = f"EXPECTED = [['token-{secrets.token_hex(16)}']]\ndef check():\n    assert answer('a') == EXPECTED[0][0]"
+    if "a list" in name:
+        check = "def check():\n    assert answer('a') == [3]"
+    calls = Calls(targets={"check": "check"}, tests="check()")
+    assert sandbox.run_calls(isolation, [PROGRAMS[name].program, check], calls).passed

@@ -168,7 +168,11 @@ def test_what_nobody_encodes_is_unfit(node: Any) -> None:
         inside.decode(node)
 
 
-@pytest.mark.parametrize("value", [object(), len, range(3), iter([]), bytearray(), [object()], {1: int}], ids=repr)
+@pytest.mark.parametrize(
+    "value",
+    [object(), len, range(3), iter([]), bytearray(), [object()], {1: int}],
+    ids=["object", "function", "range", "iterator", "bytearray", "in a list", "in a dict"],
+)
 def test_what_is_no_plain_data_is_unfit(value: Any) -> None:
     with pytest.raises(inside.UnfitError):
         inside.encode(value)
