@@ -89,7 +89,8 @@ class Child:
         rest, output, poll = memoryview(text), bytearray(), select.poll()
         poll.register(source, select.POLLIN)
         poll.register(feed, select.POLLOUT)
-        while events := dict(poll.poll(_milliseconds(deadline))):
+        while time.monotonic() < deadline:
+            events = dict(poll.poll(_milliseconds(deadline)))
             if not feed.closed and feed.fileno() in events:
                 rest = _feed(feed.fileno(), rest)
                 if not rest:
@@ -176,7 +177,7 @@ def _feed(descriptor: int, rest: memoryview) -> memoryview:
 
 
 def _wait(descriptor: int, event: int, deadline: float) -> None:
-    if not _is_ready(descriptor, event, deadline):
+    if time.monotonic() > deadline or not _is_ready(descriptor, event, deadline):
         raise EndedError("time-limit", "it did not answer in time")
 
 

@@ -75,13 +75,11 @@ def start(isolation: Isolation, role: Role, limits: Limits) -> Iterator[Child]:
     ``wait_until_ready`` does where Python does not.
     """
     with contextlib.ExitStack() as stack:
+        filters = [_filter()] if isolation.bwrap is not None else []
         pipes = _open_pipes()
-        ends = [pipes.its_requests, pipes.its_replies]
+        ends = [pipes.its_requests, pipes.its_replies, *filters]
         for descriptor in ends:
             stack.callback(os.close, descriptor)
-        if isolation.bwrap is not None:
-            ends.append(_filter())
-            stack.callback(os.close, ends[-1])
         try:
             process = _open_process(_command(isolation, role, limits, ends), isolation, role, ends)
         except OSError as error:
