@@ -162,7 +162,7 @@ class Planted:
         self.path = path
 
     def __reduce__(self) -> Any:
-        return os.system, (f"touch {self.path}",)
+        return os.mkdir, (str(self.path),)
 
 
 def test_a_pickle_that_would_run_something_is_refused(tmp_path: pathlib.Path) -> None:

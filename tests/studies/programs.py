@@ -25,6 +25,7 @@ from quantguard.records import Generation, Sample
 from quantguard.scorers import code
 
 NUM_AT_ONCE = 2
+SHOWN = {"failed": "a wrong result"}
 # What is put behind a right program; TARGET is the function that is tested.
 WRONG = {
     "returns None": "def TARGET(*given):\n    return None",
@@ -126,7 +127,7 @@ def _judge(name: str, items: list[tuple[Sample, str]]) -> None:
         with concurrent.futures.ThreadPoolExecutor(NUM_AT_ONCE) as pool:
             rules = list(pool.map(lambda item, maker=maker: _score(item[0], maker(*item)), items))
         passed, others = rules.count("passed"), collections.Counter(rule for rule in rules if rule != "passed")
-        told = ", ".join(f"{count} by `{rule}`" for rule, count in others.most_common())
+        told = ", ".join(f"{count} by {SHOWN.get(rule, rule)}" for rule, count in others.most_common())
         print(f"| {name} | {kind} | {passed} of {len(items)} | {told} |", flush=True)
         if (passed == len(items)) != (kind == "reference") or (kind != "reference" and passed):
             names = [sample.id for (sample, _), rule in zip(items, rules, strict=True) if rule == "passed"]
