@@ -7,6 +7,7 @@ import importlib.util
 import json
 import os
 import pathlib
+import zlib
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -114,8 +115,11 @@ def _from_file(path: pathlib.Path, origin: Origin) -> list[Row]:
 
 def _lines(path: pathlib.Path) -> Iterator[str]:
     packed = path.suffix == ".gz"
-    with gzip.open(path, "rt", encoding="utf-8") if packed else path.open(encoding="utf-8") as lines:
-        yield from lines
+    try:
+        with gzip.open(path, "rt", encoding="utf-8") if packed else path.open(encoding="utf-8") as lines:
+            yield from lines
+    except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
+        raise DataError(f"{path} is damaged: {error}. Take it anew from where it came") from error
 
 
 def _from_hub(origin: Origin) -> list[Row]:

