@@ -12,6 +12,8 @@ from pytest_quantguard import devices
 GROUP = "quantguard"
 # Where quantguard.benchmarks looks for files; importing it here would slow down every run of pytest.
 DATA_VARIABLE = "QUANTGUARD_DATA"
+# What quantguard.sandbox is told by.
+UNSAFE_VARIABLE = "QUANTGUARD_UNSAFE_EXEC"
 
 
 def add_options(parser: pytest.Parser) -> None:
@@ -27,6 +29,7 @@ def add_options(parser: pytest.Parser) -> None:
         " --npu=emulated runs an Atlas A2's documented arithmetic on the CPU, and verdicts say so",
     )
     _add_data(group)
+    _add_unsafe(group)
     _add_wait(group)
     _add_baselines(group)
     _add_running(group)
@@ -83,6 +86,15 @@ def _add_data(group: pytest.OptionGroup) -> None:
         "--quantguard-data",
         metavar="DIR",
         help=f"the folder of benchmark files that the package does not carry (default: {DATA_VARIABLE})",
+    )
+
+
+def _add_unsafe(group: pytest.OptionGroup) -> None:
+    group.addoption(
+        "--quantguard-unsafe-exec",
+        action="store_true",
+        help="run programs that a model wrote without a sandbox, within limits of time and memory alone: they can read"
+        " and change whatever you can",
     )
 
 
@@ -157,18 +169,30 @@ def read_options(config: pytest.Config) -> Options:
 
 def name_data_folder(config: pytest.Config) -> None:
     """Let benchmarks look for their files in the folder that was given, as long as this run of pytest lasts."""
-    given, before = config.getoption("--quantguard-data"), os.environ.get(DATA_VARIABLE)
+    given = config.getoption("--quantguard-data")
     if given is None:
         return
     folder = pathlib.Path(given).absolute()
     if not folder.is_dir():
         raise pytest.UsageError(f"--quantguard-data {given}: there is no folder {folder}")
-    os.environ[DATA_VARIABLE] = str(folder)
+    _set_variable(config, DATA_VARIABLE, str(folder))
+
+
+def allow_unsafe_exec(config: pytest.Config) -> None:
+    """Let programs that a model wrote run without a sandbox where that was asked for, as long as this run lasts."""
+    if config.getoption("--quantguard-unsafe-exec"):
+        _set_variable(config, UNSAFE_VARIABLE, "1")
+
+
+def _set_variable(config: pytest.Config, name: str, value: str) -> None:
+    """Set a variable of the environment until this run of pytest ends."""
+    before = os.environ.get(name)
+    os.environ[name] = value
 
     def restore() -> None:
-        os.environ.pop(DATA_VARIABLE)
+        os.environ.pop(name)
         if before is not None:
-            os.environ[DATA_VARIABLE] = before
+            os.environ[name] = before
 
     config.add_cleanup(restore)
 

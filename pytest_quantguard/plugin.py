@@ -26,6 +26,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Read the options, register the markers and, outside xdist's workers, the collector of results."""
     chosen = options.read_options(config)
     options.name_data_folder(config)
+    options.allow_unsafe_exec(config)
     config.stash[fixtures.OPTIONS] = chosen
     config.addinivalue_line("markers", markers.REGISTRATION)
     if chosen.enabled and not hasattr(config, "workerinput"):

@@ -8,6 +8,7 @@
     ├── DataError             benchmark or calibration data that is absent, damaged or not what was pinned
     ├── KernelError           an operation that the chosen backend or device cannot run
     ├── EngineError           a server or engine that did not answer, or not what it was asked
+    ├── SandboxError          model-written code that cannot be run safely here
     ├── RecordError           a record (JSON) that is damaged or of another schema
     │   └── BaselineError     a baseline that is missing, damaged, edited, stale or foreign
     └── MeasurementError      a run that produced too little, or nothing, to judge
@@ -56,6 +57,10 @@ class KernelError(QuantguardError):
 
 class EngineError(QuantguardError):
     """Report a server or engine that did not answer, or not what it was asked."""
+
+
+class SandboxError(QuantguardError):
+    """Report that model-written code cannot be run safely on this machine."""
 
 
 class RecordError(QuantguardError):

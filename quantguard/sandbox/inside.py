@@ -1,0 +1,262 @@
+"""What runs in the sandbox, in one of three roles; its text is handed to a Python that sees nothing of this package.
+
+``solution`` runs the program of a model and then answers calls, ``examiner`` runs the tests of a benchmark, whose calls
+go to the solution, and ``program`` runs a program on its standard input. The first two speak in frames over two
+descriptors. Only plain data crosses between them: what is compared are numbers, texts and containers that were
+built anew on the side of the examiner, never an object of the solution's.
+"""
+
+import builtins
+import json
+import os
+import resource
+import sys
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+READY = b"ready"
+# JSON's integers end where Python refuses to read decimal digits; these are far from there.
+_LARGEST_DECIMAL = 1 << 63
+HEADER_BYTES = 4
+# The status of a program that ran out of memory.
+OUT_OF_MEMORY = 77
+_LONGEST_MESSAGE = 500
+_Json = Any
+
+
+class UnfitError(BaseException):
+    """Report a value that is no plain data; not an Exception, so that no test catches it by accident."""
+
+
+def encode(value: object) -> _Json:
+    """Return plain data as JSON values; raise UnfitError for anything else.
+
+    A subclass of a plain type becomes that type, with what it really holds: its own methods are not asked.
+    """
+    kind = type(value)
+    if value is None or kind is bool:
+        return value
+    for base, encoder in _ENCODERS.items():
+        if issubclass(kind, base):
+            return encoder(value)
+    raise UnfitError(f"{kind.__name__} is no plain data")
+
+
+def decode(node: _Json) -> Any:
+    """Build the data that :func:`encode` described, of exact built-in types; raise UnfitError for any other JSON."""
+    if not isinstance(node, list):
+        if isinstance(node, dict):
+            raise UnfitError("a reply that nobody could have encoded")
+        return node
+    try:
+        return _DECODERS[node[0]](node[1:])
+    except (LookupError, TypeError, ValueError, RecursionError) as error:
+        raise UnfitError(f"a reply that nobody could have encoded: {type(error).__name__}") from None
+
+
+def _encode_int(value: Any) -> _Json:
+    number = int.__add__(value, 0)
+    return number if -_LARGEST_DECIMAL < number < _LARGEST_DECIMAL else ["int", hex(number)]
+
+
+def _encode_complex(value: Any) -> _Json:
+    number = complex.__neg__(complex.__neg__(value))
+    return ["complex", number.real, number.imag]
+
+
+_ENCODERS: dict[type, Callable[[Any], _Json]] = {
+    int: _encode_int,
+    # Negated twice, a number of a subclass is a float, and -0.0 keeps its sign.
+    float: lambda value: float.__neg__(float.__neg__(value)),
+    complex: _encode_complex,
+    str: str.__str__,
+    bytes: lambda value: ["bytes", bytes.hex(value)],
+    list: lambda value: ["list", *map(encode, list.__iter__(value))],
+    tuple: lambda value: ["tuple", *map(encode, tuple.__iter__(value))],
+    set: lambda value: ["set", *map(encode, set.__iter__(value))],
+    frozenset: lambda value: ["frozenset", *map(encode, frozenset.__iter__(value))],
+    dict: lambda value: ["dict", *([encode(key), encode(item)] for key, item in dict.items(value))],
+}
+_DECODERS: dict[str, Callable[[list[_Json]], Any]] = {
+    "int": lambda nodes: int(nodes[0], 16),
+    "complex": lambda nodes: complex(*map(float, nodes)),
+    "bytes": lambda nodes: bytes.fromhex(*nodes),
+    "list": lambda nodes: list(map(decode, nodes)),
+    "tuple": lambda nodes: tuple(map(decode, nodes)),
+    "set": lambda nodes: set(map(decode, nodes)),
+    "frozenset": lambda nodes: frozenset(map(decode, nodes)),
+    "dict": lambda nodes: {decode(key): decode(item) for key, item in nodes},
+}
+
+
+def header(payload: bytes) -> bytes:
+    """Return what stands before a frame: its length."""
+    return len(payload).to_bytes(HEADER_BYTES, "big")
+
+
+def read_frame(descriptor: int) -> bytes:
+    """Return the next frame; raise EOFError where the other side has gone."""
+    return _read_exactly(descriptor, int.from_bytes(_read_exactly(descriptor, HEADER_BYTES), "big"))
+
+
+def _read_exactly(descriptor: int, size: int) -> bytes:
+    parts = []
+    while size:
+        part = os.read(descriptor, min(size, 1 << 16))
+        if not part:
+            raise EOFError
+        parts.append(part)
+        size -= len(part)
+    return b"".join(parts)
+
+
+def write_frame(descriptor: int, payload: bytes) -> None:
+    """Send a frame."""
+    rest = memoryview(header(payload) + payload)
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]
+
+
+def _send(descriptor: int, message: _Json) -> None:
+    write_frame(descriptor, json.dumps(message).encode())
+
+
+def confine(limits: dict[str, int], user: int | None) -> None:
+    """Limit this process for good, and leave root's identity where ``user`` names another."""
+    for name, value in limits.items():
+        number = getattr(resource, name)
+        hard = resource.getrlimit(number)[1]
+        bound = value if hard == resource.RLIM_INFINITY else min(value, hard)
+        resource.setrlimit(number, (bound, bound))
+    if user is not None:
+        os.setgroups([])
+        os.setresgid(user, user, user)
+        os.setresuid(user, user, user)
+
+
+def _silence(*descriptors: int) -> None:
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for descriptor in descriptors:
+        os.dup2(nothing, descriptor)
+    os.close(nothing)
+
+
+def _module(name: str) -> dict[str, Any]:
+    """Return the namespace of a new module that dataclasses, pickle and the like find by its name."""
+    sys.modules[name] = type(sys)(name)
+    # What site defines for those at a prompt, programs call as well.
+    vars(builtins).update(exit=sys.exit, quit=sys.exit)
+    return vars(sys.modules[name])
+
+
+def _attempt(work: Callable[[], object]) -> _Json:
+    """Return what work came to: a value, or the built-in exception that is closest to what it raised."""
+    try:
+        return {"value": encode(work())}
+    except UnfitError as error:
+        return {"unfit": str(error)}
+    except BaseException as error:  # noqa: BLE001 - it comes from the model's code, and is the reply
+        names = [kind.__name__ for kind in type(error).__mro__ if vars(builtins).get(kind.__name__) is kind]
+        return {"raised": names[0], "message": str(error)[:_LONGEST_MESSAGE]}
+
+
+def answer_calls(requests: int, replies: int) -> None:
+    """Run the program, and what is to run behind it; then answer calls of it until nobody calls any more."""
+    _silence(0, 1, 2)
+    namespace = _module("solution")
+    for source in json.loads(read_frame(requests)):
+        _send(replies, _attempt(lambda source=source: exec(compile(source, "<program>", "exec"), namespace)))  # type: ignore[misc]  # noqa: S102
+    while True:
+        request = json.loads(read_frame(requests))
+        _send(replies, _attempt(lambda request=request: _answer(request, namespace)))  # type: ignore[misc]
+
+
+def _answer(request: _Json, namespace: dict[str, Any]) -> object:
+    target = eval(request["target"], namespace)  # noqa: S307 - a name, or a call, that a benchmark's tests contain
+    if "arguments" not in request:
+        return target
+    arguments, named = decode(request["arguments"])
+    return target(*arguments, **named)
+
+
+def examine(requests: int, replies: int) -> None:
+    """Run the tests of a benchmark against a solution that is elsewhere, and say how they ended."""
+    _silence(0, 1, 2)
+    job = json.loads(read_frame(requests))
+
+    def ask(target: str, call: tuple[Any, ...] | None = None) -> Any:
+        request = {"target": target} if call is None else {"target": target, "arguments": encode(call)}
+        _send(replies, {"request": request})
+        return _reply(read_frame(requests))
+
+    namespace = _module("tests")
+    exec(compile(job["prelude"], "<prelude>", "exec"), namespace)  # noqa: S102 - the benchmark's own code
+    namespace["evaluated"] = ask
+    for name, target in job["targets"].items():
+        namespace[name] = lambda *given, target=target, **named: ask(target, (given, named))
+    try:
+        exec(compile(job["tests"], "<tests>", "exec"), namespace)  # noqa: S102
+    except AssertionError as error:
+        verdict = ("failed", str(error))
+    except UnfitError as error:
+        verdict = ("unfit", str(error))
+    except MemoryError as error:
+        verdict = ("memory-limit", str(error))
+    except BaseException as error:  # noqa: BLE001 - whatever ends the tests, they were not met
+        verdict = ("error", f"{type(error).__name__}: {error}")
+    else:
+        verdict = ("passed", "")
+    _send(replies, {"verdict": verdict[0], "detail": verdict[1][:_LONGEST_MESSAGE]})
+
+
+def _reply(frame: bytes) -> Any:
+    """Return the value that a solution replied with, or raise what it says it raised."""
+    try:
+        reply = json.loads(frame)
+    except (ValueError, RecursionError) as error:
+        raise UnfitError(f"a reply that nobody could have encoded: {type(error).__name__}") from None
+    match reply:
+        case {"value": value}:
+            return decode(value)
+        case {"raised": str(name), "message": str(message)}:
+            kind = vars(builtins).get(name)
+            known = isinstance(kind, type) and issubclass(kind, Exception)
+            _raise(kind if known else RuntimeError, message)
+        case {"unfit": str(message)}:
+            raise UnfitError(message)
+    raise UnfitError("a reply that nobody could have encoded")
+
+
+def _raise(kind: Any, message: str) -> NoReturn:
+    try:
+        error = kind(message)
+    except TypeError:
+        # Such as UnicodeDecodeError, which takes more than a message.
+        error = RuntimeError(message)
+    raise error
+
+
+def run_program(requests: int, replies: int) -> None:
+    """Run a program on the standard input and output that this process was given."""
+    sources = json.loads(read_frame(requests))
+    os.close(requests)
+    os.close(replies)
+    _silence(2)
+    namespace = _module("__main__")
+    try:
+        for source in sources:
+            exec(compile(source, "<program>", "exec"), namespace)  # noqa: S102
+    except SystemExit:
+        pass
+    except MemoryError:
+        sys.exit(OUT_OF_MEMORY)
+
+
+def main() -> None:
+    """Confine this process, say that it is ready and take up its role."""
+    settings = json.loads(sys.argv[1])
+    confine(settings["limits"], settings["user"])
+    sys.argv[:] = ["program"]
+    roles = {"solution": answer_calls, "examiner": examine, "program": run_program}
+    write_frame(settings["replies"], READY)
+    roles[settings["role"]](settings["requests"], settings["replies"])

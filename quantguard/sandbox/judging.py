@@ -1,0 +1,154 @@
+"""Running a program against tests: calls that a benchmark's tests make, or standard input and expected output.
+
+Expected values never enter the process of the program. Tests that call it run in a second process, the examiner, to
+which a call is a question whose answer is plain data; output is compared here.
+"""
+
+import contextlib
+import dataclasses
+import decimal
+import json
+import time
+from collections.abc import Mapping, Sequence
+
+from quantguard.errors import SandboxError
+from quantguard.sandbox.child import Child, EndedError
+from quantguard.sandbox.limits import Limits
+from quantguard.sandbox.starting import Isolation, start
+
+_DEFAULT = Limits()
+_TESTS_SECONDS = 60.0
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Calls:
+    """Tests that call a program, as Python source.
+
+    ``targets`` maps names that the tests call to expressions of the program, such as ``Solution().rotate``. ``prelude``
+    is run before the tests, and beside them: what they need and the program has not to provide. In the tests
+    ``evaluated(text)`` is the value of an expression in the program's module.
+    """
+
+    targets: Mapping[str, str]
+    tests: str
+    prelude: str = ""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """How tests ended: by the rule ``passed``, or else by the first that was not met, with what is known of it.
+
+    ``failed``: a wrong result. ``error``: an exception, or the program ended by itself. ``unfit``: a result that is no
+    plain data. ``time-limit``, ``memory-limit``, ``output-limit``: it was stopped.
+    """
+
+    rule: str
+    detail: str = ""
+
+    @property
+    def passed(self) -> bool:
+        """Tell whether every test was met."""
+        return self.rule == "passed"
+
+
+def run_calls(isolation: Isolation, sources: Sequence[str], calls: Calls, *, limits: Limits = _DEFAULT) -> Outcome:
+    """Run a program, whose sources share a module, and tests that call it.
+
+    Raises SandboxError where the sandbox does not start, or the tests themselves do not run.
+    """
+    with start(isolation, "solution", limits) as solution, start(isolation, "examiner", limits) as examiner:
+        solution.wait_until_ready()
+        examiner.wait_until_ready()
+        first = _first_question(examiner, calls)
+        deadline = time.monotonic() + limits.wall_seconds
+        try:
+            _load(solution, sources, deadline)
+            return _mediate(solution, examiner, first, deadline)
+        except EndedError as error:
+            return Outcome(rule=error.rule, detail=error.detail)
+
+
+def _first_question(examiner: Child, calls: Calls) -> bytes:
+    """Return what the tests ask first, before the program has had a say; raise SandboxError where they do not run."""
+    job = {"prelude": calls.prelude, "tests": calls.tests, "targets": dict(calls.targets)}
+    deadline = time.monotonic() + _TESTS_SECONDS
+    try:
+        examiner.send(json.dumps(job).encode(), deadline)
+        said = examiner.receive(deadline)
+    except EndedError as error:
+        raise SandboxError(f"the tests do not run: {error.detail}") from error
+    if "request" not in json.loads(said):
+        raise SandboxError(f"the tests ask the program nothing: {said.decode()}")
+    return said
+
+
+def _load(solution: Child, sources: Sequence[str], deadline: float) -> None:
+    """Run the program itself; raise EndedError where it raises, or does not come to an end."""
+    solution.send(json.dumps(list(sources)).encode(), deadline)
+    for _ in sources:
+        said = solution.receive(deadline)
+        if said != b'{"value": null}':
+            raise _load_error(said)
+
+
+def _load_error(said: bytes) -> EndedError:
+    try:
+        table = json.loads(said)
+        name, message = str(table["raised"]), str(table["message"])
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return EndedError("error", "it answered before it was asked")
+    return EndedError("memory-limit" if name == "MemoryError" else "error", f"{name}: {message}")
+
+
+def _mediate(solution: Child, examiner: Child, said: bytes, deadline: float) -> Outcome:
+    """Carry questions to the program and its answers, unread, to the tests until they have a verdict.
+
+    Raises EndedError where either ends: the tests do so only over an answer that is too much for them.
+    """
+    while "request" in (message := json.loads(said)):
+        solution.send(json.dumps(message["request"]).encode(), deadline)
+        examiner.send(solution.receive(deadline), deadline)
+        said = examiner.receive(deadline)
+    return Outcome(rule=message["verdict"], detail=message["detail"])
+
+
+def run_inputs(
+    isolation: Isolation, sources: Sequence[str], cases: Sequence[tuple[str, str]], *, limits: Limits = _DEFAULT
+) -> Outcome:
+    """Run a program, whose sources share a module, for each pair of input and expected output, until it fails one.
+
+    Each run has the limits to itself. Output is compared as :func:`same_output` says. Raises SandboxError where the
+    sandbox does not start.
+    """
+    for number, (text, expected) in enumerate(cases, 1):
+        with start(isolation, "program", limits) as child:
+            child.wait_until_ready()
+            deadline = time.monotonic() + limits.wall_seconds
+            try:
+                child.send(json.dumps(list(sources)).encode(), deadline)
+                output = child.communicate(text.encode(errors="surrogatepass"), deadline)
+            except EndedError as error:
+                return Outcome(rule=error.rule, detail=f"test {number}: {error.detail}")
+        if not same_output(output.decode(errors="replace"), expected):
+            return Outcome(rule="failed", detail=f"test {number}: another output")
+    return Outcome(rule="passed")
+
+
+def same_output(output: str, expected: str) -> bool:
+    """Tell whether two outputs are the same, line by line, as LiveCodeBench compares them.
+
+    White space around a line and around the whole does not count, and lines of numbers are compared as numbers.
+    """
+    left, right = ([line.strip() for line in text.strip().split("\n")] for text in (output, expected))
+    return len(left) == len(right) and all(
+        one == other or _same_numbers(one, other) for one, other in zip(left, right, strict=True)
+    )
+
+
+def _same_numbers(one: str, other: str) -> bool:
+    left, right = one.split(), other.split()
+    if len(left) != len(right):
+        return False
+    with contextlib.suppress(decimal.InvalidOperation):
+        return [decimal.Decimal(word) for word in right] == [decimal.Decimal(word) for word in left]
+    return False

