@@ -44,8 +44,8 @@ def affordable_slots(loaded: LoadedModel, capacity: int) -> int:
     """Return how many slots of so many tokens take what the weights take, or 4 GiB where that is more; at least 1."""
     config, model = loaded.model.config, loaded.model
     head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    per_token = 2 * config.num_hidden_layers * config.num_key_value_heads * head_dim * model.dtype.itemsize
-    weights = sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
+    per_token: int = 2 * config.num_hidden_layers * config.num_key_value_heads * head_dim * model.dtype.itemsize
+    weights: int = sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
     return max(1, max(_CACHE_BYTES, weights) // (per_token * capacity))
 
 
@@ -146,7 +146,7 @@ class _Batch:
         return row
 
 
-def shared_length(prompts: Sequence[Sequence[int]]) -> int:
+def shared_length(prompts: Sequence[list[int]]) -> int:
     """Return how many tokens all prompts begin with, their last ones left out; 0 for a single prompt."""
     if len(prompts) == 1:
         return 0

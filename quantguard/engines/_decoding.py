@@ -3,7 +3,7 @@
 import dataclasses
 import hashlib
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -21,7 +21,7 @@ class Row:
     prompt: list[int]
     generator: torch.Generator
     written: list[int] = dataclasses.field(default_factory=list)
-    finish_reason: str | None = None
+    finish_reason: Literal["stop", "length"] | None = None
 
     @property
     def last_token(self) -> int:
@@ -65,7 +65,7 @@ class Decoding:
 
     def generation(self, row: Row) -> Generation:
         """Return what a finished row has written."""
-        assert row.finish_reason in ("stop", "length")
+        assert row.finish_reason is not None
         return Generation(
             sample_id=row.request.sample_id,
             epoch=row.request.epoch,
