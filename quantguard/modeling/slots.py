@@ -1,9 +1,11 @@
 """Keys and values of many sequences side by side, each in a slot of its own, written in place from position 0 on."""
 
 import dataclasses
+import math
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 
 from quantguard.modeling.attention import kv_quantizers
@@ -77,8 +79,12 @@ class SlotLayer:
 
     def _allocate(self, like: torch.Tensor) -> torch.Tensor:
         # Zeros: attention gives what it does not see the weight 0, and 0 times the NaN of raw memory would be NaN.
-        num_slots, capacity = self._shape
-        return like.new_zeros(num_slots, like.shape[1], capacity, like.shape[3])
+        shape = (self._shape[0], like.shape[1], self._shape[1], like.shape[3])
+        if like.device.type != "cpu":
+            return like.new_zeros(shape)
+        # NumPy asks the system for zeros, which take memory only where something is written.
+        raw = np.zeros(math.prod(shape) * like.element_size(), np.uint8)
+        return torch.from_numpy(raw).view(like.dtype).view(shape)
 
 
 def _write(buffer: torch.Tensor, new: torch.Tensor, window: Window) -> None:
