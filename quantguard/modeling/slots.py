@@ -15,6 +15,8 @@ _ATTENTION = ("sdpa", "quantguard_sdpa")
 _PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj")
 # These compute their angles from the longest sequence in the batch.
 _UNSTEADY_ROPE = ("dynamic", "longrope")
+# Keys or values that are dequantized in one go: as floats they stay in a core's cache until that is done.
+_RESTORED_AT_ONCE = 1 << 17
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +77,15 @@ class SlotLayer:
         return self._quantizers[0].store(keys), self._quantizers[1].store(values)
 
     def _restore(self, stored: dict[str, torch.Tensor], index: int, dtype: torch.dtype) -> torch.Tensor:
-        return stored["data"] if self._quantizers is None else self._quantizers[index].restore(stored).to(dtype)
+        if self._quantizers is None:
+            return stored["data"]
+        quantizer, num_slots = self._quantizers[index], len(stored["data"])
+        step = max(1, _RESTORED_AT_ONCE * num_slots // stored["data"].numel())
+        parts = [
+            quantizer.restore({name: t[start : start + step] for name, t in stored.items()}).to(dtype)
+            for start in range(0, num_slots, step)
+        ]
+        return torch.cat(parts) if len(parts) > 1 else parts[0]
 
     def _allocate(self, like: torch.Tensor) -> torch.Tensor:
         # Zeros: attention gives what it does not see the weight 0, and 0 times the NaN of raw memory would be NaN.
