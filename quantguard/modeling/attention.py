@@ -137,13 +137,14 @@ class _Gateway:
 
     def _stores_integers(self, layer_idx: int) -> bool:
         layers = self.cache.layers
-        return layer_idx < len(layers) and isinstance(layers[layer_idx], IntegerCacheLayer)
+        return layer_idx < len(layers) and getattr(layers[layer_idx], "stores_integers", False)
 
 
 class IntegerCacheLayer(CacheLayerMixin):
     """The keys and values of one layer as packed integers with their scales."""
 
     is_sliding = False
+    stores_integers = True
 
     def __init__(self, quantizers: tuple[KVQuantizer, KVQuantizer]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -197,7 +198,7 @@ def _joined(old: dict[str, torch.Tensor], new: dict[str, torch.Tensor]) -> dict[
 
 def new_cache(model: Any) -> Any:
     """Return an empty cache for generation: of integers where the model quantizes its keys and values."""
-    quantizers = [_quantizers(layer.self_attn) for layer in model.model.layers]
+    quantizers = [kv_quantizers(layer.self_attn) for layer in model.model.layers]
     if not any(quantizers):
         return transformers.DynamicCache(config=model.config)
     cache = transformers.DynamicCache(config=model.config)
@@ -207,6 +208,7 @@ def new_cache(model: Any) -> Any:
     return cache
 
 
-def _quantizers(attention: nn.Module) -> tuple[KVQuantizer, KVQuantizer] | None:
+def kv_quantizers(attention: nn.Module) -> tuple[KVQuantizer, KVQuantizer] | None:
+    """Return how an attention layer quantizes its keys and values, where it does."""
     extension = getattr(attention, "extension", None)
     return extension.quantizers if isinstance(extension, AttentionExtension) else None

@@ -42,8 +42,12 @@ class KVQuantizer:
         scale = stored.get("scale", self.scale)
         zero_point = stored.get("zero_point", self.zero_point)
         assert scale is not None
-        values = data.float() if zero_point is None else data.float() - zero_point
-        return values * scale
+        # In place: a cache is restored for every token that is written, and memory is what that waits for.
+        values = data.float()
+        if zero_point is not None:
+            values -= zero_point
+        values *= scale
+        return values
 
     def round_trip(self, x: torch.Tensor) -> torch.Tensor:
         """Quantize and dequantize, in the type of ``x``."""

@@ -24,7 +24,7 @@ class InProcess:
     loaded: LoadedModel
     engine: str = ENGINE
     served: bool = False
-    default_batch_size: int = 128
+    default_batch_size: int = 256
 
     @property
     def name(self) -> str:

@@ -8,6 +8,7 @@ import torch
 import quantguard
 from quantguard.benchmarks import choose_subset
 from quantguard.engines import transformers as engine
+from quantguard.engines._decoding import sample
 from quantguard.engines._prompting import Request, render
 from quantguard.errors import QuantguardError
 from quantguard.modeling import LoadedModel
@@ -116,7 +117,7 @@ def test_a_prompt_that_does_not_fit_is_named(model: LoadedModel) -> None:
 def test_sampling_follows_the_distribution() -> None:
     logits = torch.log(torch.tensor([[0.5, 0.3, 0.15, 0.05]])).repeat(4000, 1)
     draws = torch.rand(4000, 1, generator=torch.Generator().manual_seed(0))
-    counts = torch.bincount(engine._sample(logits, 1.0, draws), minlength=4) / 4000
+    counts = torch.bincount(sample(logits, 1.0, draws), minlength=4) / 4000
     torch.testing.assert_close(counts, torch.tensor([0.5, 0.3, 0.15, 0.05]), atol=0.03, rtol=0)
-    nucleus = torch.bincount(engine._sample(logits, 0.75, draws), minlength=4) / 4000
+    nucleus = torch.bincount(sample(logits, 0.75, draws), minlength=4) / 4000
     torch.testing.assert_close(nucleus, torch.tensor([0.625, 0.375, 0.0, 0.0]), atol=0.03, rtol=0)

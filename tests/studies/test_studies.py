@@ -15,6 +15,10 @@ HERE = pathlib.Path(__file__).parent
 SAMPLES = {
     "cpu_linear": (["--pairs", "2", "--decoder-layers", "1"], "| decoder | 2 | W4A8 |"),
     "flatquant": (["--items", "5", "--samples", "2", "--rates", "2"], "stopped: model.layers.0: FlatQuant diverged"),
+    "generation": (
+        ["--without-peer", "--items", "5", "--rounds", "1", "--tasks", "word-problems"],
+        "| word-problems | quantguard |",
+    ),
     "methods": (["--layers", "1", "--samples", "2", "--only", "w8a8", "smoothquant-w8a8"], "| smoothquant-w8a8 |"),
     "peer": (["--layers", "1", "--samples", "1", "--rounds", "1"], "| gptq | llm-compressor |"),
     "programs": (["--items", "2"], "| mbpp | always equal | 0 of 2 |"),
