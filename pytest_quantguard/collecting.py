@@ -12,6 +12,7 @@ from quantguard.errors import BaselineError
 from quantguard.gates import GateResult
 from quantguard.records import from_json
 from quantguard.report import files, text
+from quantguard.report.several import several_lines
 
 
 class Collector:
@@ -52,6 +53,8 @@ class Collector:
                 terminalreporter.write_line(f"  {line}", **markup)
         for path, changed in self._written.items():
             terminalreporter.write_line(f"baseline {'written' if changed else 'unchanged'}: {path}")
+        for line in several_lines([result for _, result in self._results]):
+            terminalreporter.write_line(line, yellow=True)
         if self._num_skipped:
             terminalreporter.write_line(f"{self._num_skipped} gates were skipped", yellow=True)
         if (missing := self._missing()) is not None:

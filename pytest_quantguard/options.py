@@ -54,12 +54,19 @@ def _add_running(group: pytest.OptionGroup) -> None:
     group.addoption(
         "--quantguard-fresh",
         action="store_true",
-        help="measure anew what an earlier run that was broken off has answered, and full precision too",
+        help="measure anew what an earlier run that was broken off has answered, and full precision too, and judge"
+        " without earlier runs that did not pass",
     )
     group.addoption(
         "--quantguard-limit", type=_positive, metavar="N", help="run only the first N items of each baseline"
     )
     group.addoption("--quantguard-seed", type=int, default=0, metavar="N", help="seed of sampled decoding (default: 0)")
+    group.addoption(
+        "--quantguard-early-stop",
+        choices=("group-sequential", "betting", "off"),
+        default="group-sequential",
+        help="how accuracy gates end as soon as their verdict is clear (default: group-sequential)",
+    )
     group.addoption(
         "--quantguard-inconclusive",
         choices=("warn", "fail"),
@@ -115,7 +122,8 @@ class Options:
     baselines: pathlib.Path
     limit: int | None
     seed: int
-    inconclusive: str
+    inconclusive: Any
+    early_stop: Any
     report: pathlib.Path | None
     threads: int
     fresh: bool
@@ -149,6 +157,7 @@ def read_options(config: pytest.Config) -> Options:
         limit=config.getoption("--quantguard-limit"),
         seed=config.getoption("--quantguard-seed"),
         inconclusive=config.getoption("--quantguard-inconclusive"),
+        early_stop=config.getoption("--quantguard-early-stop"),
         report=pathlib.Path(report) if report else None,
         threads=config.getoption("--quantguard-threads"),
         fresh=config.getoption("--quantguard-fresh"),

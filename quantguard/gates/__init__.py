@@ -4,6 +4,6 @@ A member has a frozen dataclass ``Gate`` whose fields are the marker's keywords 
 cannot be meant, and ``check(gate, session)`` returning a GateResult. What it measures it asks of the session.
 """
 
-from quantguard.gates._session import GateResult, Session
+from quantguard.gates._session import EarlierRun, GateResult, Session
 
-__all__ = ["GateResult", "Session"]
+__all__ = ["EarlierRun", "GateResult", "Session"]

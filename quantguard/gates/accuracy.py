@@ -8,10 +8,12 @@ import pathlib
 from collections.abc import Sequence
 from typing import Literal
 
+from quantguard import registry, stats
 from quantguard.baselines import Acceptance, Baseline, baseline_from_runs, baseline_path, read
 from quantguard.errors import BaselineError, UsageError
 from quantguard.gates._session import GateResult, Session
-from quantguard.records import RunRecord, Score, Verdict
+from quantguard.gates._trial import Trial, decide
+from quantguard.records import GenerationConfig, RunRecord, Score, Verdict
 from quantguard.records.judgement import OUTCOMES
 from quantguard.verdict import AccuracyRule, judge_accuracy
 
@@ -31,7 +33,9 @@ class Gate:
     ``tol`` is the tolerated absolute drop of accuracy, 0.045 for 4.5 points (the default where neither is given);
     ``rtol`` is relative to the baseline; with both the stricter holds. ``against`` is the accepted run (``baseline``)
     or full precision (``reference``); ``subset`` the number of items of a new baseline. ``strict`` calls REGRESSED
-    only a drop that is proven larger than tolerated.
+    only a drop that is proven larger than tolerated. ``early_stop`` ends a run as soon as its verdict is clear
+    (``group-sequential``, ``betting``, ``off``; absent, as the option says). ``cluster`` names the metadata key that
+    items which are not independent share. ``budget`` is how many seeds an undecided run of sampled decoding may use.
     """
 
     benchmark: str = "word-problems"
@@ -45,6 +49,9 @@ class Gate:
     top_p: float = 1.0
     epochs: int = 1
     max_new_tokens: int | None = None
+    early_stop: stats.Method | None = None
+    cluster: str | None = None
+    budget: int = 1
 
     def __post_init__(self) -> None:
         for name, value in (("tol", self.tol), ("rtol", self.rtol)):
@@ -55,6 +62,17 @@ class Gate:
                 raise UsageError(f"accuracy({name}={value!r}): the tolerance is a fraction between 0 and 1{meant}")
         if self.against not in ("baseline", "reference"):
             raise UsageError(f"accuracy(against={self.against!r}): possible are 'baseline' and 'reference'")
+        self._check_running()
+
+    def _check_running(self) -> None:
+        if self.early_stop not in (None, *stats.METHODS):
+            raise UsageError(f"accuracy(early_stop={self.early_stop!r}): possible are {', '.join(stats.METHODS)}")
+        if self.cluster is not None and self.early_stop not in (None, "off"):
+            raise UsageError("accuracy(cluster=…, early_stop=…): clusters are judged as a whole; leave early_stop out")
+        if self.budget < 1 or (self.budget > 1 and self.temperature == 0):
+            raise UsageError(
+                f"accuracy(budget={self.budget}): seeds are counted from 1, and greedy decoding has no other"
+            )
 
     @property
     def rule(self) -> AccuracyRule:
@@ -80,11 +98,41 @@ def check(gate: Gate, session: Session) -> GateResult:
         return _measure_baseline(gate, session, str(path))
     baseline = read(path)
     _require_same(baseline, gate, session, str(path))
-    wanted = baseline.sample_ids[: session.limit]
-    record = session.run(gate.benchmark, wanted, config)
-    verdict = judge_accuracy(record.scores, baseline.scores(gate.against), expected_ids=wanted, rule=gate.rule)
+    verdict, record = decide(_trial(gate, session, baseline, config), session)
     record = _with_length_ratio(record, baseline.scores("reference"))
     return _result(gate, session, verdict, record)
+
+
+def _trial(gate: Gate, session: Session, baseline: Baseline, config: GenerationConfig) -> Trial:
+    wanted = baseline.sample_ids[: session.limit]
+    # A run that stops early may never come to an item that does not exist.
+    known = {sample.id for sample in registry.benchmarks[gate.benchmark].load().samples}
+    if unknown := [id_ for id_ in wanted if id_ not in known]:
+        raise UsageError(f"{gate.benchmark} has no item {unknown[0]!r}")
+    return Trial(
+        benchmark=gate.benchmark,
+        sample_ids=wanted,
+        config=config,
+        baseline=baseline.scores(gate.against),
+        rule=gate.rule,
+        method="off" if gate.cluster else gate.early_stop or session.early_stop,
+        clusters=_clusters(gate, wanted),
+        num_seeds=gate.budget,
+        key=f"{gate.against}-{session.rerun_key(gate.benchmark, config, baseline)}",
+    )
+
+
+def _clusters(gate: Gate, sample_ids: Sequence[str]) -> dict[str, str] | None:
+    """Return what each item belongs to, or None where items are independent; raise UsageError for an unknown key."""
+    if gate.cluster is None:
+        return None
+    wanted = set(sample_ids)
+    found = {s.id: s.metadata.get(gate.cluster) for s in registry.benchmarks[gate.benchmark].load().samples}
+    if missing := [id_ for id_ in wanted if found.get(id_) is None]:
+        raise UsageError(
+            f"accuracy(cluster={gate.cluster!r}): {len(missing)} items of {gate.benchmark} have no such metadata"
+        )
+    return {id_: str(found[id_]) for id_ in wanted}
 
 
 def _with_length_ratio(record: RunRecord, reference: Sequence[Score]) -> RunRecord:
@@ -118,11 +166,16 @@ def _measure_baseline(gate: Gate, session: Session, path: str) -> GateResult:
     # Full precision first: what it answered is kept for good, should the second run be broken off.
     reference = session.run_reference(gate.benchmark, ids, config)
     record = session.run(gate.benchmark, ids, config)
-    verdicts = {"full precision": judge_accuracy(record.scores, reference.scores, expected_ids=ids, rule=gate.rule)}
+    rule, clusters = gate.rule, _clusters(gate, ids)
+    verdicts = {
+        "full precision": judge_accuracy(
+            record.scores, reference.scores, expected_ids=ids, rule=rule, clusters=clusters
+        )
+    }
     if previous is not None:
         shared = tuple(id_ for id_ in previous.sample_ids if id_ in set(ids))
         verdicts["the baseline that it replaces"] = judge_accuracy(
-            record.scores, previous.scores("baseline"), expected_ids=shared, rule=gate.rule
+            record.scores, previous.scores("baseline"), expected_ids=shared, rule=rule, clusters=clusters
         )
     record = _with_length_ratio(record, reference.scores)
     name = max(verdicts, key=lambda key: OUTCOMES.index(verdicts[key].outcome))

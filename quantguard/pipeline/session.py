@@ -4,24 +4,29 @@ import dataclasses
 import functools
 import pathlib
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 
 from quantguard import registry
+from quantguard.baselines import Baseline
 from quantguard.benchmarks import choose_subset
 from quantguard.engines._subject import Subject
 from quantguard.errors import UsageError
 from quantguard.gates._session import Bytes, SupportsDecoding, Update
 from quantguard.modeling import LoadedModel
 from quantguard.modeling.swapping import weight_bytes
-from quantguard.pipeline import choosing, evaluating, provenance, timing
-from quantguard.pipeline.generation_store import GenerationStore, Policy
+from quantguard.pipeline import choosing, evaluating, joining, provenance, timing
+from quantguard.pipeline.generation_store import GenerationStore, Policy, own_sources
 from quantguard.pipeline.in_process import InProcess
 from quantguard.pipeline.opening import full_precision_of, load
 from quantguard.pipeline.progress import Progress, silent
 from quantguard.pipeline.quantizing import quantize
+from quantguard.pipeline.rerun_store import RerunStore
 from quantguard.records import GenerationConfig, RunRecord
+from quantguard.records.codec import digest
 from quantguard.records.evaluation import recipe_name
+from quantguard.stats import Method
 
 # New baselines draw their items by this seed; afterwards the baseline itself says which items a gate runs.
 _SUBSET_SEED = 0
@@ -31,7 +36,8 @@ _SUBSET_SEED = 0
 class Settings:
     """What the options of a run say about all gates.
 
-    ``threads`` is torch's number of threads on a CPU; ``store`` is where answers are kept, or absent.
+    ``threads`` is torch's number of threads on a CPU; ``store`` is where answers are kept, ``reruns`` where runs that
+    did not pass are; either may be absent.
     """
 
     baselines: pathlib.Path
@@ -42,6 +48,9 @@ class Settings:
     threads: int = 1
     progress: Progress = silent
     store: GenerationStore | None = None
+    early_stop: Method = "group-sequential"
+    inconclusive: Literal["warn", "fail"] = "fail"
+    reruns: RerunStore | None = None
 
 
 class PipelineSession:
@@ -57,6 +66,7 @@ class PipelineSession:
         self.accepted_regression = settings.accepted_regression
         self.limit = settings.limit
         self.seed = settings.seed
+        self.early_stop, self.inconclusive, self.reruns = settings.early_stop, settings.inconclusive, settings.reruns
 
     def config(self, benchmark: str, gate: SupportsDecoding) -> GenerationConfig:
         """Return how text is generated for a gate; raise UsageError for a benchmark that generates nothing."""
@@ -85,6 +95,16 @@ class PipelineSession:
         data, candidate = registry.benchmarks[benchmark].load(), self._candidate
         batch_size = 1 if data.task == "choice" else candidate.default_batch_size
         return provenance.must_match(candidate, data, config, batch_size=batch_size)
+
+    def rerun_key(self, benchmark: str, config: GenerationConfig, baseline: Baseline) -> str:
+        """Name a gate by its baseline, its place and all that its answers depend on but the seed."""
+        recorded = provenance.recorded(self._candidate, config, batch_size=self._candidate.default_batch_size)
+        facts = self.fingerprint(benchmark, config) | {k: v for k, v in recorded.items() if k != "seed"}
+        return digest([str(self.baselines.absolute()), self.platform, self.model, facts, own_sources(), baseline])
+
+    def join(self, records: Sequence[RunRecord]) -> RunRecord:
+        """Return one record of a run that was made in blocks."""
+        return joining.join(records)
 
     def draw(self, benchmark: str, subset: int | None) -> tuple[str, ...]:
         """Return the items of a new baseline: ``subset`` of the benchmark, or its default number."""

@@ -148,7 +148,7 @@ def test_other_source_files_part_a_candidate_and_not_a_reference(
 ) -> None:
     broken_off(tmp_path)
     broken_off(tmp_path, policy="keep")
-    monkeypatch.setattr(generation_store, "_own_sources", lambda: "a kernel has changed")
+    monkeypatch.setattr(generation_store, "own_sources", lambda: "a kernel has changed")
     candidate, reference, store = Echo(), Echo(), GenerationStore(tmp_path)
     run(candidate, store)
     run(reference, store, "keep")
