@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
 import pytest
 
-from pytest_quantguard import devices
+from pytest_quantguard import devices, planning
 from pytest_quantguard.markers import gates_of
 from pytest_quantguard.options import Options
 
@@ -94,6 +94,16 @@ class Guard:
             pytest.fail(
                 "guard.check() has no gate to check: mark the test, as with @quantguard.accuracy(tol=0.045)",
                 pytrace=False,
+            )
+        if self._options.plan:
+            planning.plan_gates(
+                self._item,
+                gates,
+                self._options,
+                model=target.model,
+                recipe=target.recipe,
+                device=target.device,
+                served=target.engine is not None,
             )
         results = self._check_all(gates, target)
         self._item.stash.setdefault(RESULTS, []).extend(results)

@@ -62,6 +62,11 @@ def _add_running(group: pytest.OptionGroup) -> None:
     )
     group.addoption("--quantguard-seed", type=int, default=0, metavar="N", help="seed of sampled decoding (default: 0)")
     group.addoption(
+        "--quantguard-plan",
+        action="store_true",
+        help="run nothing: say for every gate what it can decide, on how many items and tokens; one that cannot fails",
+    )
+    group.addoption(
         "--quantguard-early-stop",
         choices=("group-sequential", "betting", "off"),
         default="group-sequential",
@@ -124,6 +129,7 @@ class Options:
     seed: int
     inconclusive: Any
     early_stop: Any
+    plan: bool
     report: pathlib.Path | None
     threads: int
     fresh: bool
@@ -137,6 +143,10 @@ def read_options(config: pytest.Config) -> Options:
         raise pytest.UsageError("--quantguard-accept-regression takes a reason, and goes with --quantguard-update")
     if update is not None and not enabled:
         raise pytest.UsageError("--quantguard-update measures the gates: give --quantguard with it")
+    if config.getoption("--quantguard-plan") and (update is not None or not enabled):
+        raise pytest.UsageError(
+            "--quantguard-plan plans what would be judged: give --quantguard with it, and no update"
+        )
     if update is not None and os.environ.get("CI"):
         raise pytest.UsageError(
             "--quantguard-update does not run under CI (the environment sets CI): what is measured is not judged, so"
@@ -158,6 +168,7 @@ def read_options(config: pytest.Config) -> Options:
         seed=config.getoption("--quantguard-seed"),
         inconclusive=config.getoption("--quantguard-inconclusive"),
         early_stop=config.getoption("--quantguard-early-stop"),
+        plan=config.getoption("--quantguard-plan"),
         report=pathlib.Path(report) if report else None,
         threads=config.getoption("--quantguard-threads"),
         fresh=config.getoption("--quantguard-fresh"),

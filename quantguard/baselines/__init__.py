@@ -1,6 +1,20 @@
 """Baselines on disk: one JSON file for each platform, model, recipe and benchmark."""
 
+from quantguard.baselines.noise import Noise, noise_path, read_noise, write_noise
 from quantguard.baselines.record import Acceptance, Baseline, BaselineItem, baseline_from_runs
 from quantguard.baselines.store import baseline_path, dump, read, write
 
-__all__ = ["Acceptance", "Baseline", "BaselineItem", "baseline_from_runs", "baseline_path", "dump", "read", "write"]
+__all__ = [
+    "Acceptance",
+    "Baseline",
+    "BaselineItem",
+    "Noise",
+    "baseline_from_runs",
+    "baseline_path",
+    "dump",
+    "noise_path",
+    "read",
+    "read_noise",
+    "write",
+    "write_noise",
+]

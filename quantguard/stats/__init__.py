@@ -11,6 +11,7 @@ from quantguard.stats.paired import (
     flip_bounds,
     mean_bounds,
     tango_bounds,
+    widen,
 )
 from quantguard.stats.pass_at_k import pass_at_k
 from quantguard.stats.power import Chances, chances, items_needed, smallest_proven_drop
@@ -40,4 +41,5 @@ __all__ = [
     "smallest_proven_drop",
     "stages",
     "tango_bounds",
+    "widen",
 ]

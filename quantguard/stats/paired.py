@@ -98,6 +98,16 @@ def drop_p_value(counts: PairedCounts) -> float:
     return float(stats.binomtest(counts.lost, flips, 0.5, alternative="greater").pvalue)
 
 
+def widen(bounds: tuple[float, float], n: int, *, alpha: float) -> tuple[float, float]:
+    """Widen t bounds of ``n`` items or clusters by as much as those of flips, and to what no flip would leave possible.
+
+    Differences between rates are skewed, which makes t bounds err a little too often; and few items that hardly vary
+    make them too sure.
+    """
+    bound, correction = exact_no_flip_bound(n, alpha=alpha), CONTINUITY / n
+    return min(bounds[0] - correction, -bound), max(bounds[1] + correction, bound)
+
+
 def mean_bounds(differences: Sequence[float], *, alpha: float) -> tuple[float, float, float]:
     """Return lower bound, upper bound and the p-value of a drop from the t distribution over items."""
     n = len(differences)

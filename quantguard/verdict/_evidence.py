@@ -55,6 +55,5 @@ def _bounds(
         low, high, p_drop = stats.mean_bounds(differences, alpha=look.level)
     else:
         low, high, p_drop = stats.clustered_bounds(differences, clusters, alpha=look.level)
-    # Few items that hardly vary make the t bounds too sure; what no flip at all would leave possible stays possible.
-    bound = stats.exact_no_flip_bound(len(differences if clusters is None else set(clusters)), alpha=look.level)
-    return min(low, -bound), max(high, bound), p_drop
+    count = len(differences if clusters is None else set(clusters))
+    return *stats.widen((low, high), count, alpha=look.level), p_drop

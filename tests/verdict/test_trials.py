@@ -15,6 +15,7 @@ from quantguard.gates._trial import Trial, decide, random_order
 from quantguard.pipeline import RerunStore, rerun_store
 from quantguard.pipeline.joining import join
 from quantguard.records import GenerationConfig, Outcome, RunRecord, Score, Verdict
+from quantguard.records.judgement import Basis
 from quantguard.report.several import several_lines
 from quantguard.stats import Method
 from quantguard.verdict import AccuracyRule, judge_accuracy
@@ -233,7 +234,7 @@ def test_clusters_widen_the_bounds_and_few_of_them_are_an_error() -> None:
 
 
 def result(p_drop: float | None, outcome: Outcome = "REGRESSED", **settings: Any) -> GateResult:
-    basis = "significant" if outcome == "REGRESSED" else "proven"
+    basis: Basis = "significant" if outcome == "REGRESSED" else "proven"
     verdict = Verdict(outcome=outcome, metric="accuracy", reason="r", p_drop=p_drop, basis=basis, **settings)
     return GateResult(gate="accuracy", model="m", recipe="r", subject="b", platform="cpu", verdict=verdict)
 
