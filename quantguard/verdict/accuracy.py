@@ -9,7 +9,8 @@ With D the true mean of candidate minus baseline over items, and bounds of one-s
 
 One binary outcome an item: Tango's bounds, widened to keep their level (``stats.flip_bounds``), and the exact McNemar
 test. Several answers an item: t bounds over items, widened likewise. Items in clusters: cluster-robust t bounds over
-clusters. A run that is looked at before its end is judged by the same rule, at the smaller level of the look and without the second arm.
+clusters. A run that is looked at before its end is judged by the same rule, at the smaller level of the look and
+without the second arm.
 """
 
 import collections

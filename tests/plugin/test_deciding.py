@@ -1,7 +1,9 @@
 """Early stopping, plans, noise and reruns through the plugin."""
 
+import dataclasses
 import pathlib
 import sys
+from typing import Any
 
 import pytest
 from gatelab import ROOT, W8A8, assert_error, copy_baselines, run, write_gate
@@ -9,8 +11,8 @@ from gatelab import ROOT, W8A8, assert_error, copy_baselines, run, write_gate
 from quantguard import baselines
 from quantguard.baselines import Noise
 from quantguard.cli import __main__ as cli
-from quantguard.gates import accuracy
-from quantguard.kernels.cpu import int8_linear
+from quantguard.pipeline import PipelineSession
+from quantguard.records import RunRecord
 
 
 def test_a_clear_verdict_ends_the_run_early_and_says_so(pytester: pytest.Pytester) -> None:
@@ -68,24 +70,23 @@ def test_again(guard):
 def test_a_second_check_is_judged_together_with_a_first_that_regressed(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A kernel that is broken in the first test and well in the second does not turn green by being run again."""
+    """A run that went wrong and one that went well do not come to green by trying again."""
     pytester.makepyfile(test_release=RERUN)
     copy_baselines(pytester)
-    decide, calls = accuracy.decide, iter(range(10))
+    measure, calls = PipelineSession.run, iter(range(10))
 
-    def broken_at_first(trial, session):  # type: ignore[no-untyped-def]
+    def wrong_at_first(self: PipelineSession, *arguments: Any) -> RunRecord:
+        record = measure(self, *arguments)
         if next(calls):
-            return decide(trial, session)
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(int8_linear, "forward", lambda *args, **kwargs: original(*args, **kwargs) * 0.8)
-            return decide(trial, session)
+            return record
+        scores = [dataclasses.replace(s, value=0.0) if i % 3 else s for i, s in enumerate(record.scores)]
+        return dataclasses.replace(record, scores=tuple(scores))
 
-    original = int8_linear.forward
-    monkeypatch.setattr(accuracy, "decide", broken_at_first)
+    monkeypatch.setattr(PipelineSession, "run", wrong_at_first)
     result = run(pytester)
     outcomes = [line.split()[0] for line in result.stdout.lines if line.startswith("  ") and " accuracy: " in line]
     assert outcomes == ["REGRESSED", "REGRESSED"]
-    result.stdout.fnmatch_lines(["*an earlier run regressed, and together with this one it is not cleared*"])
+    result.stdout.fnmatch_lines(["*judged together with what did not pass earlier, 1 of this gate*"])
     later = run(pytester, "--quantguard-fresh", "-k", "again")
     later.assert_outcomes(passed=1, deselected=1)
 

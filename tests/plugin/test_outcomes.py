@@ -42,8 +42,8 @@ def test_a_good_recipe_passes_and_says_what_was_measured(pytester: pytest.Pytest
 
 
 def test_an_undecided_gate_fails_unless_told_otherwise(pytester: pytest.Pytester) -> None:
-    """3-bit weights against full precision: some ten points, whose tolerance is as large."""
-    write_gate(pytester, "w3a16", "tol=0.1, against='reference'")
+    """3-bit weights against full precision: as many points lost as are tolerated."""
+    write_gate(pytester, "w3a16", "tol=0.15, against='reference'")
     copy_baselines(pytester)
     result = run(pytester, "--quantguard-limit=40")
     result.assert_outcomes(failed=1)
