@@ -96,15 +96,7 @@ class Guard:
                 pytrace=False,
             )
         if self._options.plan:
-            planning.plan_gates(
-                self._item,
-                gates,
-                self._options,
-                model=target.model,
-                recipe=target.recipe,
-                device=target.device,
-                served=target.engine is not None,
-            )
+            planning.plan_gates(self._item, gates, self._options, target)
         results = self._check_all(gates, target)
         self._item.stash.setdefault(RESULTS, []).extend(results)
         self._settle(results)

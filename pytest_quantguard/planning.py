@@ -3,19 +3,40 @@
 from __future__ import annotations
 
 import pathlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 
 if TYPE_CHECKING:
     from pytest_quantguard.options import Options
 
+
+class Target(Protocol):
+    """What is known of a model before it is loaded."""
+
+    @property
+    def model(self) -> str:
+        """Its name or path."""
+
+    @property
+    def recipe(self) -> str | None:
+        """How it is to be quantized."""
+
+    @property
+    def device(self) -> str:
+        """Where it is to run."""
+
+    @property
+    def engine(self) -> str | None:
+        """Who serves it; absent for a model of this process."""
+
+
 # Under this name the plans of a test travel on its report.
 REPORT_ATTRIBUTE = "quantguard_plans"
 PLANS = pytest.StashKey[list[str]]()
 
 
-def plan_gates(item: pytest.Item, gates: dict[str, Any], options: Options, **target: Any) -> None:
+def plan_gates(item: pytest.Item, gates: dict[str, Any], options: Options, target: Target) -> None:
     """Plan every gate that can be planned; end the test as skipped, or as failed where one cannot decide."""
     from quantguard import registry  # noqa: PLC0415 - an unrelated run does not pay for it
     from quantguard.errors import QuantguardError  # noqa: PLC0415
@@ -28,7 +49,7 @@ def plan_gates(item: pytest.Item, gates: dict[str, Any], options: Options, **tar
             lines.append(f"{kind}: measured when it runs, on no items")
             continue
         try:
-            plan = make(gate, _request(options, **target))
+            plan = make(gate, _request(options, target))
         except QuantguardError as error:
             problems.append(f"{kind}: {error}")
             lines.append(problems[-1])
@@ -48,20 +69,20 @@ def take_plans(item: pytest.Item) -> list[str]:
     return plans
 
 
-def _request(options: Options, *, model: str, recipe: str | None, device: str, served: bool) -> Any:
+def _request(options: Options, target: Target) -> Any:
     from quantguard import catalog, recipes  # noqa: PLC0415
     from quantguard.gates import PlanRequest  # noqa: PLC0415
     from quantguard.host import ascend  # noqa: PLC0415
 
-    path = pathlib.Path(model)
-    here = not served and catalog.find(model) is None and path.exists()
-    kind = device.partition(":")[0]
+    path, served = pathlib.Path(target.model), target.engine is not None
+    here = not served and catalog.find(target.model) is None and path.exists()
+    kind = target.device.partition(":")[0]
     platform = "endpoint" if served else ascend.this_host().platform() if kind == "npu" else kind
-    name = "full-precision" if recipe is None else recipes.load_recipe(recipe).name
+    name = "full-precision" if target.recipe is None else recipes.load_recipe(target.recipe).name
     return PlanRequest(
         baselines=options.baselines,
         platform=platform,
-        model=path.resolve().name if here else model,
+        model=path.resolve().name if here else target.model,
         recipe="as-served" if served else name,
         limit=options.limit,
         early_stop=options.early_stop,
