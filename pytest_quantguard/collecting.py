@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from pytest_quantguard import planning
 from pytest_quantguard.fixtures import REPORT_ATTRIBUTE
 from pytest_quantguard.options import Options
 from quantguard.baselines import Baseline, LayerProfile, read, write
@@ -12,6 +13,7 @@ from quantguard.errors import BaselineError
 from quantguard.gates import GateResult
 from quantguard.records import from_json
 from quantguard.report import files, text
+from quantguard.report.several import several_lines
 
 
 class Collector:
@@ -25,10 +27,13 @@ class Collector:
         self._results: list[tuple[str, GateResult]] = []
         self._written: dict[str, bool] = {}
         self._num_skipped = 0
+        self._plans: list[tuple[str, list[str]]] = []
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Keep the results of a finished test and put its measured baselines in place."""
         self._num_skipped += report.skipped and not hasattr(report, REPORT_ATTRIBUTE)
+        if plans := getattr(report, planning.REPORT_ATTRIBUTE, None):
+            self._plans.append((report.nodeid, plans))
         for table in getattr(report, REPORT_ATTRIBUTE, ()):
             result = from_json(GateResult, table)
             self._results.append((report.nodeid, result))
@@ -45,6 +50,9 @@ class Collector:
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         """Say for every gate what was measured, against what, on how many items, and why it passed or not."""
         terminalreporter.section("quantguard", sep="=")
+        if self._options.plan:
+            self._show_plans(terminalreporter)
+            return
         for nodeid, result in self._results:
             terminalreporter.write_line(nodeid, bold=True)
             markup = {_COLOURS[result.label]: True}
@@ -52,6 +60,8 @@ class Collector:
                 terminalreporter.write_line(f"  {line}", **markup)
         for path, changed in self._written.items():
             terminalreporter.write_line(f"baseline {'written' if changed else 'unchanged'}: {path}")
+        for line in several_lines([result for _, result in self._results]):
+            terminalreporter.write_line(line, yellow=True)
         if self._num_skipped:
             terminalreporter.write_line(f"{self._num_skipped} gates were skipped", yellow=True)
         if (missing := self._missing()) is not None:
@@ -60,8 +70,17 @@ class Collector:
         if self._options.report is not None:
             terminalreporter.write_line(f"report: {self._options.report}")
 
+    def _show_plans(self, terminalreporter: Any) -> None:
+        for nodeid, lines in self._plans:
+            terminalreporter.write_line(nodeid, bold=True)
+            for line in lines:
+                terminalreporter.write_line(f"  {line}")
+        terminalreporter.write_line("quantguard: planned, nothing run")
+
     def _missing(self) -> str | None:
         """Say what a run that is otherwise fine was asked for and did not do, or None."""
+        if self._options.plan:
+            return None if self._plans else "a plan was asked for, and there is no gate to plan"
         decided = [result for _, result in self._results if result.pending is None]
         if not self._results or (not decided and self._options.update is None):
             return "gates were asked for, and none was decided"

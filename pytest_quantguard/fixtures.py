@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
 import pytest
 
-from pytest_quantguard import devices
+from pytest_quantguard import devices, planning
 from pytest_quantguard.markers import gates_of
 from pytest_quantguard.options import Options
 
@@ -18,13 +18,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from quantguard.gates import GateResult
-    from quantguard.pipeline import GenerationStore, PipelineSession
+    from quantguard.pipeline import GenerationStore, PipelineSession, RerunStore
 
 # Under this name the results of a test travel on its report, between xdist's processes too.
 REPORT_ATTRIBUTE = "quantguard_results"
 OPTIONS = pytest.StashKey[Options]()
 RESULTS = pytest.StashKey[list["GateResult"]]()
 STORE = pytest.StashKey["GenerationStore"]()
+_RERUNS = pytest.StashKey["RerunStore"]()
 _FIRST_NPU = "npu:0"
 _NUM_REPORTED = pytest.StashKey[int]()
 
@@ -94,6 +95,8 @@ class Guard:
                 "guard.check() has no gate to check: mark the test, as with @quantguard.accuracy(tol=0.045)",
                 pytrace=False,
             )
+        if self._options.plan:
+            planning.plan_gates(self._item, gates, self._options, target)
         results = self._check_all(gates, target)
         self._item.stash.setdefault(RESULTS, []).extend(results)
         self._settle(results)
@@ -128,6 +131,9 @@ class Guard:
             threads=self._options.threads,
             progress=bar(stream),
             store=_store(self._item.config, self._options),
+            early_stop=self._options.early_stop,
+            inconclusive=self._options.inconclusive,
+            reruns=_reruns(self._item.config, self._options),
         )
         if target.engine is not None:
             service = Service(engine=target.engine, url=target.endpoint, tokenizer=target.tokenizer)
@@ -171,6 +177,15 @@ def _store(config: pytest.Config, options: Options) -> GenerationStore:
     if STORE not in config.stash:
         config.stash[STORE] = GenerationStore(fresh=options.fresh)
     return config.stash[STORE]
+
+
+def _reruns(config: pytest.Config, options: Options) -> RerunStore:
+    """Return what remembers the runs that did not pass."""
+    from quantguard.pipeline import RerunStore  # noqa: PLC0415
+
+    if _RERUNS not in config.stash:
+        config.stash[_RERUNS] = RerunStore(fresh=options.fresh)
+    return config.stash[_RERUNS]
 
 
 def settle(config: pytest.Config) -> None:

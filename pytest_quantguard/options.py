@@ -57,12 +57,24 @@ def _add_running(group: pytest.OptionGroup) -> None:
     group.addoption(
         "--quantguard-fresh",
         action="store_true",
-        help="measure anew what an earlier run that was broken off has answered, and full precision too",
+        help="measure anew what an earlier run that was broken off has answered, and full precision too, and judge"
+        " without earlier runs that did not pass",
     )
     group.addoption(
         "--quantguard-limit", type=_positive, metavar="N", help="run only the first N items of each baseline"
     )
     group.addoption("--quantguard-seed", type=int, default=0, metavar="N", help="seed of sampled decoding (default: 0)")
+    group.addoption(
+        "--quantguard-plan",
+        action="store_true",
+        help="run nothing: say for every gate what it can decide, on how many items and tokens; one that cannot fails",
+    )
+    group.addoption(
+        "--quantguard-early-stop",
+        choices=("group-sequential", "betting", "off"),
+        default="group-sequential",
+        help="how accuracy gates end as soon as their verdict is clear (default: group-sequential)",
+    )
     group.addoption(
         "--quantguard-inconclusive",
         choices=("warn", "fail"),
@@ -127,7 +139,9 @@ class Options:
     baselines: pathlib.Path
     limit: int | None
     seed: int
-    inconclusive: str
+    inconclusive: Any
+    early_stop: Any
+    plan: bool
     report: pathlib.Path | None
     threads: int
     fresh: bool
@@ -141,6 +155,10 @@ def read_options(config: pytest.Config) -> Options:
         raise pytest.UsageError("--quantguard-accept-regression takes a reason, and goes with --quantguard-update")
     if update is not None and not enabled:
         raise pytest.UsageError("--quantguard-update measures the gates: give --quantguard with it")
+    if config.getoption("--quantguard-plan") and (update is not None or not enabled):
+        raise pytest.UsageError(
+            "--quantguard-plan plans what would be judged: give --quantguard with it, and no update"
+        )
     if update is not None and os.environ.get("CI"):
         raise pytest.UsageError(
             "--quantguard-update does not run under CI (the environment sets CI): what is measured is not judged, so"
@@ -161,6 +179,8 @@ def read_options(config: pytest.Config) -> Options:
         limit=config.getoption("--quantguard-limit"),
         seed=config.getoption("--quantguard-seed"),
         inconclusive=config.getoption("--quantguard-inconclusive"),
+        early_stop=config.getoption("--quantguard-early-stop"),
+        plan=config.getoption("--quantguard-plan"),
         report=pathlib.Path(report) if report else None,
         threads=config.getoption("--quantguard-threads"),
         fresh=config.getoption("--quantguard-fresh"),

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_quantguard import devices, fixtures, markers, options
+from pytest_quantguard import devices, fixtures, markers, options, planning
 from pytest_quantguard.fixtures import REPORT_ATTRIBUTE, guard, npu_device
 
 if TYPE_CHECKING:
@@ -102,6 +102,8 @@ def pytest_runtest_makereport(
     for result in results:
         item.user_properties.extend(fixtures.junit_properties(result).items())
     report = yield
+    if plans := planning.take_plans(item):
+        vars(report)[planning.REPORT_ATTRIBUTE] = plans
     if results:
         vars(report)[REPORT_ATTRIBUTE] = fixtures.as_json(results)
     return report

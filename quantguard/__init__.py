@@ -6,7 +6,7 @@
     quantguard.evaluate(model, benchmark="word-problems", subset=300, seed=0)
     quantguard.judge(candidate_record, baseline_record, tol=0.045)
 
-``quantguard.accuracy``, ``fidelity``, ``latency``, ``layerwise`` and ``memory`` are pytest markers, see
+``quantguard.accuracy``, ``fidelity``, ``latency``, ``layerwise``, ``memory`` and ``reasoning`` are pytest markers, see
 ``pytest_quantguard``. Nothing heavy is imported before it is used.
 """
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     latency: Callable[..., pytest.MarkDecorator]
     layerwise: Callable[..., pytest.MarkDecorator]
     memory: Callable[..., pytest.MarkDecorator]
+    reasoning: Callable[..., pytest.MarkDecorator]
 
 __all__ = ["evaluate", "judge", "load", "quantize", "quantize_to_folder"]
 

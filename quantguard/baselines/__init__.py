@@ -1,6 +1,7 @@
 """Baselines on disk: one JSON file for each platform, model, recipe and benchmark."""
 
 from quantguard.baselines.layer_profile import LayerProfile
+from quantguard.baselines.noise import Noise, noise_path, read_noise, write_noise
 from quantguard.baselines.record import Acceptance, Baseline, BaselineItem, baseline_from_runs
 from quantguard.baselines.store import baseline_path, dump, read, write
 
@@ -9,9 +10,13 @@ __all__ = [
     "Baseline",
     "BaselineItem",
     "LayerProfile",
+    "Noise",
     "baseline_from_runs",
     "baseline_path",
     "dump",
+    "noise_path",
     "read",
+    "read_noise",
     "write",
+    "write_noise",
 ]

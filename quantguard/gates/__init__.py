@@ -1,9 +1,11 @@
 """The kinds of gates: one file each, which becomes a marker of the same name.
 
 A member has a frozen dataclass ``Gate`` whose fields are the marker's keywords and whose construction refuses what
-cannot be meant, and ``check(gate, session)`` returning a GateResult. What it measures it asks of the session.
+cannot be meant, and ``check(gate, session)`` returning a GateResult. What it measures it asks of the session. Where it
+can tell beforehand what it can decide, it has ``plan(gate, request)`` too, returning a Plan.
 """
 
-from quantguard.gates._session import GateResult, Session
+from quantguard.gates._planning import Plan, PlanRequest
+from quantguard.gates._session import EarlierRun, GateResult, Session
 
-__all__ = ["GateResult", "Session"]
+__all__ = ["EarlierRun", "GateResult", "Plan", "PlanRequest", "Session"]

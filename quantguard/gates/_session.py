@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Literal, NamedTuple, Protocol
 
 from quantguard.baselines import Baseline, LayerProfile
-from quantguard.records import GenerationConfig, LayerError, LayerSketch, RunRecord, Verdict
+from quantguard.records import GenerationConfig, LayerError, LayerSketch, Outcome, RunRecord, Score, Verdict
+from quantguard.stats import Method
 
 Update = Literal["new", "changed", "all"]
 
@@ -39,6 +40,28 @@ class Bytes(NamedTuple):
     stored: int
 
 
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class EarlierRun:
+    """A run of the same gate that did not pass, with the time (ISO, UTC) at which it was judged."""
+
+    at: str
+    outcome: Outcome
+    scores: tuple[Score, ...]
+
+
+class Reruns(Protocol):
+    """The runs of the last day that did not pass, by gate."""
+
+    def earlier(self, key: str) -> tuple[EarlierRun, ...]:
+        """Return those of a gate, the oldest first."""
+
+    def remember(self, key: str, run: EarlierRun) -> None:
+        """Keep one more."""
+
+    def forget(self, key: str) -> None:
+        """Drop those of a gate."""
+
+
 class Session(Protocol):
     """One candidate under test, with its full-precision model; the pipeline implements it."""
 
@@ -50,6 +73,15 @@ class Session(Protocol):
     accepted_regression: str | None
     limit: int | None
     seed: int
+    early_stop: Method
+    inconclusive: Literal["warn", "fail"]
+    reruns: Reruns | None
+
+    def rerun_key(self, benchmark: str, config: GenerationConfig, baseline: Baseline) -> str:
+        """Name the gate by everything that its answers depend on, whatever the seed."""
+
+    def join(self, records: Sequence[RunRecord]) -> RunRecord:
+        """Return one record of a run that was made in blocks."""
 
     def fingerprint(self, benchmark: str, config: GenerationConfig) -> dict[str, str]:
         """Return what a baseline has to share with a run of the candidate, before anything runs."""

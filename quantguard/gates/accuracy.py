@@ -2,18 +2,31 @@
 
 import dataclasses
 import pathlib
+import statistics
 from collections.abc import Sequence
 from typing import Literal
 
+from quantguard import registry, stats
 from quantguard.baselines import Acceptance, Baseline, baseline_from_runs, baseline_path, read
 from quantguard.errors import BaselineError, UsageError
 from quantguard.gates._accepting import author, today
+from quantguard.gates._matching import require_same, subject_of
+from quantguard.gates._planning import (
+    USUAL_FLIP_RATE,
+    Plan,
+    PlanRequest,
+    known_noise,
+    make_plan,
+    noise_notes,
+    plan_from_baseline,
+    why_undecidable,
+)
 from quantguard.gates._session import GateResult, Session
-from quantguard.records import RunRecord, Score, Verdict
+from quantguard.gates._trial import Trial, decide
+from quantguard.records import GenerationConfig, RunRecord, Score, Verdict
 from quantguard.records.judgement import OUTCOMES
 from quantguard.verdict import AccuracyRule, judge_accuracy
 
-_UPDATE_CHANGED = "pytest --quantguard --quantguard-update=changed"
 # What to do about a baseline that was not accepted.
 _ADVICE = {
     "REGRESSED": ". To accept it anyhow, add --quantguard-accept-regression=REASON",
@@ -29,7 +42,9 @@ class Gate:
     ``tol`` is the tolerated absolute drop of accuracy, 0.045 for 4.5 points (the default where neither is given);
     ``rtol`` is relative to the baseline; with both the stricter holds. ``against`` is the accepted run (``baseline``)
     or full precision (``reference``); ``subset`` the number of items of a new baseline. ``strict`` calls REGRESSED
-    only a drop that is proven larger than tolerated.
+    only a drop that is proven larger than tolerated. ``early_stop`` ends a run as soon as its verdict is clear
+    (``group-sequential``, ``betting``, ``off``; absent, as the option says). ``cluster`` names the metadata key that
+    items which are not independent share. ``budget`` is how many seeds an undecided run of sampled decoding may use.
     """
 
     benchmark: str = "word-problems"
@@ -43,6 +58,9 @@ class Gate:
     top_p: float = 1.0
     epochs: int = 1
     max_new_tokens: int | None = None
+    early_stop: stats.Method | None = None
+    cluster: str | None = None
+    budget: int = 1
 
     def __post_init__(self) -> None:
         for name, value in (("tol", self.tol), ("rtol", self.rtol)):
@@ -53,6 +71,17 @@ class Gate:
                 raise UsageError(f"accuracy({name}={value!r}): the tolerance is a fraction between 0 and 1{meant}")
         if self.against not in ("baseline", "reference"):
             raise UsageError(f"accuracy(against={self.against!r}): possible are 'baseline' and 'reference'")
+        self._check_running()
+
+    def _check_running(self) -> None:
+        if self.early_stop not in (None, *stats.METHODS):
+            raise UsageError(f"accuracy(early_stop={self.early_stop!r}): possible are {', '.join(stats.METHODS)}")
+        if self.cluster is not None and self.early_stop not in (None, "off"):
+            raise UsageError("accuracy(cluster=…, early_stop=…): clusters are judged as a whole; leave early_stop out")
+        if self.budget < 1 or (self.budget > 1 and self.temperature == 0):
+            raise UsageError(
+                f"accuracy(budget={self.budget}): seeds are counted from 1, and greedy decoding has no other"
+            )
 
     @property
     def rule(self) -> AccuracyRule:
@@ -66,23 +95,88 @@ def check(gate: Gate, session: Session) -> GateResult:
 
     Raises BaselineError for a baseline that is missing, damaged, stale or foreign.
     """
-    config = session.config(gate.benchmark, gate)
-    path = baseline_path(
-        session.baselines,
-        platform=session.platform,
-        model=session.model,
-        recipe=session.recipe,
-        benchmark=_subject(gate),
-    )
+    config, path = session.config(gate.benchmark, gate), _path(gate, session)
     if _wants_measuring(gate, session, path):
         return _measure_baseline(gate, session, str(path))
     baseline = read(path)
-    _require_same(baseline, gate, session, str(path))
-    wanted = baseline.sample_ids[: session.limit]
-    record = session.run(gate.benchmark, wanted, config)
-    verdict = judge_accuracy(record.scores, baseline.scores(gate.against), expected_ids=wanted, rule=gate.rule)
+    require_same(baseline, gate, session, str(path))
+    trial = _trial(gate, session, baseline, config)
+    noise = known_noise(path, baseline) if gate.against == "baseline" else None
+    accuracy = statistics.fmean([s.value for s in trial.baseline if s.value is not None] or [0.0])
+    if session.inconclusive == "fail" and (
+        problem := why_undecidable(len(trial.sample_ids), rule=gate.rule, accuracy=accuracy, noise=noise)
+    ):
+        raise UsageError(problem)
+    verdict, record = decide(trial, session)
     record = _with_length_ratio(record, baseline.scores("reference"))
+    record = dataclasses.replace(record, notes=(*record.notes, *noise_notes(_flip_rate(record, trial), noise)))
     return _result(gate, session, verdict, record)
+
+
+def _path(gate: Gate, run: Session | PlanRequest) -> pathlib.Path:
+    return baseline_path(
+        run.baselines, platform=run.platform, model=run.model, recipe=run.recipe, benchmark=subject_of(gate)
+    )
+
+
+def plan(gate: Gate, request: PlanRequest) -> Plan:
+    """Say what the gate can decide, by its baseline where there is one; nothing is run.
+
+    Raises BaselineError for a baseline that is damaged.
+    """
+    path = _path(gate, request)
+    method: stats.Method = "off" if gate.cluster else gate.early_stop or request.early_stop
+    if path.is_file():
+        baseline = read(path)
+        noise = known_noise(path, baseline) if gate.against == "baseline" else None
+        ids = baseline.sample_ids[: request.limit]
+        return plan_from_baseline(baseline, ids, rule=gate.rule, against=gate.against, method=method, noise=noise)
+    num_items = gate.subset or registry.benchmarks[gate.benchmark].load().default_subset
+    return make_plan(
+        num_items=min(num_items, request.limit or num_items),
+        rule=gate.rule,
+        accuracy=1.0,
+        method=method,
+        flip_rate=USUAL_FLIP_RATE,
+        flips_from="assumed: there is no baseline yet",
+    )
+
+
+def _flip_rate(record: RunRecord, trial: Trial) -> float:
+    old = {(s.sample_id, s.epoch): s.value for s in trial.baseline}
+    return statistics.fmean(s.value != old.get((s.sample_id, s.epoch)) for s in record.scores)
+
+
+def _trial(gate: Gate, session: Session, baseline: Baseline, config: GenerationConfig) -> Trial:
+    wanted = baseline.sample_ids[: session.limit]
+    # A run that stops early may never come to an item that does not exist.
+    known = {sample.id for sample in registry.benchmarks[gate.benchmark].load().samples}
+    if unknown := [id_ for id_ in wanted if id_ not in known]:
+        raise UsageError(f"{gate.benchmark} has no item {unknown[0]!r}")
+    return Trial(
+        benchmark=gate.benchmark,
+        sample_ids=wanted,
+        config=config,
+        baseline=baseline.scores(gate.against),
+        rule=gate.rule,
+        method="off" if gate.cluster else gate.early_stop or session.early_stop,
+        clusters=_clusters(gate, wanted),
+        num_seeds=gate.budget,
+        key=f"{gate.against}-{session.rerun_key(gate.benchmark, config, baseline)}",
+    )
+
+
+def _clusters(gate: Gate, sample_ids: Sequence[str]) -> dict[str, str] | None:
+    """Return what each item belongs to, or None where items are independent; raise UsageError for an unknown key."""
+    if gate.cluster is None:
+        return None
+    wanted = set(sample_ids)
+    found = {s.id: s.metadata.get(gate.cluster) for s in registry.benchmarks[gate.benchmark].load().samples}
+    if missing := [id_ for id_ in wanted if found.get(id_) is None]:
+        raise UsageError(
+            f"accuracy(cluster={gate.cluster!r}): {len(missing)} items of {gate.benchmark} have no such metadata"
+        )
+    return {id_: str(found[id_]) for id_ in wanted}
 
 
 def _with_length_ratio(record: RunRecord, reference: Sequence[Score]) -> RunRecord:
@@ -101,7 +195,7 @@ def _wants_measuring(gate: Gate, session: Session, path: pathlib.Path) -> bool:
     if session.update != "changed":
         return session.update == "all" or (session.update == "new" and not path.is_file())
     try:
-        _require_same(read(path), gate, session, str(path))
+        require_same(read(path), gate, session, str(path))
     except BaselineError:
         return True
     return False
@@ -116,11 +210,16 @@ def _measure_baseline(gate: Gate, session: Session, path: str) -> GateResult:
     # Full precision first: what it answered is kept for good, should the second run be broken off.
     reference = session.run_reference(gate.benchmark, ids, config)
     record = session.run(gate.benchmark, ids, config)
-    verdicts = {"full precision": judge_accuracy(record.scores, reference.scores, expected_ids=ids, rule=gate.rule)}
+    rule, clusters = gate.rule, _clusters(gate, ids)
+    verdicts = {
+        "full precision": judge_accuracy(
+            record.scores, reference.scores, expected_ids=ids, rule=rule, clusters=clusters
+        )
+    }
     if previous is not None:
         shared = tuple(id_ for id_ in previous.sample_ids if id_ in set(ids))
         verdicts["the baseline that it replaces"] = judge_accuracy(
-            record.scores, previous.scores("baseline"), expected_ids=shared, rule=gate.rule
+            record.scores, previous.scores("baseline"), expected_ids=shared, rule=rule, clusters=clusters
         )
     record = _with_length_ratio(record, reference.scores)
     name = max(verdicts, key=lambda key: OUTCOMES.index(verdicts[key].outcome))
@@ -130,38 +229,11 @@ def _measure_baseline(gate: Gate, session: Session, path: str) -> GateResult:
         return _result(gate, session, dataclasses.replace(verdict, reason=why), record)
     why = "no worse than tolerated" if verdict.outcome == "PASS" else str(reason)
     proposal = baseline_from_runs(record, reference, Acceptance(by=author(), on=today(), why=why))
-    proposal = dataclasses.replace(proposal, benchmark=_subject(gate))
+    proposal = dataclasses.replace(proposal, benchmark=subject_of(gate))
     if previous is not None and _same_content(previous, proposal):
         proposal = previous
     verdict = dataclasses.replace(verdict, reason=f"baseline measured: against {name}, {verdict.reason}")
     return dataclasses.replace(_result(gate, session, verdict, record), pending=proposal, pending_path=path)
-
-
-def _require_same(baseline: Baseline, gate: Gate, session: Session, path: str) -> None:
-    """Raise BaselineError where the baseline belongs to something else than what is about to run."""
-    for name, stated, actual in (
-        ("platform", baseline.platform, session.platform),
-        ("model", baseline.model, session.model),
-        ("recipe", baseline.recipe, session.recipe),
-        ("benchmark", baseline.benchmark, _subject(gate)),
-    ):
-        if stated != actual:
-            raise BaselineError(
-                f"the baseline {path} is foreign: it is for {name} {stated!r}, and the gate is for {actual!r}."
-                f" Put it where it belongs, or type: {_UPDATE_CHANGED}"
-            )
-    now = session.fingerprint(gate.benchmark, session.config(gate.benchmark, gate))
-    changed = sorted(key for key in {*now, *baseline.must_match} if now.get(key) != baseline.must_match.get(key))
-    if gate.subset not in (None, len(baseline.sample_ids)):
-        raise BaselineError(
-            f"the baseline {path} is stale: it has {len(baseline.sample_ids)} items, and the gate asks for"
-            f" subset={gate.subset}. Type: {_UPDATE_CHANGED}"
-        )
-    if changed:
-        facts = "; ".join(
-            f"{key} was {_short(baseline.must_match.get(key))}, is {_short(now.get(key))}" for key in changed
-        )
-        raise BaselineError(f"the baseline {path} is stale: {facts}. If that is meant, type: {_UPDATE_CHANGED}")
 
 
 def _comparable(gate: Gate, session: Session, path: str) -> Baseline | None:
@@ -179,26 +251,14 @@ def _same_content(previous: Baseline, proposal: Baseline) -> bool:
     return dataclasses.replace(proposal, acceptance=previous.acceptance, recorded=previous.recorded) == previous
 
 
-def _subject(gate: Gate) -> str:
-    """Name what is measured: the benchmark, and every way in which the gate decodes that is not the usual one."""
-    usual = {field.name: field.default for field in dataclasses.fields(Gate)}
-    given = {"t": "temperature", "p": "top_p", "e": "epochs", "n": "max_new_tokens"}
-    parts = [f"{letter}{getattr(gate, name):g}" for letter, name in given.items() if getattr(gate, name) != usual[name]]
-    return "@".join([gate.benchmark, *([gate.mode] if gate.mode else []), *parts])
-
-
 def _result(gate: Gate, session: Session, verdict: Verdict, record: RunRecord) -> GateResult:
     return GateResult(
         gate="accuracy",
         model=session.model,
         recipe=session.recipe,
-        subject=_subject(gate),
+        subject=subject_of(gate),
         platform=session.platform,
         verdict=verdict,
         notes=record.notes,
         record=record,
     )
-
-
-def _short(value: str | None) -> str:
-    return "absent" if value is None else value if len(value) <= 24 else f"{value[:12]}…"

@@ -17,7 +17,7 @@ from quantguard.pipeline.in_process import InProcess
 from quantguard.pipeline.opening import load
 from quantguard.pipeline.progress import Progress, silent
 from quantguard.pipeline.scoring import how_scored, reasoning, score_all, summarize
-from quantguard.records import GenerationConfig, RunRecord, Sample
+from quantguard.records import Generation, GenerationConfig, RunRecord, Sample
 
 
 def evaluate(
@@ -81,19 +81,17 @@ def run(
     progress: Progress = silent,
     store: GenerationStore | None = None,
     policy: Policy = "resume",
+    known: dict[str, Generation] | None = None,
 ) -> RunRecord:
     """Generate, score and record; the scores come in the order of samples, epoch by epoch.
 
     Answers are kept in ``store``, where there is one, as ``policy`` says; those that it has are not asked for again.
+    Neither are those that are ``known``, to which new ones are added.
     """
     batch_size = subject.default_batch_size if batch_size is None else batch_size
     if batch_size < 1:
         raise UsageError(f"batch_size is {batch_size}; at least one item runs at once")
-    requests = [
-        Request(sample_id=sample.id, epoch=epoch, text=data.prompt(sample))
-        for epoch in range(config.epochs)
-        for sample in samples
-    ]
+    requests = requests_of(data, samples, config)
     matching = provenance.must_match(subject, data, config, batch_size=batch_size)
     recorded = provenance.recorded(subject, config, batch_size=batch_size)
     with contextlib.ExitStack() as stack:
@@ -103,7 +101,9 @@ def run(
             facts = {key: value for key, value in matching.items() if key not in ("data", "scorer")}
             shelf = stack.enter_context(store.shelf(facts | recorded | {"subject": subject.name}, policy))
         advance = stack.enter_context(progress(f"{subject.name} on {data.name}", len(requests)))
-        generations, resumed = generate(subject, requests, config, batch_size=batch_size, advance=advance, shelf=shelf)
+        generations, resumed = generate(
+            subject, requests, config, batch_size=batch_size, advance=advance, shelf=shelf, known=known
+        )
         scores = score_all(data, samples, generations)
         metrics = summarize(scores) | reasoning(generations)
     return RunRecord(
@@ -121,6 +121,15 @@ def run(
         notes=(*subject.notes, *([resumed] if resumed and policy == "resume" else [])),
         generations=generations,
     )
+
+
+def requests_of(data: Benchmark, samples: Sequence[Sample], config: GenerationConfig) -> list[Request]:
+    """Return what is asked for: every sample, epoch by epoch."""
+    return [
+        Request(sample_id=sample.id, epoch=epoch, text=data.prompt(sample))
+        for epoch in range(config.epochs)
+        for sample in samples
+    ]
 
 
 def named_samples(data: Benchmark, sample_ids: Sequence[str]) -> tuple[Sample, ...]:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from quantguard.engines._prompting import Request
 from quantguard.engines._subject import Subject
 from quantguard.errors import MeasurementError
-from quantguard.pipeline.generation_store import Shelf
+from quantguard.pipeline.generation_store import Shelf, key_of
 from quantguard.pipeline.progress import Advance
 from quantguard.records import Generation, GenerationConfig
 
@@ -18,19 +18,23 @@ def generate(
     batch_size: int,
     advance: Advance,
     shelf: Shelf | None,
+    known: dict[str, Generation] | None = None,
 ) -> tuple[tuple[Generation, ...], str | None]:
     """Return the generations in the order of the requests, and what to say of those that the shelf had already.
 
-    Every new one is put on the shelf as it ends. Raises MeasurementError where the engine leaves one out or gives one
+    Those that are ``known``, by the names of their requests, are not asked for; new ones are added to them, and put on
+    the shelf as they end. Raises MeasurementError where the engine leaves one out or gives one
     twice, and what the engine raises.
     """
     asked = {(request.sample_id, request.epoch): request for request in requests}
-    done: dict[tuple[str, int], Generation] = {}
+    known = {} if known is None else known
+    done = {key: known[name] for key, request in asked.items() if (name := key_of(request)) in known}
+    num_known = len(done)
     if shelf is not None:
-        found = {key: shelf.find(request) for key, request in asked.items()}
+        found = {key: shelf.find(request) for key, request in asked.items() if key not in done}
         done |= {key: generation for key, generation in found.items() if generation is not None}
-    resumed = len(done)
-    advance(resumed)
+    resumed = len(done) - num_known
+    advance(len(done))
 
     def finished(generation: Generation) -> None:
         key = (generation.sample_id, generation.epoch)
@@ -48,6 +52,7 @@ def generate(
         raise MeasurementError(
             f"the engine {subject.engine} left out {len(asked) - len(done)} of {len(missing)} answers"
         )
+    known.update({key_of(request): done[key] for key, request in asked.items()})
     return tuple(done[key] for key in asked), _of_resuming(resumed, len(asked), shelf)
 
 

@@ -37,20 +37,24 @@ class Shelf:
         self.path, self.began = path, began
         self.complete = False
         self._answers = answers
+        self._given: set[str] = set()
 
     def find(self, request: Request) -> Generation | None:
         """Return the answer to a request, where there is one."""
-        return self._answers.get(_key(request))
+        self._given.add(key_of(request))
+        return self._answers.get(key_of(request))
 
     def forget(self) -> None:
-        """Have no answers: what is measured twice in one run is measured twice."""
+        """Drop the answers that were given in this run: what is measured twice in it is measured twice."""
         self.complete = False
-        self._answers.clear()
+        for key in self._given:
+            self._answers.pop(key, None)
+        self._given.clear()
 
     def put(self, request: Request, generation: Generation) -> None:
         """Write an answer down at once."""
-        self._answers[_key(request)] = generation
-        line = json.dumps({"request": _key(request), "generation": to_json(generation)}, ensure_ascii=False)
+        self._answers[key_of(request)] = generation
+        line = json.dumps({"request": key_of(request), "generation": to_json(generation)}, ensure_ascii=False)
         with self.path.open("a", encoding="utf-8") as stream:
             stream.write(line + "\n")
 
@@ -70,7 +74,7 @@ class GenerationStore:
         None where another process has it open: both then measure, and only the other keeps.
         """
         if policy == "resume":
-            facts = facts | {"sources": _own_sources()}
+            facts = facts | {"sources": own_sources()}
         path = self.folder / f"{digest([policy, facts])}.jsonl"
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = filelock.FileLock(path.with_suffix(".lock"), blocking=False)
@@ -109,7 +113,8 @@ class GenerationStore:
         return shelf
 
 
-def _key(request: Request) -> str:
+def key_of(request: Request) -> str:
+    """Name a request by all that tells it from others of its run."""
     return digest([request.sample_id, request.epoch, request.text])
 
 
@@ -133,7 +138,7 @@ def _read(path: pathlib.Path) -> Shelf | None:
 
 
 @functools.cache
-def _own_sources() -> str:
+def own_sources() -> str:
     """Hash what quantguard is made of: answers of a kernel or recipe that has changed since are not gone on with."""
     root = pathlib.Path(__file__).parents[1]
     files = sorted(file for pattern in ("*.py", "*.toml") for file in root.rglob(pattern))

@@ -5,25 +5,29 @@ import functools
 import itertools
 import pathlib
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 
 from quantguard import registry
+from quantguard.baselines import Baseline
 from quantguard.benchmarks import choose_subset
 from quantguard.engines._subject import Subject
 from quantguard.errors import UsageError
 from quantguard.gates._session import Bytes, SupportsDecoding, Update
 from quantguard.modeling import LoadedModel, tracing
 from quantguard.modeling.swapping import weight_bytes
-from quantguard.pipeline import choosing, evaluating, fidelity, provenance, timing
-from quantguard.pipeline.generation_store import GenerationStore, Policy
+from quantguard.pipeline import choosing, evaluating, fidelity, joining, provenance, timing
+from quantguard.pipeline.generation_store import GenerationStore, Policy, own_sources
 from quantguard.pipeline.in_process import InProcess
 from quantguard.pipeline.opening import full_precision_of, load
 from quantguard.pipeline.progress import Progress, silent
 from quantguard.pipeline.quantizing import quantize
-from quantguard.records import GenerationConfig, LayerError, LayerSketch, RunRecord
+from quantguard.pipeline.rerun_store import RerunStore
+from quantguard.records import Generation, GenerationConfig, LayerError, LayerSketch, RunRecord
 from quantguard.records.codec import digest
 from quantguard.records.evaluation import recipe_name
+from quantguard.stats import Method
 
 # New baselines draw their items by this seed; afterwards the baseline itself says which items a gate runs.
 _SUBSET_SEED = 0
@@ -34,7 +38,8 @@ _TRACED_TOKENS = 128
 class Settings:
     """What the options of a run say about all gates.
 
-    ``threads`` is torch's number of threads on a CPU; ``store`` is where answers are kept, or absent.
+    ``threads`` is torch's number of threads on a CPU; ``store`` is where answers are kept, ``reruns`` where runs that
+    did not pass are; either may be absent.
     """
 
     baselines: pathlib.Path
@@ -45,6 +50,9 @@ class Settings:
     threads: int = 1
     progress: Progress = silent
     store: GenerationStore | None = None
+    early_stop: Method = "group-sequential"
+    inconclusive: Literal["warn", "fail"] = "fail"
+    reruns: RerunStore | None = None
 
 
 class PipelineSession:
@@ -52,6 +60,8 @@ class PipelineSession:
 
     def __init__(self, candidate: Subject, reference: Subject | None, settings: Settings) -> None:
         self._candidate, self._reference, self._settings = candidate, reference, settings
+        # The candidate's answers by decoding: the gates of one check share them.
+        self._answers: dict[GenerationConfig, dict[str, Generation]] = {}
         self.model = candidate.name
         self.recipe = recipe_name(candidate.recipe, served=candidate.served)
         self.platform = candidate.platform
@@ -60,6 +70,7 @@ class PipelineSession:
         self.accepted_regression = settings.accepted_regression
         self.limit = settings.limit
         self.seed = settings.seed
+        self.early_stop, self.inconclusive, self.reruns = settings.early_stop, settings.inconclusive, settings.reruns
 
     def config(self, benchmark: str, gate: SupportsDecoding) -> GenerationConfig:
         """Return how text is generated for a gate; raise UsageError for a benchmark that generates nothing."""
@@ -89,14 +100,25 @@ class PipelineSession:
         batch_size = 1 if data.task == "choice" else candidate.default_batch_size
         return provenance.must_match(candidate, data, config, batch_size=batch_size)
 
+    def rerun_key(self, benchmark: str, config: GenerationConfig, baseline: Baseline) -> str:
+        """Name a gate by its baseline, its place and all that its answers depend on but the seed."""
+        recorded = provenance.recorded(self._candidate, config, batch_size=self._candidate.default_batch_size)
+        facts = self.fingerprint(benchmark, config) | {k: v for k, v in recorded.items() if k != "seed"}
+        return digest([str(self.baselines.absolute()), self.platform, self.model, facts, own_sources(), baseline])
+
+    def join(self, records: Sequence[RunRecord]) -> RunRecord:
+        """Return one record of a run that was made in blocks."""
+        return joining.join(records)
+
     def draw(self, benchmark: str, subset: int | None) -> tuple[str, ...]:
         """Return the items of a new baseline: ``subset`` of the benchmark, or its default number."""
         data = registry.benchmarks[benchmark].load()
         return tuple(sample.id for sample in choose_subset(data, subset, seed=_SUBSET_SEED))
 
     def run(self, benchmark: str, sample_ids: Sequence[str], config: GenerationConfig) -> RunRecord:
-        """Run the candidate on the named samples."""
-        return self._run(self._candidate, benchmark, sample_ids, config, policy="resume")
+        """Run the candidate on the named samples; what a gate of this check has had answered is not asked again."""
+        known = self._answers.setdefault(config, {})
+        return self._run(self._candidate, benchmark, sample_ids, config, policy="resume", known=known)
 
     def run_reference(self, benchmark: str, sample_ids: Sequence[str], config: GenerationConfig) -> RunRecord:
         """Run the full-precision model on the named samples, or take what it answered before.
@@ -165,14 +187,28 @@ class PipelineSession:
         return self._candidate.loaded, self._reference.loaded
 
     def _run(
-        self, subject: Subject, benchmark: str, sample_ids: Sequence[str], config: GenerationConfig, *, policy: Policy
+        self,
+        subject: Subject,
+        benchmark: str,
+        sample_ids: Sequence[str],
+        config: GenerationConfig,
+        *,
+        policy: Policy,
+        known: dict[str, Generation] | None = None,
     ) -> RunRecord:
         data, settings = registry.benchmarks[benchmark].load(), self._settings
         samples = evaluating.named_samples(data, sample_ids)
         if data.task == "choice":
             return choosing.run(subject, data, samples, progress=settings.progress)
         return evaluating.run(
-            subject, data, samples, config, progress=settings.progress, store=settings.store, policy=policy
+            subject,
+            data,
+            samples,
+            config,
+            progress=settings.progress,
+            store=settings.store,
+            policy=policy,
+            known=known,
         )
 
 

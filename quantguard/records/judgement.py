@@ -4,6 +4,8 @@ import dataclasses
 from typing import Literal
 
 Outcome = Literal["PASS", "REGRESSED", "INCONCLUSIVE", "ERROR"]
+# A bound on the far side of the margin, or an estimate beyond it with a drop that is significant.
+Basis = Literal["proven", "significant"]
 # From best to worst.
 OUTCOMES: tuple[Outcome, ...] = ("PASS", "INCONCLUSIVE", "REGRESSED", "ERROR")
 
@@ -13,7 +15,9 @@ class Verdict:
     """Whether a metric is still good, with the numbers behind it; see each judging function for their units.
 
     ``delta`` is candidate minus baseline, ``ci_low`` and ``ci_high`` its one-sided bounds, ``margin`` what is
-    tolerated and ``n`` the number of pairs. All are absent on ERROR.
+    tolerated and ``n`` the number of pairs, of ``num_planned`` where a run may end early. ``p_drop`` is the one-sided
+    p-value of any drop at all, and ``basis`` what a decision rests on. All are absent on ERROR, the last three also
+    where a metric has none.
     """
 
     outcome: Outcome
@@ -24,3 +28,6 @@ class Verdict:
     ci_high: float | None = None
     margin: float | None = None
     n: int | None = None
+    num_planned: int | None = None
+    p_drop: float | None = None
+    basis: Basis | None = None

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from quantguard.gates import GateResult
 from quantguard.records import to_json
 from quantguard.report import text
+from quantguard.report.several import several_lines
 
 
 def write_all(folder: pathlib.Path, results: Sequence[tuple[str, GateResult]]) -> None:
@@ -25,4 +26,6 @@ def markdown(results: Sequence[tuple[str, GateResult]]) -> str:
         for _, result in results
     ]
     head = ["| outcome | gate | model | what | why |", "|---|---|---|---|---|"]
-    return "\n".join([*head, *rows, "", text.closing_line([result for _, result in results])]) + "\n"
+    verdicts = [result for _, result in results]
+    together = [line.replace("|", "/") + "\n" for line in several_lines(verdicts)]
+    return "\n".join([*head, *rows, "", *together, text.closing_line(verdicts)]) + "\n"

@@ -1,7 +1,20 @@
 """Judging, and nothing else: numbers in, Verdict out, no file and no model touched."""
 
+from quantguard.verdict._evidence import Look
 from quantguard.verdict.accuracy import AccuracyRule, judge_accuracy
 from quantguard.verdict.ratio import judge_ceiling, judge_speedup
+from quantguard.verdict.reasoning import judge_length, judge_rate
 from quantguard.verdict.records import judge
+from quantguard.verdict.session import adjusted_p_values
 
-__all__ = ["AccuracyRule", "judge", "judge_accuracy", "judge_ceiling", "judge_speedup"]
+__all__ = [
+    "AccuracyRule",
+    "Look",
+    "adjusted_p_values",
+    "judge",
+    "judge_accuracy",
+    "judge_ceiling",
+    "judge_length",
+    "judge_rate",
+    "judge_speedup",
+]

@@ -7,18 +7,20 @@ With D the true mean of candidate minus baseline over items, and bounds of one-s
   ``strict`` leaves the second arm out. P(REGRESSED | no drop) is about alpha at most.
 * INCONCLUSIVE otherwise. ERROR where the two runs cannot be compared.
 
-One binary outcome an item: Tango's bounds and the exact McNemar test, an exact bound where nothing flips. Otherwise:
-t bounds over items.
+One binary outcome an item: Tango's bounds, widened to keep their level (``stats.flip_bounds``), and the exact McNemar
+test. Several answers an item: t bounds over items, widened likewise. Items in clusters: cluster-robust t bounds over
+clusters. A run that is looked at before its end is judged by the same rule, at the smaller level of the look and
+without the second arm.
 """
 
 import collections
 import dataclasses
 import statistics
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
 
-from quantguard import stats
 from quantguard.records import Score, Verdict
+from quantguard.records.judgement import Basis, Outcome
+from quantguard.verdict._evidence import Evidence, Look, weigh
 
 METRIC = "accuracy"
 SMALLEST_JOINED_SHARE = 0.98
@@ -26,6 +28,8 @@ MEASURE_ANEW = "pytest --quantguard --quantguard-update=all"
 # How much more often the candidate may hit the token limit, or leave no answer, before a run that has not regressed is
 # called incomparable.
 LARGEST_RATE_GAP = 0.02
+# The t distribution over fewer clusters promises more than it keeps.
+FEWEST_CLUSTERS = 10
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,25 +55,45 @@ _Key = tuple[str, int]
 _INCOMPLETE = {"truncated": "hit the token limit", "unparsed": "left no answer to score"}
 
 
-class _Evidence(NamedTuple):
-    delta: float
-    low: float
-    high: float
-    p_drop: float
-    gained: int
-    lost: int
-
-
 def judge_accuracy(
-    candidate: Sequence[Score], baseline: Sequence[Score], *, expected_ids: Sequence[str], rule: AccuracyRule
+    candidate: Sequence[Score],
+    baseline: Sequence[Score],
+    *,
+    expected_ids: Sequence[str],
+    rule: AccuracyRule,
+    clusters: Mapping[str, str] | None = None,
+    look: Look | None = None,
 ) -> Verdict:
-    """Judge two runs on the items ``expected_ids``; bounds and margin are differences of accuracies, 0..1."""
+    """Judge two runs on the items ``expected_ids``; bounds and margin are differences of accuracies, 0..1.
+
+    ``clusters`` says which items belong together; absent, all are independent. ``look`` is given where the run may end
+    before its last item, or more of it has been seen before; absent, this is the only look, at level ``alpha``.
+    """
     new, old = _by_answer(candidate, expected_ids), _by_answer(baseline, expected_ids)
     answers = sorted(new.keys() & old.keys())
-    epochs = len({epoch for _, epoch in (*new, *old)})
-    wanted = len(expected_ids) * epochs
+    if (problem := _why_not(answers, new, old, expected_ids=expected_ids, rule=rule, clusters=clusters)) is not None:
+        return _error(problem)
+    look = look or Look(rule.alpha, len(expected_ids))
+
+    def decide(kept: list[_Key]) -> Verdict:
+        return _decide_on(kept, new, old, rule=rule, clusters=clusters, look=look)
+
+    return _check_rates(decide(answers), candidate, baseline, answers, decide)
+
+
+def _why_not(
+    answers: list[_Key],
+    new: dict[_Key, float],
+    old: dict[_Key, float],
+    *,
+    expected_ids: Sequence[str],
+    rule: AccuracyRule,
+    clusters: Mapping[str, str] | None,
+) -> str | None:
+    """Say why the two runs cannot be compared, or None."""
+    wanted = len(expected_ids) * len({epoch for _, epoch in (*new, *old)})
     if not answers or len(answers) < SMALLEST_JOINED_SHARE * wanted:
-        return _error(
+        return (
             f"only {len(answers)} of {wanted} items have a judged outcome in both runs"
             f" ({len(new)} in this run, {len(old)} in the baseline); at least {SMALLEST_JOINED_SHARE:.0%} must."
             f" Find out what lost them, or measure the baseline anew: {MEASURE_ANEW}"
@@ -77,23 +101,34 @@ def judge_accuracy(
     accuracy = statistics.fmean(old[key] for key in answers)
     margin = rule.margin(accuracy)
     if margin >= accuracy:
-        return _error(
+        return (
             f"the baseline answers {accuracy:.1%} right, so a drop of {margin * 100:.1f} points could never show."
             " Look at its answers: is it the right model, prompt and benchmark? Then lower the tolerance"
         )
-    if len({id_ for id_, _ in answers}) < 2:
-        return _error("one item decides nothing; raise the limit")
-    verdict = _decide_on(answers, new, old, margin, rule)
-    return _check_rates(verdict, candidate, baseline, answers, lambda kept: _decide_on(kept, new, old, margin, rule))
+    items = {id_ for id_, _ in answers}
+    if len(items) < 2:
+        return "one item decides nothing; raise the limit"
+    count = FEWEST_CLUSTERS if clusters is None else len({clusters[id_] for id_ in items})
+    if count < FEWEST_CLUSTERS:
+        return f"the items belong to {count} clusters; at least {FEWEST_CLUSTERS} are needed to tell chance from change"
+    return None
 
 
 def _decide_on(
-    answers: list[_Key], new: dict[_Key, float], old: dict[_Key, float], margin: float, rule: AccuracyRule
+    answers: list[_Key],
+    new: dict[_Key, float],
+    old: dict[_Key, float],
+    *,
+    rule: AccuracyRule,
+    clusters: Mapping[str, str] | None,
+    look: Look,
 ) -> Verdict:
+    margin = rule.margin(statistics.fmean(old[key] for key in answers))
     differences = _per_item(new, old, answers)
     epochs = {epoch for _, epoch in answers}
     binary = len(epochs) == 1 and {new[key] for key in answers} | {old[key] for key in answers} <= {0.0, 1.0}
-    return _decide(_weigh(differences, binary=binary, alpha=rule.alpha), margin, len(differences), rule)
+    groups = None if clusters is None else [clusters[id_] for id_ in differences]
+    return _decide(weigh(list(differences.values()), groups, look, binary=binary), margin, len(differences), rule, look)
 
 
 def _by_answer(scores: Sequence[Score], expected_ids: Sequence[str]) -> dict[_Key, float]:
@@ -106,50 +141,37 @@ def _by_answer(scores: Sequence[Score], expected_ids: Sequence[str]) -> dict[_Ke
     }
 
 
-def _per_item(new: dict[_Key, float], old: dict[_Key, float], answers: list[_Key]) -> list[float]:
+def _per_item(new: dict[_Key, float], old: dict[_Key, float], answers: list[_Key]) -> dict[str, float]:
     """Return candidate minus baseline for every item, the mean over its epochs."""
     grouped: dict[str, list[float]] = collections.defaultdict(list)
     for key in answers:
         grouped[key[0]].append(new[key] - old[key])
-    return [statistics.fmean(values) for values in grouped.values()]
+    return {id_: statistics.fmean(values) for id_, values in grouped.items()}
 
 
-def _weigh(differences: list[float], *, binary: bool, alpha: float) -> _Evidence:
-    gained, lost = sum(d > 0 for d in differences), sum(d < 0 for d in differences)
-    delta = statistics.fmean(differences)
-    if gained + lost == 0:
-        bound = stats.exact_no_flip_bound(len(differences), alpha=alpha)
-        return _Evidence(0.0, -bound, bound, 1.0, 0, 0)
-    if binary:
-        counts = stats.PairedCounts(gained, lost, len(differences))
-        return _Evidence(delta, *stats.tango_bounds(counts, alpha=alpha), stats.drop_p_value(counts), gained, lost)
-    low, high, p_drop = stats.mean_bounds(differences, alpha=alpha)
-    # Few items that hardly vary make the t bounds too sure; what no flip at all would leave possible stays possible.
-    bound = stats.exact_no_flip_bound(len(differences), alpha=alpha)
-    return _Evidence(delta, min(low, -bound), max(high, bound), p_drop, gained, lost)
-
-
-def _decide(evidence: _Evidence, margin: float, n: int, rule: AccuracyRule) -> Verdict:
+def _decide(evidence: Evidence, margin: float, n: int, rule: AccuracyRule, look: Look) -> Verdict:
     flips = f"{evidence.lost} lost and {evidence.gained} gained of {n} items"
     change = f"changed by {evidence.delta * 100:+.1f} points"
     tolerated = f"{margin * 100:.1f} points"
+    outcome: Outcome = "INCONCLUSIVE"
+    basis: Basis | None = None
+    reason = (
+        f"{flips}; {change}, and anything from {evidence.low * 100:+.1f} to {evidence.high * 100:+.1f} is plausible"
+        f" while {tolerated} are tolerated: more items are needed (a larger subset= or --quantguard-limit)"
+    )
     if evidence.low > -margin:
-        outcome = "PASS"
+        outcome, basis = "PASS", "proven"
         reason = f"{flips}; a drop of {tolerated} is ruled out (bound {evidence.low * 100:+.1f})"
     elif evidence.high < -margin:
-        outcome = "REGRESSED"
+        outcome, basis = "REGRESSED", "proven"
         reason = f"{flips}; {change}, and the drop is proven larger than {tolerated} (bound {evidence.high * 100:+.1f})"
-    elif not rule.strict and evidence.delta < -margin and evidence.p_drop <= rule.alpha:
-        outcome = "REGRESSED"
+    elif look.last and not rule.strict and evidence.delta < -margin and evidence.p_drop <= rule.alpha:
+        outcome, basis = "REGRESSED", "significant"
         reason = f"{flips}; {change}, more than {tolerated}, and the drop is significant (p = {evidence.p_drop:.2g})"
-    else:
-        outcome = "INCONCLUSIVE"
-        reason = (
-            f"{flips}; {change}, and anything from {evidence.low * 100:+.1f} to {evidence.high * 100:+.1f} is plausible"
-            f" while {tolerated} are tolerated: more items are needed (a larger subset= or --quantguard-limit)"
-        )
+    if not look.last and outcome != "INCONCLUSIVE":
+        reason += f"; decided after {n} of {look.num_planned} items"
     return Verdict(
-        outcome=outcome,  # type: ignore[arg-type]  # the literals above
+        outcome=outcome,
         metric=METRIC,
         reason=reason,
         delta=evidence.delta,
@@ -157,6 +179,9 @@ def _decide(evidence: _Evidence, margin: float, n: int, rule: AccuracyRule) -> V
         ci_high=evidence.high,
         margin=margin,
         n=n,
+        num_planned=look.num_planned,
+        p_drop=evidence.p_drop,
+        basis=basis,
     )
 
 

@@ -113,6 +113,22 @@ def test_what_is_measured_twice_in_one_run_is_measured_twice(tmp_path: pathlib.P
     assert twice.asked == 20
 
 
+def test_blocks_of_a_broken_run_are_all_gone_on_with(tmp_path: pathlib.Path) -> None:
+    data = benchmarks["word-problems"].load()
+    samples = choose_subset(data, 10, seed=0)
+
+    def in_blocks(echo: Echo) -> None:
+        store = GenerationStore(tmp_path)
+        for block in (samples[:4], samples[4:8], samples[8:]):
+            evaluating.run(echo, data, block, CONFIG, store=store)
+
+    with pytest.raises(PowerCut):
+        in_blocks(Echo(limit=7))
+    later = Echo()
+    in_blocks(later)
+    assert later.asked == 3
+
+
 def test_nothing_is_dropped_while_something_is_missing(tmp_path: pathlib.Path) -> None:
     store = GenerationStore(tmp_path)
     run(Echo(), store)
@@ -148,7 +164,7 @@ def test_other_source_files_part_a_candidate_and_not_a_reference(
 ) -> None:
     broken_off(tmp_path)
     broken_off(tmp_path, policy="keep")
-    monkeypatch.setattr(generation_store, "_own_sources", lambda: "a kernel has changed")
+    monkeypatch.setattr(generation_store, "own_sources", lambda: "a kernel has changed")
     candidate, reference, store = Echo(), Echo(), GenerationStore(tmp_path)
     run(candidate, store)
     run(reference, store, "keep")

@@ -41,12 +41,24 @@ def test_a_good_recipe_passes_and_says_what_was_measured(pytester: pytest.Pytest
     assert "| PASS | accuracy |" in (pytester.path / "out/summary.md").read_text()
 
 
-def test_too_few_items_are_inconclusive_and_fail_unless_told_otherwise(pytester: pytest.Pytester) -> None:
+def test_an_undecided_gate_fails_unless_told_otherwise(pytester: pytest.Pytester) -> None:
+    """3-bit weights against full precision: as many points lost as are tolerated."""
+    write_gate(pytester, "w3a16", "tol=0.15, against='reference'")
+    copy_baselines(pytester)
+    result = run(pytester, "--quantguard-limit=40")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*INCONCLUSIVE*", "*more items are needed*"])
+    result = run(pytester, "--quantguard-limit=40", "--quantguard-inconclusive=warn")
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["*INCONCLUSIVE*", "*judged together with what did not pass earlier*"])
+
+
+def test_a_gate_that_cannot_decide_is_refused_before_it_runs(pytester: pytest.Pytester) -> None:
     write_gate(pytester)
     copy_baselines(pytester)
     result = run(pytester, "--quantguard-limit=10")
-    result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["*INCONCLUSIVE*", "*more items are needed*"])
+    assert_error(pytester, result, "*10 items cannot rule a drop of 4.5 points out*at least 66 are needed*")
+    assert "tokens an answer" not in result.stdout.str()
     result = run(pytester, "--quantguard-limit=10", "--quantguard-inconclusive=warn")
     result.assert_outcomes(passed=1)
     result.stdout.fnmatch_lines(["*INCONCLUSIVE*"])

@@ -14,6 +14,7 @@ from quantguard.catalog import cache_folder
 HERE = pathlib.Path(__file__).parent
 SAMPLES = {
     "cpu_linear": (["--pairs", "2", "--decoder-layers", "1"], "| decoder | 2 | W4A8 |"),
+    "decisions": (["--runs", "20"], "| 500 | 5% | group-sequential |"),
     "flatquant": (["--items", "5", "--samples", "2", "--rates", "2"], "stopped: model.layers.0: FlatQuant diverged"),
     "generation": (
         ["--without-peer", "--items", "5", "--rounds", "1", "--tasks", "word-problems"],

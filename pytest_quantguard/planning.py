@@ -1,0 +1,89 @@
+"""``--quantguard-plan``: what the gates of a test can decide, told without running or loading anything."""
+
+from __future__ import annotations
+
+import pathlib
+from typing import TYPE_CHECKING, Any, Protocol
+
+import pytest
+
+if TYPE_CHECKING:
+    from pytest_quantguard.options import Options
+
+
+class Target(Protocol):
+    """What is known of a model before it is loaded."""
+
+    @property
+    def model(self) -> str:
+        """Its name or path."""
+
+    @property
+    def recipe(self) -> str | None:
+        """How it is to be quantized."""
+
+    @property
+    def device(self) -> str:
+        """Where it is to run."""
+
+    @property
+    def engine(self) -> str | None:
+        """Who serves it; absent for a model of this process."""
+
+
+# Under this name the plans of a test travel on its report.
+REPORT_ATTRIBUTE = "quantguard_plans"
+PLANS = pytest.StashKey[list[str]]()
+
+
+def plan_gates(item: pytest.Item, gates: dict[str, Any], options: Options, target: Target) -> None:
+    """Plan every gate that can be planned; end the test as skipped, or as failed where one cannot decide."""
+    from quantguard import registry  # noqa: PLC0415 - an unrelated run does not pay for it
+    from quantguard.errors import QuantguardError  # noqa: PLC0415
+
+    lines = item.stash.setdefault(PLANS, [])
+    problems = []
+    for kind, gate in gates.items():
+        make = getattr(registry.gates[kind], "plan", None)
+        if make is None:
+            lines.append(f"{kind}: measured when it runs, on no items")
+            continue
+        try:
+            plan = make(gate, _request(options, target))
+        except QuantguardError as error:
+            problems.append(f"{kind}: {error}")
+            lines.append(problems[-1])
+            continue
+        problem = plan.problem
+        problems += [f"{kind}: {problem}"] if problem else []
+        lines += [f"{kind}: {line}" for line in [*plan.lines(), *([f"CANNOT DECIDE: {problem}"] if problem else [])]]
+    if problems:
+        pytest.fail("\n".join(problems), pytrace=False)
+    pytest.skip("planned, nothing run")
+
+
+def take_plans(item: pytest.Item) -> list[str]:
+    """Return what has not been reported yet."""
+    plans = item.stash.get(PLANS, [])
+    item.stash[PLANS] = []
+    return plans
+
+
+def _request(options: Options, target: Target) -> Any:
+    from quantguard import catalog, recipes  # noqa: PLC0415
+    from quantguard.gates import PlanRequest  # noqa: PLC0415
+    from quantguard.host import ascend  # noqa: PLC0415
+
+    path, served = pathlib.Path(target.model), target.engine is not None
+    here = not served and catalog.find(target.model) is None and path.exists()
+    kind = target.device.partition(":")[0]
+    platform = "endpoint" if served else ascend.this_host().platform() if kind == "npu" else kind
+    name = "full-precision" if target.recipe is None else recipes.load_recipe(target.recipe).name
+    return PlanRequest(
+        baselines=options.baselines,
+        platform=platform,
+        model=path.resolve().name if here else target.model,
+        recipe="as-served" if served else name,
+        limit=options.limit,
+        early_stop=options.early_stop,
+    )

@@ -1,0 +1,65 @@
+"""How much a model differs from itself: the flip rate between two runs of it, beside its baseline.
+
+The file ends with ``.noise`` and not with ``.json``, so that whoever reads every baseline of a folder never meets it.
+"""
+
+import dataclasses
+import json
+import os
+import pathlib
+import tempfile
+
+from quantguard.errors import BaselineError, RecordError
+from quantguard.records import from_json, to_json
+
+SCHEMA_VERSION = 1
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Noise:
+    """Two runs of one model on ``num_items`` items: the share that changed between right and wrong, and on what day.
+
+    ``must_match`` is the fingerprint of the runs, and ``varied`` says what was different between them.
+    """
+
+    schema_version: int = SCHEMA_VERSION
+    num_items: int
+    num_flips: int
+    varied: str
+    on: str
+    must_match: dict[str, str]
+
+    def __post_init__(self) -> None:
+        if self.schema_version != SCHEMA_VERSION or not 0 <= self.num_flips <= self.num_items or not self.num_items:
+            raise RecordError(f"version {self.schema_version}, {self.num_flips} flips of {self.num_items} items")
+
+    @property
+    def flip_rate(self) -> float:
+        """The share of items that flip."""
+        return self.num_flips / self.num_items
+
+
+def noise_path(baseline: pathlib.Path) -> pathlib.Path:
+    """Return where the noise of a baseline belongs: beside it."""
+    return baseline.with_name(f"{baseline.name.removesuffix('.json')}.noise")
+
+
+def read_noise(path: pathlib.Path) -> Noise | None:
+    """Read the noise, or None where it was never measured; raise BaselineError for a damaged file."""
+    if not path.is_file():
+        return None
+    try:
+        return from_json(Noise, json.loads(path.read_text(encoding="utf-8")), where=path.name)
+    except (OSError, ValueError, RecordError) as error:
+        raise BaselineError(f"the noise in {path} is damaged: {error}. Measure it anew: quantguard aa") from error
+
+
+def write_noise(path: pathlib.Path, noise: Noise) -> None:
+    """Put it in its place atomically."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(to_json(noise), indent=2, sort_keys=True) + "\n"
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+        stream.write(text)
+    pathlib.Path(temporary).chmod(0o644)
+    pathlib.Path(temporary).replace(path)

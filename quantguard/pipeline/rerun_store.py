@@ -1,0 +1,62 @@
+"""Runs that did not pass, kept for a day, so that a gate that is run again is judged with them and not instead of them.
+
+A file belongs to one gate: the baseline that it has, and everything that its answers depend on but the seed. A change
+of the model, the recipe, the versions, the machine or quantguard itself begins a new one.
+"""
+
+import dataclasses
+import datetime as dt
+import json
+import pathlib
+import tempfile
+
+import filelock
+
+from quantguard import catalog
+from quantguard.errors import MeasurementError, RecordError
+from quantguard.gates import EarlierRun
+from quantguard.records import from_json, to_json
+
+LONGEST_MEMORY = dt.timedelta(days=1)
+
+
+def _now() -> dt.datetime:
+    return dt.datetime.now(dt.UTC)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class RerunStore:
+    """The files under a folder. ``fresh`` leaves out what was there before this process began."""
+
+    folder: pathlib.Path = dataclasses.field(default_factory=lambda: catalog.cache_root() / "reruns")
+    fresh: bool = False
+    began: dt.datetime = dataclasses.field(default_factory=_now)
+
+    def earlier(self, key: str) -> tuple[EarlierRun, ...]:
+        """Return the runs of the last day that did not pass, the oldest first; raise MeasurementError for damage."""
+        path = self._path(key)
+        if not path.is_file():
+            return ()
+        try:
+            runs = [from_json(EarlierRun, row) for row in json.loads(path.read_text(encoding="utf-8"))]
+            oldest = self.began if self.fresh else _now() - LONGEST_MEMORY
+            return tuple(run for run in runs if dt.datetime.fromisoformat(run.at) >= oldest)
+        except (ValueError, TypeError, RecordError) as error:
+            raise MeasurementError(f"the earlier runs in {path} are damaged: {error}. Type: rm '{path}'") from error
+
+    def remember(self, key: str, run: EarlierRun) -> None:
+        """Put a run that did not pass beside the earlier ones, at once and atomically."""
+        path = self._path(key)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with filelock.FileLock(path.with_suffix(".lock")):
+            rows = [to_json(known) for known in (*self.earlier(key), run)]
+            with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, delete=False) as stream:
+                stream.write(json.dumps(rows, ensure_ascii=False))
+            pathlib.Path(stream.name).replace(path)
+
+    def forget(self, key: str) -> None:
+        """Drop the runs of a gate that has passed together with them."""
+        self._path(key).unlink(missing_ok=True)
+
+    def _path(self, key: str) -> pathlib.Path:
+        return self.folder / f"{key}.json"
