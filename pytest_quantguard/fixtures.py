@@ -231,7 +231,12 @@ def npu_device(request: pytest.FixtureRequest) -> str:
 
     ``npu:0``, or ``emulated-910b`` with --npu=emulated, of which every process has one.
     """
-    npu = request.config.stash[OPTIONS].npu
+    return hold_npu(request.config)
+
+
+def hold_npu(config: pytest.Config) -> str:
+    """Name the NPU of this process and hold it; skips unless --npu was given."""
+    npu = config.stash[OPTIONS].npu
     if npu is None:
         pytest.skip("needs an Ascend NPU: run pytest with --npu, or with --npu=emulated")
     from quantguard.errors import QuantguardError  # noqa: PLC0415
@@ -240,7 +245,7 @@ def npu_device(request: pytest.FixtureRequest) -> str:
     if npu == "emulated":
         return device.EMULATED
     try:
-        devices.hold(request.config, _FIRST_NPU)
+        devices.hold(config, _FIRST_NPU)
         return device.require()
     except QuantguardError as error:
         pytest.fail(f"ERROR: {error}", pytrace=False)

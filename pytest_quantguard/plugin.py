@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_quantguard import devices, fixtures, markers, options, planning
+from pytest_quantguard import declared, devices, fixtures, markers, options, planning
 from pytest_quantguard.fixtures import REPORT_ATTRIBUTE, guard, npu_device
 
 if TYPE_CHECKING:
+    import pathlib
     from collections.abc import Generator
 
 __all__ = ["guard", "npu_device"]
@@ -29,6 +30,8 @@ def pytest_configure(config: pytest.Config) -> None:
     options.allow_unsafe_exec(config)
     config.stash[fixtures.OPTIONS] = chosen
     config.addinivalue_line("markers", markers.REGISTRATION)
+    if chosen.enabled:
+        declared.add_root_files(config)
     if chosen.enabled and not hasattr(config, "workerinput"):
         from pytest_quantguard.collecting import Collector  # noqa: PLC0415 - an unrelated run does not pay for it
 
@@ -56,6 +59,11 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
 def pytest_xdist_setupnodes(config: pytest.Config, specs: list[Any]) -> None:
     """Give each worker an NPU of its own before it starts, where NPUs are asked for."""
     devices.share_out(config, specs)
+
+
+def pytest_collect_file(file_path: pathlib.Path, parent: pytest.Collector) -> pytest.Collector | None:
+    """Collect the gates that stand in a file, where gates are asked for."""
+    return declared.collect(file_path, parent) if parent.config.stash[fixtures.OPTIONS].enabled else None
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
