@@ -91,11 +91,9 @@ def _judge_together(trial: Trial, scores: Sequence[Score], runs: Sequence[Earlie
     now = _values(scores)
     known = [_values(run.scores) for run in runs]
     different = [values for index, values in enumerate(known) if values != now and values not in known[:index]]
-    pooled = [
-        dataclasses.replace(s, value=None if s.value is None else statistics.fmean([s.value, *_found(different, s)]))
-        for s in scores
-    ]
-    ids, level = trial.sample_ids, trial.rule.alpha
+    pooled = _pool([s for run in runs for s in run.scores], scores, different)
+    # Items of earlier runs that this one leaves out stay: fewer items must not be a way to leave the lost ones behind.
+    ids, level = tuple(dict.fromkeys(score.sample_id for score in pooled)), trial.rule.alpha
     verdict = trial.judge(pooled, ids, Look(level / 2 ** max(1, len(different)), len(ids)))
     if verdict.outcome in ("PASS", "ERROR"):
         return verdict
@@ -106,6 +104,21 @@ def _judge_together(trial: Trial, scores: Sequence[Score], runs: Sequence[Earlie
         why = f"an earlier run regressed, and together with this one it is not cleared: {verdict.reason}"
         return dataclasses.replace(verdict, outcome="REGRESSED", reason=why)
     return verdict
+
+
+def _pool(
+    earlier: Sequence[Score], now: Sequence[Score], different: Sequence[dict[tuple[str, int], float | None]]
+) -> list[Score]:
+    """Return one score for every item and epoch of any run, its value the mean over the runs that differ."""
+    latest = {(score.sample_id, score.epoch): score for score in (*earlier, *now)}
+    current = _values(now)
+    pooled = []
+    for key, score in latest.items():
+        values = [*_found(different, score), *([] if current.get(key) is None else [current[key]])]
+        kept = [value for value in values if value is not None]
+        missing = not kept or (key in current and current[key] is None)
+        pooled.append(dataclasses.replace(score, value=None if missing else statistics.fmean(kept)))
+    return pooled
 
 
 def _values(scores: Sequence[Score]) -> dict[tuple[str, int], float | None]:

@@ -24,6 +24,7 @@ from quantguard.gates._planning import (
 from quantguard.gates._session import GateResult, Session
 from quantguard.gates._trial import Trial, decide
 from quantguard.records import GenerationConfig, RunRecord, Score, Verdict
+from quantguard.records.codec import digest
 from quantguard.records.judgement import OUTCOMES
 from quantguard.verdict import AccuracyRule, judge_accuracy
 
@@ -160,9 +161,9 @@ def _trial(gate: Gate, session: Session, baseline: Baseline, config: GenerationC
         baseline=baseline.scores(gate.against),
         rule=gate.rule,
         method="off" if gate.cluster else gate.early_stop or session.early_stop,
-        clusters=_clusters(gate, wanted),
+        clusters=_clusters(gate, baseline.sample_ids),
         num_seeds=gate.budget,
-        key=f"{gate.against}-{session.rerun_key(gate.benchmark, config, baseline)}",
+        key=digest([gate.against, gate.rule, gate.cluster, session.rerun_key(gate.benchmark, config, baseline)]),
     )
 
 

@@ -194,31 +194,30 @@ def _check_rates(
 ) -> Verdict:
     """Turn a verdict into ERROR where the runs truncate or answer too differently, or answers were not compared.
 
-    A run that has regressed on the answers that came to an end as well has regressed; one that has not is no worse
-    that one can tell, but thinks longer than the limit lets it, or leaves out the answer.
+    A run that is cut off more often has regressed only where it has on the answers that came to an end as well: to
+    think longer than the limit lets one is not to be wrong. An answer that ends and says nothing is wrong.
     """
     new, old = ({(s.sample_id, s.epoch): s.explanation for s in side} for side in (candidate, baseline))
     for side in (new, old):
         if (late := statistics.fmean(side[key] == "timeout" for key in answers)) > LARGEST_RATE_GAP:
             return _error(f"{late:.1%} of the answers could not be compared in time: is the machine short of memory?")
-    facts, ended = [], answers
+    facts = {}
     for rule, what in _INCOMPLETE.items():
         now, before = (statistics.fmean(side[key] == rule for key in answers) for side in (new, old))
         if now - before > LARGEST_RATE_GAP:
-            facts.append(f"{now:.1%} of this run {what}, {before:.1%} of the baseline")
-            ended = [key for key in ended if new[key] != rule]
+            facts[rule] = f"{now:.1%} of this run {what}, {before:.1%} of the baseline"
     if not facts:
         return verdict
-    fact = ", and ".join(facts)
-    if (
-        verdict.outcome == "REGRESSED"
-        and len({id_ for id_, _ in ended}) > 1
-        and decide_on(ended).outcome == "REGRESSED"
+    fact = ", and ".join(facts.values())
+    ended = [key for key in answers if new[key] != "truncated"] if "truncated" in facts else answers
+    if verdict.outcome == "REGRESSED" and (
+        ended is answers or (len({id_ for id_, _ in ended}) > 1 and decide_on(ended).outcome == "REGRESSED")
     ):
         return dataclasses.replace(verdict, reason=f"{verdict.reason}; {fact}")
+    unfinished = len(answers) - len(ended)
+    proof = f", and {unfinished} answers without an end are no proof of wrong ones" if unfinished else ""
     return _error(
-        f"{fact}: the runs are not comparable, and {len(answers) - len(ended)} answers without an end are no proof of"
-        " wrong ones. Raise max_new_tokens, or look whether the model loops (repeating)"
+        f"{fact}: the runs are not comparable{proof}. Raise max_new_tokens, or look whether the model loops (repeating)"
     )
 
 

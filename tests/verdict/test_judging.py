@@ -105,17 +105,30 @@ def test_too_few_items_are_an_error(count: int) -> None:
     assert judge_accuracy(both, both, expected_ids=[f"i{i}" for i in range(count)], rule=RULE).outcome == "ERROR"
 
 
-@pytest.mark.parametrize("rule", ["truncated", "unparsed"])
 @pytest.mark.parametrize("lost", [20, 60, 280, 300])
-def test_answers_without_an_end_are_told_from_wrong_ones(rule: str, lost: int) -> None:
+def test_answers_without_an_end_are_told_from_wrong_ones(lost: int) -> None:
     ids = [f"i{i}" for i in range(300)]
     baseline = scores([1.0] * 280 + [0.0] * 20)
     cut = [
-        dataclasses.replace(s, value=0.0, explanation=rule) if index < lost else s for index, s in enumerate(baseline)
+        dataclasses.replace(s, value=0.0, explanation="truncated") if index < lost else s
+        for index, s in enumerate(baseline)
     ]
     verdict = judge_accuracy(cut, baseline, expected_ids=ids, rule=RULE)
     assert verdict.outcome == "ERROR"
     assert f"{lost} answers without an end are no proof of wrong ones" in verdict.reason
+
+
+@pytest.mark.parametrize(("lost", "outcome"), [(8, "ERROR"), (60, "REGRESSED")])
+def test_answers_that_end_and_say_nothing_are_wrong_and_few_of_them_incomparable(lost: int, outcome: str) -> None:
+    ids = [f"i{i}" for i in range(300)]
+    baseline = scores([1.0] * 300)
+    silent = [
+        dataclasses.replace(s, value=0.0, explanation="unparsed") if index < lost else s
+        for index, s in enumerate(baseline)
+    ]
+    verdict = judge_accuracy(silent, baseline, expected_ids=ids, rule=RULE)
+    assert verdict.outcome == outcome
+    assert "of this run left no answer to score, 0.0% of the baseline" in verdict.reason
 
 
 def test_a_run_that_is_also_wrong_where_it_came_to_an_end_has_regressed() -> None:

@@ -179,6 +179,18 @@ def test_a_regressed_run_is_cleared_by_evidence_and_by_nothing_less(tmp_path: pa
     assert store.earlier("gate") != ()
 
 
+def test_fewer_items_are_no_way_to_leave_the_lost_ones_behind(tmp_path: pathlib.Path) -> None:
+    def worse_at_the_end(item: int, seed: int) -> float:
+        return same(item, seed) if item < 150 else 0.0
+
+    store = RerunStore(tmp_path)
+    assert Bench(worse_at_the_end).decide(sample_ids=IDS[:120])[0].outcome == "PASS"
+    assert Bench(worse_at_the_end, store).decide()[0].outcome == "REGRESSED"
+    verdict, _ = Bench(worse_at_the_end, store).decide(sample_ids=IDS[:120])
+    assert verdict.outcome == "REGRESSED"
+    assert verdict.n == N
+
+
 def test_a_pass_of_all_together_forgets_and_the_next_run_stands_alone(tmp_path: pathlib.Path) -> None:
     store = RerunStore(tmp_path)
     assert Bench(noisy(0.035), store).decide()[0].outcome == "INCONCLUSIVE"
