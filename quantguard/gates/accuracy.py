@@ -10,11 +10,13 @@ from typing import Literal
 
 from quantguard.baselines import Acceptance, Baseline, baseline_from_runs, baseline_path, read
 from quantguard.errors import BaselineError, UsageError
+from quantguard.gates._comparing import beside
 from quantguard.gates._session import GateResult, Session
 from quantguard.records import RunRecord, Score, Verdict
 from quantguard.records.judgement import OUTCOMES
 from quantguard.verdict import AccuracyRule, judge_accuracy
 
+LIMIT = "drop"
 _UPDATE_CHANGED = "pytest --quantguard --quantguard-update=changed"
 # What to do about a baseline that was not accepted.
 _ADVICE = {
@@ -84,7 +86,8 @@ def check(gate: Gate, session: Session) -> GateResult:
     record = session.run(gate.benchmark, wanted, config)
     verdict = judge_accuracy(record.scores, baseline.scores(gate.against), expected_ids=wanted, rule=gate.rule)
     record = _with_length_ratio(record, baseline.scores("reference"))
-    return _result(gate, session, verdict, record)
+    against = "full precision" if gate.against == "reference" else f"the run accepted on {baseline.acceptance.on}"
+    return beside(_result(gate, session, verdict, record), against, baseline.scores(gate.against), path=str(path))
 
 
 def _with_length_ratio(record: RunRecord, reference: Sequence[Score]) -> RunRecord:
@@ -127,16 +130,26 @@ def _measure_baseline(gate: Gate, session: Session, path: str) -> GateResult:
     record = _with_length_ratio(record, reference.scores)
     name = max(verdicts, key=lambda key: OUTCOMES.index(verdicts[key].outcome))
     verdict, reason = verdicts[name], session.accepted_regression
+    result = _beside_worst(_result(gate, session, verdict, record), name, reference, previous, path)
     if verdict.outcome == "ERROR" or (verdict.outcome != "PASS" and reason is None):
         why = f"not accepted as a baseline: against {name}, {verdict.reason}{_ADVICE[verdict.outcome]}"
-        return _result(gate, session, dataclasses.replace(verdict, reason=why), record)
+        return dataclasses.replace(result, verdict=dataclasses.replace(verdict, reason=why))
     why = "no worse than tolerated" if verdict.outcome == "PASS" else str(reason)
     proposal = baseline_from_runs(record, reference, Acceptance(by=_author(), on=_today(), why=why))
     proposal = dataclasses.replace(proposal, benchmark=_subject(gate))
     if previous is not None and _same_content(previous, proposal):
         proposal = previous
     verdict = dataclasses.replace(verdict, reason=f"baseline measured: against {name}, {verdict.reason}")
-    return dataclasses.replace(_result(gate, session, verdict, record), pending=proposal, pending_path=path)
+    return dataclasses.replace(result, verdict=verdict, pending=proposal, pending_path=path)
+
+
+def _beside_worst(
+    result: GateResult, name: str, reference: RunRecord, previous: Baseline | None, path: str
+) -> GateResult:
+    """Put beside a measurement the run that it looks worst against: full precision, or the baseline it replaces."""
+    if previous is None or name == "full precision":
+        return beside(result, "full precision", reference.scores, path=path, generations=reference.generations)
+    return beside(result, name, previous.scores("baseline"), path=path)
 
 
 def _require_same(baseline: Baseline, gate: Gate, session: Session, path: str) -> None:

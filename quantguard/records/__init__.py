@@ -3,11 +3,12 @@
 from quantguard.records.codec import from_json, to_json
 from quantguard.records.diagnosis import Diagnosis, Finding, Lack, Software
 from quantguard.records.evaluation import FinishReason, Generation, GenerationConfig, RunRecord, Sample, Score
-from quantguard.records.judgement import Outcome, Verdict
+from quantguard.records.judgement import Counterpart, Outcome, Verdict
 from quantguard.records.quantization import CalibrationArgs, LayerArgs, LayerReport, Override, QuantArgs, Recipe
 
 __all__ = [
     "CalibrationArgs",
+    "Counterpart",
     "Diagnosis",
     "Finding",
     "FinishReason",

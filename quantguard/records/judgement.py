@@ -3,6 +3,8 @@
 import dataclasses
 from typing import Literal
 
+from quantguard.records.evaluation import Score
+
 Outcome = Literal["PASS", "REGRESSED", "INCONCLUSIVE", "ERROR"]
 # From best to worst.
 OUTCOMES: tuple[Outcome, ...] = ("PASS", "INCONCLUSIVE", "REGRESSED", "ERROR")
@@ -24,3 +26,14 @@ class Verdict:
     ci_high: float | None = None
     margin: float | None = None
     n: int | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Counterpart:
+    """What the other run of a comparison made of an item that came out differently.
+
+    ``text`` is what it wrote, absent where only the score was kept.
+    """
+
+    score: Score
+    text: str | None = None
