@@ -15,6 +15,7 @@ SAMPLES = {
     "flatquant": (["--items", "5", "--samples", "2", "--rates", "2"], "stopped: model.layers.0: FlatQuant diverged"),
     "methods": (["--layers", "1", "--samples", "2", "--only", "w8a8", "smoothquant-w8a8"], "| smoothquant-w8a8 |"),
     "peer": (["--layers", "1", "--samples", "1", "--rounds", "1"], "| gptq | llm-compressor |"),
+    "report": (["--gates", "2", "--items", "50"], "| report.html, summary.md, results.json |"),
     "streaming": (
         ["--folder", "FOLDER", "--hidden-size", "64", "--layers", "3", "--vocabulary", "4096"],
         "files of the two folders are identical",
