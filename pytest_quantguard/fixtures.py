@@ -106,13 +106,16 @@ class Guard:
         from quantguard import registry  # noqa: PLC0415 - the flow below loads torch, so nothing here is on top
         from quantguard.errors import QuantguardError  # noqa: PLC0415
 
-        results = []
+        results: list[GateResult] = []
         session: PipelineSession | None = None
         with _terminal(self._item.config) as stream:
             for name, gate in gates.items():
                 try:
                     session = session or self._open(target, stream)
-                    results.append(registry.gates[name].check(gate, session))
+                    result = registry.gates[name].check(gate, session)
+                    # One result of a check says how the layers fared: it is the same model in all.
+                    layers = session.layer_reports() if not results else ()
+                    results.append(dataclasses.replace(result, layers=result.layers or layers))
                 except QuantguardError as error:
                     results.append(_error_result(name, gate, target, error))
         return results

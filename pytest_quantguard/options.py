@@ -82,7 +82,9 @@ def _add_running(group: pytest.OptionGroup) -> None:
         help="what an undecided gate does to its test (default: fail)",
     )
     group.addoption(
-        "--quantguard-report", metavar="DIR", help="write every record and verdict there, as JSON and Markdown"
+        "--quantguard-report",
+        metavar="DIR",
+        help="write every record and verdict there: report.html, summary.md, results.json",
     )
     group.addoption(
         "--quantguard-threads",

@@ -1,8 +1,8 @@
 """Names to modules: one file in a family's package is one member, imported when it is asked for.
 
-A family is a sub-package such as ``quantguard.rounding``; the member ``text-fidelity`` of ``benchmarks`` is the
-module ``quantguard/benchmarks/text_fidelity.py``. Other distributions add members through entry points of the
-group ``quantguard.<family>`` that name a module with the same functions.
+A family is a sub-package such as ``quantguard.rounding`` or ``quantguard.report.sections``; the member
+``text-fidelity`` of ``benchmarks`` is the module ``quantguard/benchmarks/text_fidelity.py``. Other distributions add
+members through entry points of the group ``quantguard.<family>`` that name a module with the same functions.
 """
 
 import functools
@@ -46,7 +46,7 @@ class Registry(Mapping[str, types.ModuleType]):
     def _sources(self) -> dict[str, str]:
         package = f"quantguard.{self.family}"
         found = {entry.name: entry.value for entry in importlib.metadata.entry_points(group=package)}
-        folder = pathlib.Path(__file__).parent / self.family
+        folder = pathlib.Path(__file__).parent.joinpath(*self.family.split("."))
         for module in pkgutil.iter_modules([str(folder)]):
             if not module.name.startswith("_") and not module.ispkg:
                 found[module.name.replace("_", "-")] = f"{package}.{module.name}"
@@ -60,3 +60,4 @@ scorers = Registry("scorers", kind="scorer")
 calibration = Registry("calibration", kind="calibration set")
 engines = Registry("engines", kind="engine")
 gates = Registry("gates", kind="gate")
+report_sections = Registry("report.sections", kind="section of the report")

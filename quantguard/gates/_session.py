@@ -6,7 +6,17 @@ from collections.abc import Sequence
 from typing import Literal, NamedTuple, Protocol
 
 from quantguard.baselines import Baseline, LayerProfile
-from quantguard.records import GenerationConfig, LayerError, LayerSketch, Outcome, RunRecord, Score, Verdict
+from quantguard.records import (
+    Counterpart,
+    GenerationConfig,
+    LayerError,
+    LayerReport,
+    LayerSketch,
+    Outcome,
+    RunRecord,
+    Score,
+    Verdict,
+)
 from quantguard.stats import Method
 
 Update = Literal["new", "changed", "all"]
@@ -14,7 +24,12 @@ Update = Literal["new", "changed", "all"]
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class GateResult:
-    """One decided gate: the verdict, what it was about, and a baseline to be stored where an update was asked for."""
+    """One decided gate: the verdict, what it was about, and a baseline to be stored where an update was asked for.
+
+    The rest is for the report: ``against`` names the run that was compared with, ``baseline`` is the path of the file
+    that it came from, and ``counterparts`` are its items that came out differently. ``layers`` say how quantization
+    went, ``log_speedups`` are one a timed pair.
+    """
 
     gate: str
     model: str
@@ -26,6 +41,11 @@ class GateResult:
     record: RunRecord | None = None
     pending: Baseline | LayerProfile | None = None
     pending_path: str | None = None
+    against: str | None = None
+    baseline: str | None = None
+    counterparts: tuple[Counterpart, ...] = ()
+    layers: tuple[LayerReport, ...] = ()
+    log_speedups: tuple[float, ...] = ()
 
     @property
     def label(self) -> str:

@@ -10,6 +10,7 @@ from quantguard import registry, stats
 from quantguard.baselines import Acceptance, Baseline, baseline_from_runs, baseline_path, read
 from quantguard.errors import BaselineError, UsageError
 from quantguard.gates._accepting import author, today
+from quantguard.gates._comparing import beside
 from quantguard.gates._matching import require_same, subject_of
 from quantguard.gates._planning import (
     USUAL_FLIP_RATE,
@@ -28,6 +29,7 @@ from quantguard.records.codec import digest
 from quantguard.records.judgement import OUTCOMES
 from quantguard.verdict import AccuracyRule, judge_accuracy
 
+LIMIT = "drop"
 # What to do about a baseline that was not accepted.
 _ADVICE = {
     "REGRESSED": ". To accept it anyhow, add --quantguard-accept-regression=REASON",
@@ -111,7 +113,8 @@ def check(gate: Gate, session: Session) -> GateResult:
     verdict, record = decide(trial, session)
     record = _with_length_ratio(record, baseline.scores("reference"))
     record = dataclasses.replace(record, notes=(*record.notes, *noise_notes(_flip_rate(record, trial), noise)))
-    return _result(gate, session, verdict, record)
+    against = "full precision" if gate.against == "reference" else f"the run accepted on {baseline.acceptance.on}"
+    return beside(_result(gate, session, verdict, record), against, baseline.scores(gate.against), path=str(path))
 
 
 def _path(gate: Gate, run: Session | PlanRequest) -> pathlib.Path:
@@ -225,16 +228,26 @@ def _measure_baseline(gate: Gate, session: Session, path: str) -> GateResult:
     record = _with_length_ratio(record, reference.scores)
     name = max(verdicts, key=lambda key: OUTCOMES.index(verdicts[key].outcome))
     verdict, reason = verdicts[name], session.accepted_regression
+    result = _beside_worst(_result(gate, session, verdict, record), name, reference, previous, path)
     if verdict.outcome == "ERROR" or (verdict.outcome != "PASS" and reason is None):
         why = f"not accepted as a baseline: against {name}, {verdict.reason}{_ADVICE[verdict.outcome]}"
-        return _result(gate, session, dataclasses.replace(verdict, reason=why), record)
+        return dataclasses.replace(result, verdict=dataclasses.replace(verdict, reason=why))
     why = "no worse than tolerated" if verdict.outcome == "PASS" else str(reason)
     proposal = baseline_from_runs(record, reference, Acceptance(by=author(), on=today(), why=why))
     proposal = dataclasses.replace(proposal, benchmark=subject_of(gate))
     if previous is not None and _same_content(previous, proposal):
         proposal = previous
     verdict = dataclasses.replace(verdict, reason=f"baseline measured: against {name}, {verdict.reason}")
-    return dataclasses.replace(_result(gate, session, verdict, record), pending=proposal, pending_path=path)
+    return dataclasses.replace(result, verdict=verdict, pending=proposal, pending_path=path)
+
+
+def _beside_worst(
+    result: GateResult, name: str, reference: RunRecord, previous: Baseline | None, path: str
+) -> GateResult:
+    """Put beside a measurement the run that it looks worst against: full precision, or the baseline it replaces."""
+    if previous is None or name == "full precision":
+        return beside(result, "full precision", reference.scores, path=path, generations=reference.generations)
+    return beside(result, name, previous.scores("baseline"), path=path)
 
 
 def _comparable(gate: Gate, session: Session, path: str) -> Baseline | None:

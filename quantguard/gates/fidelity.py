@@ -10,6 +10,8 @@ from quantguard.gates._session import GateResult, Session
 from quantguard.records import OUTCOMES, Verdict
 from quantguard.verdict import judge_ceiling
 
+LIMIT = "ceiling"
+
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Gate:

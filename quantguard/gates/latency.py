@@ -7,6 +7,7 @@ from quantguard.errors import UsageError
 from quantguard.gates._session import GateResult, Session
 from quantguard.verdict import judge_speedup
 
+LIMIT = "floor"
 # Pairs are added until the verdict is clear or the last of these is spent.
 PAIR_BUDGETS = (30, 60, 120)
 # Shared out over the looks, so that looking more than once makes no wrong verdict likelier.
@@ -58,4 +59,5 @@ def check(gate: Gate, session: Session) -> GateResult:
         platform=session.platform,
         verdict=verdict,
         notes=session.notes(),
+        log_speedups=tuple(log_speedups),
     )

@@ -10,6 +10,7 @@ from quantguard.gates._accepting import author, today
 from quantguard.gates._session import GateResult, Session
 from quantguard.records import LayerError, LayerSketch, Verdict
 
+LIMIT = "ceiling"
 METRIC = "layer error"
 _SUBJECT = "layers"
 

@@ -6,6 +6,8 @@ from quantguard.errors import UsageError
 from quantguard.gates._session import GateResult, Session
 from quantguard.verdict import judge_ceiling
 
+LIMIT = "ceiling"
+
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Gate:

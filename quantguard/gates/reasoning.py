@@ -10,6 +10,8 @@ from quantguard.records import OUTCOMES, RunRecord, Score, Verdict
 from quantguard.scorers._reasoning import is_repeating
 from quantguard.verdict import judge_length, judge_rate
 
+LIMIT = "ceiling"
+
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Gate:

@@ -1,6 +1,7 @@
 """Showing how far a long run is."""
 
 import contextlib
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -32,11 +33,12 @@ def silent(label: str, total: int) -> Iterator[Advance]:
 
 
 def bar(stream: TextIO) -> Progress:
-    """Draw a bar with the time left on ``stream``, and nothing where that is no terminal."""
+    """Draw a bar with the time left on ``stream``, and nothing where that is no terminal, or under CI."""
 
     @contextlib.contextmanager
     def show(label: str, total: int) -> Iterator[Advance]:
-        with tqdm.tqdm(desc=label, total=total, file=stream, disable=not stream.isatty(), leave=False) as drawn:
+        quiet = not stream.isatty() or bool(os.environ.get("CI"))
+        with tqdm.tqdm(desc=label, total=total, file=stream, disable=quiet, leave=False) as drawn:
 
             def advance(finished: int, note: str = "") -> None:
                 drawn.set_postfix_str(note, refresh=False)

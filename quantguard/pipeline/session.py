@@ -24,7 +24,7 @@ from quantguard.pipeline.opening import full_precision_of, load
 from quantguard.pipeline.progress import Progress, silent
 from quantguard.pipeline.quantizing import quantize
 from quantguard.pipeline.rerun_store import RerunStore
-from quantguard.records import Generation, GenerationConfig, LayerError, LayerSketch, RunRecord
+from quantguard.records import Generation, GenerationConfig, LayerError, LayerReport, LayerSketch, RunRecord
 from quantguard.records.codec import digest
 from quantguard.records.evaluation import recipe_name
 from quantguard.stats import Method
@@ -172,6 +172,12 @@ class PipelineSession:
         """Weigh the candidate in memory and the files of full precision."""
         candidate, reference = self._here("memory")
         return Bytes(weight_bytes(candidate.model), reference.stored_bytes)
+
+    def layer_reports(self) -> tuple[LayerReport, ...]:
+        """Return how each decoder layer of the candidate came out of quantization, learning curves left out."""
+        if not isinstance(self._candidate, InProcess):
+            return ()
+        return tuple(dataclasses.replace(report, losses=()) for report in self._candidate.loaded.layer_reports)
 
     def notes(self) -> tuple[str, ...]:
         """Return what a reader should know of how the candidate was made."""

@@ -3,13 +3,14 @@
 from quantguard.records.codec import from_json, to_json
 from quantguard.records.diagnosis import Diagnosis, Finding, Lack, Software
 from quantguard.records.evaluation import FinishReason, Generation, GenerationConfig, RunRecord, Sample, Score
-from quantguard.records.judgement import OUTCOMES, Outcome, Verdict
+from quantguard.records.judgement import OUTCOMES, Counterpart, Outcome, Verdict
 from quantguard.records.layers import LayerError, LayerSketch
 from quantguard.records.quantization import CalibrationArgs, LayerArgs, LayerReport, Override, QuantArgs, Recipe
 
 __all__ = [
     "OUTCOMES",
     "CalibrationArgs",
+    "Counterpart",
     "Diagnosis",
     "Finding",
     "FinishReason",

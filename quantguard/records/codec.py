@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import functools
 import hashlib
 import json
 import math
@@ -34,7 +35,7 @@ def from_json(cls: type[RecordT], value: Any, *, where: str = "") -> RecordT:
     for key in value:
         if key not in fields:
             raise RecordError(f"{where}: unknown key {key!r}.{_hint(key, fields)} Possible: {', '.join(fields)}.")
-    hints = typing.get_type_hints(cls)
+    hints = _hints(typing.cast(type, cls))
     arguments = {key: _decode(hints[key], item, where=f"{where}.{key}") for key, item in value.items()}
     missing = [name for name, field in fields.items() if name not in value and _is_required(field)]
     if missing:
@@ -46,6 +47,12 @@ def digest(value: Any) -> str:
     """Hash JSON values to a sha256 hex digest that does not depend on the order of keys."""
     text = json.dumps(to_json(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+@functools.cache
+def _hints(cls: type[Any]) -> dict[str, Any]:
+    """Return the types of a record's fields; working them out for every record would take most of the time."""
+    return typing.get_type_hints(cls)
 
 
 def _decode(hint: Any, value: Any, *, where: str) -> Any:  # noqa: PLR0911 - one return a kind of type

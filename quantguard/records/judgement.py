@@ -3,6 +3,8 @@
 import dataclasses
 from typing import Literal
 
+from quantguard.records.evaluation import Score
+
 Outcome = Literal["PASS", "REGRESSED", "INCONCLUSIVE", "ERROR"]
 # A bound on the far side of the margin, or an estimate beyond it with a drop that is significant.
 Basis = Literal["proven", "significant"]
@@ -31,3 +33,14 @@ class Verdict:
     num_planned: int | None = None
     p_drop: float | None = None
     basis: Basis | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Counterpart:
+    """What the other run of a comparison made of an item that came out differently.
+
+    ``text`` is what it wrote, absent where only the score was kept.
+    """
+
+    score: Score
+    text: str | None = None

@@ -1,4 +1,4 @@
-"""A report folder: ``results.json`` with everything, ``summary.md`` for a pull request."""
+"""A report folder: ``report.html`` for people, ``summary.md`` for a pull request, ``results.json`` with everything."""
 
 import json
 import pathlib
@@ -6,26 +6,29 @@ from collections.abc import Sequence
 
 from quantguard.gates import GateResult
 from quantguard.records import to_json
-from quantguard.report import text
-from quantguard.report.several import several_lines
+from quantguard.report import page
+from quantguard.report.gathering import Entry, gather
+from quantguard.report.markdown import markdown
 
 
 def write_all(folder: pathlib.Path, results: Sequence[tuple[str, GateResult]]) -> None:
-    """Write both files, making the folder."""
+    """Write the files, making the folder."""
     folder.mkdir(parents=True, exist_ok=True)
-    tables = [{"test": nodeid, **to_json(result)} for nodeid, result in results]
-    (folder / "results.json").write_text(json.dumps(tables, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    (folder / "summary.md").write_text(markdown(results), encoding="utf-8")
+    report = gather(results)
+    lines = ",\n".join(json.dumps(_table(entry), ensure_ascii=False) for entry in report.entries)
+    # Half of a character, which a model can write, is no UTF-8; the escape of it is JSON.
+    (folder / "results.json").write_text(f"[\n{lines}\n]\n", encoding="utf-8", errors="backslashreplace")
+    (folder / "summary.md").write_text(markdown(report), encoding="utf-8")
+    (folder / "report.html").write_text(page.html(report), encoding="utf-8")
 
 
-def markdown(results: Sequence[tuple[str, GateResult]]) -> str:
-    """Return a table of the verdicts."""
-    rows = [
-        f"| {result.label} | {result.gate} | {result.model}, {result.recipe} | {result.subject} |"
-        f" {result.verdict.reason.replace('|', '/')} |"
-        for _, result in results
-    ]
-    head = ["| outcome | gate | model | what | why |", "|---|---|---|---|---|"]
-    verdicts = [result for _, result in results]
-    together = [line.replace("|", "/") + "\n" for line in several_lines(verdicts)]
-    return "\n".join([*head, *rows, "", *together, text.closing_line(verdicts)]) + "\n"
+def _table(entry: Entry) -> dict[str, object]:
+    """Return a result with the ids of what it lost and gained, and the history of its baseline."""
+    return {
+        "test": entry.test,
+        "outcome": entry.result.label,
+        "lost": [[flip.after.sample_id, flip.after.epoch] for flip in entry.lost],
+        "gained": [[flip.after.sample_id, flip.after.epoch] for flip in entry.gained],
+        "history": [point._asdict() for point in entry.history],
+        **to_json(entry.result),
+    }

@@ -23,6 +23,7 @@ SAMPLES = {
     "methods": (["--layers", "1", "--samples", "2", "--only", "w8a8", "smoothquant-w8a8"], "| smoothquant-w8a8 |"),
     "peer": (["--layers", "1", "--samples", "1", "--rounds", "1"], "| gptq | llm-compressor |"),
     "programs": (["--items", "2"], "| mbpp | always equal | 0 of 2 |"),
+    "report": (["--gates", "2", "--items", "50"], "| report.html, summary.md, results.json |"),
     "streaming": (
         ["--folder", "FOLDER", "--hidden-size", "64", "--layers", "3", "--vocabulary", "4096"],
         "files of the two folders are identical",

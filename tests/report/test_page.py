@@ -1,0 +1,141 @@
+"""The report's page, Markdown and JSON: what they say, what they survive, and that these checks can fail."""
+
+import dataclasses
+import html.parser
+import json
+import pathlib
+import re
+
+import markupsafe
+import planted_results
+import pytest
+
+from quantguard import registry
+from quantguard.gates import GateResult
+from quantguard.report import files, measures, page, wording
+from quantguard.report.gathering import gather
+from quantguard.report.history import history_of
+from quantguard.report.markdown import markdown
+
+Results = list[tuple[str, GateResult]]
+PLANTED: dict[str, Results] = {
+    "every outcome": planted_results.every_outcome(),
+    "hostile texts": planted_results.hostile(),
+    "no result": [],
+    "no record": [("test_a", planted_results.error())],
+}
+
+
+class Tags(html.parser.HTMLParser):
+    """The tags of a page, with their attributes."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, dict(attrs)))
+
+
+def check_needs_nothing_and_runs_nothing_else(text: str) -> None:
+    """Fail for a tag or attribute that models could only have brought in, or that leads out of the page."""
+    tags = Tags(text).found
+    names = [tag for tag, _ in tags]
+    assert names.count("script") == names.count("style") == names.count("link") == 1
+    assert not {"img", "iframe", "object", "base", "form"} & set(names)
+    for tag, attributes in tags:
+        assert not [name for name in attributes if name.startswith("on") or name in ("src", "style")], tag
+        assert (attributes.get("href") or "#").startswith(("#", "data:,"))
+    assert not re.search("[\x00-\x08\x0b-\x1f\u202a-\u202e\u2066-\u2069]", text)
+
+
+def check_intervals_lie_as_judged(text: str) -> None:
+    """Fail where a line of what is asked is on the wrong side of an interval that passed, or of one proven to fail."""
+    rows = re.findall(r'class="label"><span class="badge (\w+)">.*?</li>', text, flags=re.DOTALL)
+    bodies = re.findall(r'(<div class="label"><span class="badge.*?</li>)', text, flags=re.DOTALL)
+    assert rows
+    for label, body in zip(rows, bodies, strict=True):
+        margin = float(re.findall(r'class="margin" x1="([-\d.]+)%', body)[0])
+        low, high = map(float, re.findall(r'class="interval \w+" x1="([-\d.]+)%" x2="([-\d.]+)%"', body)[0])
+        shaded = float(re.findall(r'class="beyond" x="([-\d.]+)%', body)[0])
+        ceiling = shaded == margin
+        good = high <= margin if ceiling else low >= margin
+        assert label != "PASS" or good
+        assert label != "REGRESSED" or not good
+
+
+@pytest.mark.parametrize("results", PLANTED.values(), ids=PLANTED)
+def test_the_page_needs_nothing_and_runs_nothing_that_a_model_wrote(results: Results) -> None:
+    check_needs_nothing_and_runs_nothing_else(page.html(gather(results)))
+
+
+def test_every_outcome_is_told_with_its_reason() -> None:
+    text = page.html(gather(PLANTED["every outcome"]))
+    for label in ("PASS", "REGRESSED", "INCONCLUSIVE", "ERROR", "MEASURED"):
+        assert f'<span class="badge {label}">{label}</span>' in text
+    assert "there is no baseline baselines/cpu/x.json" in text
+    assert "40 lost, 5 gained" in text
+    assert "int8_linear on cpu (28 layers)" in text
+
+
+def test_the_margin_is_drawn_where_it_was_judged() -> None:
+    check_intervals_lie_as_judged(page.html(gather(PLANTED["every outcome"])))
+
+
+def test_a_margin_drawn_on_the_wrong_side_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measures, "threshold", lambda result: result.verdict.margin)
+    with pytest.raises(AssertionError):
+        check_intervals_lie_as_judged(page.html(gather(PLANTED["every outcome"])))
+
+
+def test_an_unescaped_text_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wording, "visible", markupsafe.Markup)
+    with pytest.raises(AssertionError):
+        check_needs_nothing_and_runs_nothing_else(page.html(gather(PLANTED["hostile texts"])))
+
+
+@pytest.mark.parametrize(
+    "tag", ['<a href="https://example.com">', '<link rel="stylesheet" href="//example.com/a.css">']
+)
+def test_an_external_link_is_caught(tag: str) -> None:
+    with pytest.raises(AssertionError):
+        check_needs_nothing_and_runs_nothing_else(page.html(gather([])).replace("<main", f"{tag}<main"))
+
+
+@pytest.mark.parametrize("name", list(registry.gates))
+def test_every_gate_says_what_its_margin_is(name: str) -> None:
+    assert registry.gates[name].LIMIT in ("drop", "floor", "ceiling")
+
+
+@pytest.mark.parametrize("name", list(registry.report_sections))
+def test_every_section_is_shown_or_has_nothing_to_show(name: str) -> None:
+    section = registry.report_sections[name]
+    assert section.TITLE
+    assert section.ORDER > 0
+    for results in PLANTED.values():
+        report = gather(results)
+        assert (f'<section id="{name}"' in page.html(report)) == (section.context(report) is not None)
+
+
+def test_the_files_hold_the_same(tmp_path: pathlib.Path) -> None:
+    files.write_all(tmp_path, [*PLANTED["every outcome"], *PLANTED["hostile texts"]])
+    tables = json.loads((tmp_path / "results.json").read_text())
+    assert [table["outcome"] for table in tables[:3]] == ["REGRESSED", "INCONCLUSIVE", "PASS"]
+    assert len(tables[0]["lost"]) == 40
+    assert (tmp_path / "report.html").stat().st_size < 1_000_000
+
+
+def test_markdown_is_short_and_takes_no_markup_from_models() -> None:
+    text = markdown(gather([*PLANTED["every outcome"], *PLANTED["hostile texts"]]))
+    assert len(text) <= 65_536
+    assert not re.search(r"<(script|img|a|link)|@everyone|\]\(http", text)
+
+
+def test_history_is_read_from_git_and_nothing_is_said_without_one(tmp_path: pathlib.Path) -> None:
+    assert history_of(tmp_path / "none.json") == ()
+    path = planted_results.commit_baselines(tmp_path, [0.8, 0.7, 0.9])
+    assert [point.accepted for point in history_of(path)] == [0.8, 0.7, 0.9]
+    assert [point.accepted for point in history_of(path, count=2)] == [0.7, 0.9]
+    result = dataclasses.replace(planted_results.accuracy(lost=1, gained=1), baseline=str(path))
+    assert "3 commits" in page.html(gather([("test_a", result)]))
