@@ -34,9 +34,14 @@ _NPU = "npu"
 
 def collect(path: pathlib.Path, parent: pytest.Collector) -> GateFile | None:
     """Collect a file that may hold gates."""
-    if path.name == FILE or (path.name == _PYPROJECT and "tool.quantguard" in path.read_text(encoding="utf-8")):
-        return GateFile.from_parent(parent, path=path)
-    return None
+    return GateFile.from_parent(parent, path=path) if _may_hold_gates(path) else None
+
+
+def _may_hold_gates(path: pathlib.Path) -> bool:
+    """Tell whether a file is one of gates, or a project's with some of the name in it."""
+    if path.name != _PYPROJECT:
+        return path.name == FILE
+    return "tool.quantguard" in path.read_text(encoding="utf-8")
 
 
 def add_root_files(config: pytest.Config) -> None:
@@ -45,7 +50,7 @@ def add_root_files(config: pytest.Config) -> None:
         return
     for name in (FILE, _PYPROJECT):
         path = config.rootpath / name
-        if path.is_file() and str(path) not in config.args:
+        if path.is_file() and _may_hold_gates(path) and str(path) not in config.args:
             config.args.append(str(path))
 
 

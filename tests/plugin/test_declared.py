@@ -24,6 +24,7 @@ recipe = "w3a16"
 tol = 0.045
 against = "reference"
 """
+RELEASE = GOOD.partition('[[gate]]\nname = "careless"')[0]
 
 
 def write(pytester: pytest.Pytester, text: str, name: str = "quantguard.toml") -> pathlib.Path:
@@ -64,6 +65,15 @@ def test_the_roots_file_is_found_beside_the_tests_and_only_with_gates(pytester: 
     result.assert_outcomes(passed=1, deselected=1)
     result.stdout.fnmatch_lines(["quantguard.toml::release"])
     run(pytester, "tests").assert_outcomes(deselected=1)
+
+
+def test_a_project_file_without_gates_is_left_alone(pytester: pytest.Pytester) -> None:
+    write(pytester, '[project]\nname = "x"\nversion = "1"\n', "pyproject.toml")
+    write(pytester, RELEASE)
+    copy_baselines(pytester)
+    result = run(pytester, "--quantguard-limit=80", "--quantguard-inconclusive=warn")
+    result.assert_outcomes(passed=1)
+    assert "not found" not in result.stdout.str()
 
 
 @pytest.mark.parametrize(
