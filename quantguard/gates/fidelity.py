@@ -7,8 +7,7 @@ import dataclasses
 
 from quantguard.errors import UsageError
 from quantguard.gates._session import GateResult, Session
-from quantguard.records import OUTCOMES, Verdict
-from quantguard.verdict import judge_ceiling
+from quantguard.verdict import judge_ceiling, worst_of
 
 LIMIT = "ceiling"
 
@@ -61,13 +60,7 @@ def check(gate: Gate, session: Session) -> GateResult:
         recipe=session.recipe,
         subject=gate.benchmark,
         platform=session.platform,
-        verdict=_worst(verdicts),
+        verdict=worst_of(verdicts),
         notes=record.notes,
         record=record,
     )
-
-
-def _worst(verdicts: list[Verdict]) -> Verdict:
-    """Return the worst verdict with the reasons of all."""
-    worst = max(verdicts, key=lambda verdict: OUTCOMES.index(verdict.outcome))
-    return dataclasses.replace(worst, reason="; ".join(verdict.reason for verdict in verdicts))

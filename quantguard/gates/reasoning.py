@@ -6,9 +6,9 @@ from quantguard.baselines import baseline_path, read
 from quantguard.errors import UsageError
 from quantguard.gates._matching import require_same, subject_of
 from quantguard.gates._session import GateResult, Session
-from quantguard.records import OUTCOMES, RunRecord, Score, Verdict
+from quantguard.records import RunRecord, Score, Verdict
 from quantguard.scorers._reasoning import is_repeating
-from quantguard.verdict import judge_length, judge_rate
+from quantguard.verdict import judge_length, judge_rate, worst_of
 
 LIMIT = "ceiling"
 
@@ -95,5 +95,4 @@ def _judge(gate: Gate, record: RunRecord, reference: tuple[Score, ...]) -> Verdi
         verdicts.append(judge_rate(cut, maximum=gate.max_truncation, metric="truncation"))
     if gate.max_length_ratio is not None:
         verdicts.append(judge_length(record.scores, reference, maximum=gate.max_length_ratio))
-    worst = max(verdicts, key=lambda verdict: OUTCOMES.index(verdict.outcome))
-    return dataclasses.replace(worst, reason="; ".join(verdict.reason for verdict in verdicts))
+    return worst_of(verdicts)

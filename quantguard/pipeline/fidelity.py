@@ -10,6 +10,7 @@ from quantguard.errors import UsageError
 from quantguard.modeling import LoadedModel
 from quantguard.modeling.comparing import compare_logits
 from quantguard.pipeline import provenance
+from quantguard.pipeline.choosing import NOTHING
 from quantguard.pipeline.in_process import InProcess
 from quantguard.pipeline.opening import full_precision_of
 from quantguard.pipeline.progress import Progress, silent
@@ -17,8 +18,6 @@ from quantguard.records import Generation, GenerationConfig, RunRecord, Sample
 
 # How many items full precision answers where nobody says.
 NUM_ANSWERED = 32
-# What the model itself does is generate nothing; this stands for it in the fingerprint.
-_NOTHING = GenerationConfig(max_new_tokens=1)
 
 
 def run(subject: Subject, data: Benchmark, samples: Sequence[Sample], *, progress: Progress = silent) -> RunRecord:
@@ -44,8 +43,8 @@ def run(subject: Subject, data: Benchmark, samples: Sequence[Sample], *, progres
         generation_config=None,
         scores=(),
         kernels=subject.kernels(),
-        must_match=provenance.must_match(subject, data, _NOTHING, batch_size=1),
-        recorded=provenance.recorded(subject, _NOTHING, batch_size=1),
+        must_match=provenance.must_match(subject, data, NOTHING, batch_size=1),
+        recorded=provenance.recorded(subject, NOTHING, batch_size=1),
         metrics=compare_logits(subject.loaded, reference, sequences, starts=starts),
         notes=subject.notes,
     )

@@ -6,6 +6,7 @@ from quantguard.verdict.ratio import judge_ceiling, judge_speedup
 from quantguard.verdict.reasoning import judge_length, judge_rate
 from quantguard.verdict.records import judge
 from quantguard.verdict.session import adjusted_p_values
+from quantguard.verdict.worst import worst_of
 
 __all__ = [
     "AccuracyRule",
@@ -17,4 +18,5 @@ __all__ = [
     "judge_length",
     "judge_rate",
     "judge_speedup",
+    "worst_of",
 ]
