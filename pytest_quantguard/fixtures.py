@@ -64,15 +64,16 @@ class Guard:
         backend: str = "auto",
         endpoint: str | None = None,
         engine: str | None = None,
-        reference: str | None = None,
+        reference: str | os.PathLike[str] | None = None,
         tokenizer: str | os.PathLike[str] | None = None,
     ) -> list[GateResult]:
         """Quantize ``model`` by ``recipe``, run it through the gates of this test and fail the test if one is not met.
 
-        ``recipe`` absent gates the full-precision model. With ``endpoint``, the address of an OpenAI-compatible server,
-        or an ``engine`` such as ``vllm``, ``model`` is what that runs as it is; ``reference`` then names its
-        full-precision model, which new baselines need, and ``tokenizer`` the model whose chat template says how a
-        thinking mode is asked for. Returns the results of the gates, all decided or measured.
+        ``recipe`` absent gates the model as it is: full precision, or a folder that was quantized already, by whatever
+        tool. With ``endpoint``, the address of an OpenAI-compatible server, or an ``engine`` such as ``vllm``,
+        ``model`` is what that runs as it is. ``reference`` names the full-precision model of either, which the files
+        of other tools mostly do not; new baselines need it. ``tokenizer`` is the model whose chat template says how a
+        server is asked for a thinking mode. Returns the results of the gates, all decided or measured.
         """
         from quantguard.errors import UsageError  # noqa: PLC0415
 
@@ -83,7 +84,7 @@ class Guard:
             backend,
             engine or ("openai" if endpoint else None),
             endpoint,
-            reference,
+            None if reference is None else str(reference),
             None if tokenizer is None else str(tokenizer),
         )
         try:
@@ -143,7 +144,12 @@ class Guard:
             return open_served(target.model, service, reference=target.reference, settings=settings)
         devices.hold(self._item.config, target.device)
         return open_session(
-            target.model, recipe=target.recipe, device=target.device, backend=target.backend, settings=settings
+            target.model,
+            recipe=target.recipe,
+            device=target.device,
+            backend=target.backend,
+            reference=target.reference,
+            settings=settings,
         )
 
     def _settle(self, results: list[GateResult]) -> None:
@@ -163,9 +169,8 @@ def _refuse_contradictions(target: _Target) -> None:
     from quantguard.errors import UsageError  # noqa: PLC0415
 
     if target.engine is None:
-        given = [name for name in ("reference", "tokenizer") if getattr(target, name) is not None]
-        if given:
-            raise UsageError(f"{given[0]}= goes with endpoint= or engine=; {target.model} is run by this process")
+        if target.tokenizer is not None:
+            raise UsageError(f"tokenizer= goes with endpoint= or engine=; {target.model} is run by this process")
     elif (target.recipe, target.device, target.backend) != (None, "cpu", "auto"):
         raise UsageError(
             f"{target.model} is run as it is by the engine {target.engine}: recipe, device and backend are the business"

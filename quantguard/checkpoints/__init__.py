@@ -1,1 +1,28 @@
-"""Quantized models on disk: one module a format."""
+"""Quantized models on disk: one module a format.
+
+A format has ``DESCRIPTION``, ``recognises(path)``, which looks at configuration files alone, and
+``open_checkpoint(path)``, which returns a :class:`quantguard.checkpoints._stored.StoredCheckpoint` or raises
+ModelError.
+"""
+
+import pathlib
+import types
+
+from quantguard import registry
+from quantguard.errors import ModelError
+
+
+def recognise(path: pathlib.Path) -> types.ModuleType | None:
+    """Return the format of a folder's checkpoint; None for one that is not quantized, or is no folder.
+
+    Raises ModelError where the folder claims to be of two formats.
+    """
+    if not path.is_dir():
+        return None
+    found = [name for name in registry.checkpoints if registry.checkpoints[name].recognises(path)]
+    if len(found) > 1:
+        raise ModelError(
+            f"{path} says that it is of the formats {' and '.join(found)}; it can be one. Remove what is left of the"
+            " other: a quantization_config in config.json, or a quant_model_description.json"
+        )
+    return registry.checkpoints[found[0]] if found else None

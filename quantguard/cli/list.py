@@ -8,7 +8,7 @@ from collections.abc import Callable
 from quantguard import catalog, recipes, registry
 
 HELP = "list models, recipes, benchmarks and more"
-_FAMILIES = ("transforms", "rounding", "calibration", "scorers", "engines", "gates")
+_FAMILIES = ("transforms", "rounding", "calibration", "scorers", "engines", "gates", "checkpoints")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -36,7 +36,8 @@ class LoadedModel:
     ``calibration_sha256``, ``notes`` and ``layer_reports`` say how the model was quantized, and ``full_precision``
     is what it was made from, where that is in memory; of a model that was read from a quantized folder ``source``
     is its name or path. ``decoder`` has the blocks where the model itself does not hold them (:func:`load_streamed`).
-    ``emulates`` is the device whose kernels are emulated on the model's own.
+    ``emulates`` is the device whose kernels are emulated on the model's own. ``imported`` models were quantized by
+    another tool: their ``weights_sha256`` and ``stored_bytes`` are those of the quantized files.
     """
 
     name: str
@@ -53,6 +54,7 @@ class LoadedModel:
     source: str | None = None
     decoder: Decoder | None = None
     emulates: str | None = None
+    imported: bool = False
 
     @property
     def device_type(self) -> str:
@@ -203,7 +205,7 @@ def _from_folder(path: pathlib.Path, dtype: str) -> tuple[Any, Any]:
 def _float_config(path: pathlib.Path) -> Any:
     config = read_config(path)
     if getattr(config, "quantization_config", None):
-        raise ModelError(f"{path} is quantized already, by another program; reading such checkpoints is not built yet")
+        raise ModelError(f"{path} is quantized already; a full-precision model is wanted here")
     return config
 
 

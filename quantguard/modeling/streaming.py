@@ -1,66 +1,19 @@
 """A checkpoint read block by block: the embeddings stay in memory, a block comes when it is asked for and may go."""
 
 import copy
-import json
 import pathlib
 from collections.abc import Iterable, Sequence
 from typing import Any, overload
 
-import safetensors
 import torch
 import transformers
 
 from quantguard.errors import ModelError
 from quantguard.modeling.structure import Block, Decoder, find_block, find_decoder
+from quantguard.modeling.tensor_files import TensorFiles
 
 # Old checkpoints store what is computed from the configuration.
 _COMPUTED = "rotary_emb.inv_freq"
-
-
-class CheckpointReader:
-    """The tensors of a folder of safetensors by name, each read from disk when it is asked for."""
-
-    def __init__(self, path: pathlib.Path, *, index: str = "model.safetensors.index.json") -> None:
-        if (path / index).is_file():
-            weight_map: dict[str, str] = json.loads((path / index).read_text())["weight_map"]
-        else:
-            with safetensors.safe_open(path / "model.safetensors", framework="pt") as file:
-                weight_map = dict.fromkeys(file.keys(), "model.safetensors")
-        self._path, self._files = path, weight_map
-
-    @property
-    def names(self) -> Sequence[str]:
-        """The names of all tensors."""
-        return tuple(self._files)
-
-    @property
-    def files(self) -> set[str]:
-        """The names of the files that hold them."""
-        return set(self._files.values())
-
-    def read(self, prefix: str) -> dict[str, torch.Tensor]:
-        """Return copies of all tensors whose name starts with ``prefix``, without it."""
-        by_file: dict[str, list[str]] = {}
-        for name, file in self._files.items():
-            if name.startswith(prefix):
-                by_file.setdefault(file, []).append(name)
-        found = {}
-        for file, names in by_file.items():
-            try:
-                with safetensors.safe_open(self._path / file, framework="pt") as opened:
-                    found.update({name.removeprefix(prefix): opened.get_tensor(name).clone() for name in names})
-            except (OSError, safetensors.SafetensorError) as error:
-                raise ModelError(f"{self._path / file} cannot be read: {error}") from error
-        return found
-
-    def metadata(self, prefix: str) -> dict[str, str]:
-        """Return what is written in the header of the file that holds the tensors of ``prefix``."""
-        files = {file for name, file in self._files.items() if name.startswith(prefix)}
-        if len(files) != 1:
-            raise ModelError(f"{self._path}: {prefix}* is in {len(files)} files; one was expected")
-        with safetensors.safe_open(self._path / files.pop(), framework="pt") as opened:
-            metadata: dict[str, str] = opened.metadata() or {}
-            return metadata
 
 
 def skeleton(config: Any, dtype: torch.dtype) -> Any:
@@ -73,7 +26,7 @@ def skeleton(config: Any, dtype: torch.dtype) -> Any:
     return model
 
 
-def fill_ends(decoder: Decoder, reader: CheckpointReader, dtype: torch.dtype) -> None:
+def fill_ends(decoder: Decoder, reader: TensorFiles, dtype: torch.dtype) -> None:
     """Read embedding, final norm and head; a tied head stays tied."""
     tied = decoder.model.config.tie_word_embeddings
     ends = {"model.embed_tokens.": decoder.embedding, "model.norm.": decoder.norm}
@@ -100,7 +53,7 @@ class StreamedBlocks(Sequence[Block]):
     """The blocks of a checkpoint, each read anew whenever it is asked for and held by nobody here."""
 
     def __init__(
-        self, skeletons: Sequence[Block], reader: CheckpointReader, config: Any, *, dtype: torch.dtype, device: str
+        self, skeletons: Sequence[Block], reader: TensorFiles, config: Any, *, dtype: torch.dtype, device: str
     ) -> None:
         self._skeletons, self._reader, self._config = skeletons, reader, config
         self._dtype, self._device = dtype, device
@@ -134,7 +87,7 @@ def streamed_decoder(path: pathlib.Path, config: Any, *, dtype: torch.dtype, dev
 
     Raises ModelError where the structure is not supported or a tensor is absent.
     """
-    reader = CheckpointReader(path)
+    reader = TensorFiles(path)
     empty = find_decoder(skeleton(config, dtype))
     require_known(path, set(reader.names) - set(empty.model.state_dict()))
     fill_ends(empty, reader, dtype)

@@ -11,7 +11,7 @@ import safetensors.torch
 import torch
 
 from quantguard import registry
-from quantguard.checkpoints import native
+from quantguard.checkpoints import _native as native
 from quantguard.errors import UsageError
 from quantguard.modeling import Activations, Decoder, LoadedModel, find_decoder, load, quantizable_linears
 from quantguard.modeling.block_state import block_state

@@ -20,7 +20,7 @@ from quantguard.modeling.swapping import weight_bytes
 from quantguard.pipeline import choosing, evaluating, fidelity, joining, provenance, timing
 from quantguard.pipeline.generation_store import GenerationStore, Policy, own_sources
 from quantguard.pipeline.in_process import InProcess
-from quantguard.pipeline.opening import full_precision_of, load
+from quantguard.pipeline.opening import full_precision_of, load, made_from
 from quantguard.pipeline.progress import Progress, silent
 from quantguard.pipeline.quantizing import quantize
 from quantguard.pipeline.rerun_store import RerunStore
@@ -218,10 +218,17 @@ class PipelineSession:
         )
 
 
-def open_session(model: str, *, recipe: str | None, device: str, backend: str, settings: Settings) -> PipelineSession:
-    """Load a model, quantize it where a recipe is given, and put full precision beside it."""
+def open_session(
+    model: str, *, recipe: str | None, device: str, backend: str, reference: str | None = None, settings: Settings
+) -> PipelineSession:
+    """Load a model, quantize it where a recipe is given, and put full precision beside it.
+
+    ``reference`` names the full-precision model of a checkpoint that another tool quantized.
+    """
     torch.set_num_threads(settings.threads)
     loaded = _load_once(model, device, backend)
+    if reference is not None:
+        loaded = made_from(loaded, reference)
     candidate = loaded if recipe is None else quantize(loaded, recipe, backend=backend)
     return PipelineSession(InProcess(candidate), InProcess(full_precision_of(candidate)), settings)
 

@@ -1,5 +1,6 @@
 """The frozen records that flow through quantguard, and their strict JSON form."""
 
+from quantguard.records.checkpoint import Defect
 from quantguard.records.codec import from_json, to_json
 from quantguard.records.diagnosis import Diagnosis, Finding, Lack, Software
 from quantguard.records.evaluation import FinishReason, Generation, GenerationConfig, RunRecord, Sample, Score
@@ -11,6 +12,7 @@ __all__ = [
     "OUTCOMES",
     "CalibrationArgs",
     "Counterpart",
+    "Defect",
     "Diagnosis",
     "Finding",
     "FinishReason",

@@ -15,7 +15,7 @@ import transformers
 
 import quantguard
 from quantguard import recipes
-from quantguard.checkpoints import native
+from quantguard.checkpoints import _native as native
 from quantguard.errors import ModelError, UsageError
 from quantguard.modeling import Block, LoadedModel, block_state
 from quantguard.pipeline.opening import full_precision_of

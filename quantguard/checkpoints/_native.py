@@ -24,7 +24,8 @@ from quantguard.modeling import Block, Decoder, LoadedModel, find_decoder
 from quantguard.modeling.block_state import BlockState, Tensors, restore_block
 from quantguard.modeling.configuration import read_config
 from quantguard.modeling.loading import emulated, load_tokenizer
-from quantguard.modeling.streaming import CheckpointReader, fill_ends, skeleton
+from quantguard.modeling.streaming import fill_ends, skeleton
+from quantguard.modeling.tensor_files import TensorFiles
 from quantguard.records import CalibrationArgs, Recipe, from_json, to_json
 
 MANIFEST = "quantguard.json"
@@ -144,25 +145,47 @@ def write_manifest(folder: pathlib.Path, manifest: Manifest) -> None:
     write_json(folder / MANIFEST, to_json(dataclasses.replace(manifest, files=files)))
 
 
+class OwnFolder:
+    """A finished folder of ours, opened: its hashes are checked, and its blocks are read when they are asked for.
+
+    ``decoder`` holds no weights. Raises ModelError where a file is missing or is not what was written.
+    """
+
+    def __init__(self, path: pathlib.Path) -> None:
+        self.path = path
+        self.manifest = _read_manifest(path)
+        self.config = read_config(path)
+        del self.config.quantization_config
+        self.dtype: torch.dtype = getattr(torch, self.manifest.dtype)
+        self.decoder = find_decoder(skeleton(self.config, self.dtype))
+        self.tensors = TensorFiles(path, index=INDEX)
+        if unsigned := sorted(self.tensors.files - set(self.manifest.files)):
+            raise ModelError(
+                f"{path / unsigned[0]} holds weights, and {MANIFEST} has no hash of it. Quantize the model again."
+            )
+
+    def block(self, block: Block) -> tuple[BlockState, Tensors]:
+        """Read a block as :func:`quantguard.modeling.block_state.block_state` had it."""
+        prefix = f"{block.name}."
+        state = _parse_state(self.tensors.metadata(prefix), block.name)
+        return state, {prefix + name: tensor for name, tensor in self.tensors.read(prefix).items()}
+
+
 def read(path: pathlib.Path, *, device: str = "cpu", backend: str = "auto") -> LoadedModel:
     """Load a folder of ours onto a device; its full-precision model is not loaded with it.
 
     Raises ModelError where a file is missing or is not what was written.
     """
-    manifest = _read_manifest(path)
-    config = read_config(path)
-    del config.quantization_config
-    dtype = getattr(torch, manifest.dtype)
-    decoder = find_decoder(skeleton(config, dtype))
-    reader = CheckpointReader(path, index=INDEX)
-    if unsigned := sorted(reader.files - set(manifest.files)):
-        raise ModelError(
-            f"{path / unsigned[0]} holds weights, and {MANIFEST} has no hash of it. Quantize the model again."
-        )
-    fill_ends(decoder, reader, dtype)
+    folder = OwnFolder(path)
+    manifest, decoder = folder.manifest, folder.decoder
+    fill_ends(decoder, folder.tensors, folder.dtype)
     device_type = device.partition(":")[0]
     placed = torch_device(device)
-    states = [_restore(block, reader, config, backend=backend, device_type=device_type) for block in decoder.blocks]
+    states = []
+    for block in decoder.blocks:
+        state, tensors = folder.block(block)
+        restore_block(block, state, tensors, config=folder.config, backend=backend, device_type=device_type)
+        states.append(state)
     return LoadedModel(
         name=manifest.name,
         model=decoder.model.to(placed),
@@ -177,14 +200,6 @@ def read(path: pathlib.Path, *, device: str = "cpu", backend: str = "auto") -> L
         layer_reports=tuple(state.report for state in states),
         source=manifest.source,
     )
-
-
-def _restore(block: Block, reader: CheckpointReader, config: Any, *, backend: str, device_type: str) -> BlockState:
-    prefix = f"{block.name}."
-    state = _parse_state(reader.metadata(prefix), block.name)
-    tensors = {prefix + name: tensor for name, tensor in reader.read(prefix).items()}
-    restore_block(block, state, tensors, config=config, backend=backend, device_type=device_type)
-    return state
 
 
 def _parse_state(metadata: dict[str, str], where: str) -> BlockState:

@@ -1,0 +1,88 @@
+"""Loading a checkpoint that another tool quantized onto kernels of ours."""
+
+import hashlib
+import pathlib
+from typing import Any
+
+import torch
+
+from quantguard import catalog
+from quantguard.checkpoints._checking import all_specs, empty_decoder, header_defects, refuse, value_defects
+from quantguard.checkpoints._stored import Spec, StoredCheckpoint
+from quantguard.kernels.ascend.device import torch_device
+from quantguard.modeling import Block, Decoder, LoadedModel
+from quantguard.modeling.block_state import Tensors, restore_block
+from quantguard.modeling.loading import default_calibration, emulated, load_tokenizer
+from quantguard.records.codec import digest
+
+
+def read(stored: StoredCheckpoint, *, dtype: torch.dtype, device: str, backend: str) -> LoadedModel:
+    """Load a checkpoint onto a device, every rule of its format held against every tensor on the way.
+
+    What is not quantized is brought into ``dtype``, which the model runs in. The hash of its weights is that of all
+    files in the folder: what is measured belongs to these bytes. Raises ModelError naming file, tensor and rule.
+    """
+    decoder = empty_decoder(stored, dtype)
+    specs = all_specs(stored, decoder)
+    refuse(stored, header_defects(stored, specs))
+    _fill_ends(stored, decoder, specs)
+    for block in decoder.blocks:
+        _fill_block(stored, block, specs, backend=backend, device_type=device.partition(":")[0])
+    hashes = {file.name: file_sha256(file) for file in sorted(stored.path.iterdir()) if file.is_file()}
+    return LoadedModel(
+        name=stored.path.resolve().name,
+        model=decoder.model.to(torch_device(device)),
+        emulates=emulated(device),
+        tokenizer=load_tokenizer(stored.path),
+        weights_sha256=digest(hashes),
+        stored_bytes=sum((stored.path / file).stat().st_size for file in stored.tensors.files),
+        calibration=default_calibration(stored.path),
+        recipe=stored.recipe,
+        notes=stored.notes,
+        source=_source(stored.config),
+        imported=True,
+    )
+
+
+def _fill_ends(stored: StoredCheckpoint, decoder: Decoder, specs: dict[str, Spec]) -> None:
+    names = [name for name in stored.end_specs(decoder) if name in stored.tensors.entries]
+    tensors = stored.tensors.read_named(names)
+    refuse(stored, value_defects(stored, specs, tensors))
+    tied = decoder.model.config.tie_word_embeddings
+    modules = {"model.embed_tokens": decoder.embedding, "model.norm": decoder.norm, "lm_head": decoder.head}
+    for prefix, module in modules.items():
+        if tied and prefix == "lm_head":
+            module.weight = decoder.embedding.weight
+            continue
+        own = {n: t.to(decoder.dtype) for n, t in tensors.items() if n.rpartition(".")[0] == prefix}
+        module.load_state_dict({name.rpartition(".")[2]: tensor for name, tensor in own.items()}, assign=True)
+
+
+def _fill_block(
+    stored: StoredCheckpoint, block: Block, specs: dict[str, Spec], *, backend: str, device_type: str
+) -> None:
+    names = [name for name in stored.block_specs(block) if name in stored.tensors.entries]
+    tensors = stored.tensors.read_named(names)
+    refuse(stored, value_defects(stored, specs, tensors))
+    state, decoded = stored.decode(block, tensors)
+    kept = float_tensors(block, decoded)
+    restore_block(block, state, kept, config=stored.config, backend=backend, device_type=device_type)
+
+
+def float_tensors(block: Block, tensors: Tensors) -> Tensors:
+    """Bring what a float block has a place for into the type that this place has; the rest stays as it is."""
+    places = {f"{block.name}.{name}": place.dtype for name, place in block.layer.state_dict().items()}
+    return {name: tensor.to(places.get(name, tensor.dtype)) for name, tensor in tensors.items()}
+
+
+def _source(config: Any) -> str | None:
+    """Return what the checkpoint says that it was made from, where that is on this machine."""
+    named = str(getattr(config, "_name_or_path", "") or "")
+    here = named and (pathlib.Path(named).is_dir() or catalog.find(named) is not None)
+    return named if here else None
+
+
+def file_sha256(file: pathlib.Path) -> str:
+    """Hash a file."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
