@@ -40,7 +40,7 @@ def read(stored: StoredCheckpoint, *, dtype: torch.dtype, device: str, backend: 
         recipe=stored.recipe,
         notes=stored.notes,
         source=_source(stored.config),
-        imported=True,
+        checkpoint=stored.path,
     )
 
 

@@ -1,47 +1,36 @@
 """quantguard's own folder: everything that a recipe makes of a model, a decoder layer a file.
 
-``quantguard-00001-of-000NN.safetensors`` and on hold a block each, with its settings and report in the header; the
-last file holds the embedding, the final norm and the head. ``quantguard.json``, written last, says where the model
-comes from and has the hash of every file. No file is called ``model*.safetensors``: transformers would load such a
-folder with random weights in the place of those that it does not know, and only warn.
+Linears are stored as compressed-tensors has them. Where that says all there is, the folder is of that format, its files
+are called ``model-00001-of-000NN.safetensors``, and whoever loads the format loads it. Where it does not, the rest lies
+under ``quantguard.…`` and files and method are called ``quantguard``: transformers would load a folder of
+``model*.safetensors`` with random weights in the place of what it does not know, and only warn.
+
+``quantguard.json``, written last, says where the model comes from, how every block was quantized, and has the hash of
+every file.
 """
 
 import dataclasses
-import hashlib
 import json
 import pathlib
-import shutil
-import tempfile
-from collections.abc import Sequence
-from typing import Any
 
-import safetensors.torch
 import torch
 
+from quantguard.checkpoints._importing import file_sha256
+from quantguard.checkpoints._native_encoding import OWN_PREFIX, decode_block
 from quantguard.errors import ModelError, RecordError
 from quantguard.kernels.ascend.device import torch_device
-from quantguard.modeling import Block, Decoder, LoadedModel, find_decoder
+from quantguard.modeling import Block, LoadedModel, find_decoder
 from quantguard.modeling.block_state import BlockState, Tensors, restore_block
 from quantguard.modeling.configuration import read_config
 from quantguard.modeling.loading import emulated, load_tokenizer
 from quantguard.modeling.streaming import fill_ends, skeleton
 from quantguard.modeling.tensor_files import TensorFiles
-from quantguard.records import CalibrationArgs, Recipe, from_json, to_json
+from quantguard.records import CalibrationArgs, Recipe, from_json
 
 MANIFEST = "quantguard.json"
 UNFINISHED = ".unfinished"
-INDEX = "quantguard.safetensors.index.json"
-_WRITING = ".writing-"
-_METHOD = "quantguard"
-_TOKENIZER_FILES = (
-    "tokenizer*",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab*",
-    "merges.txt",
-    "*.jinja",
-    "generation_config.json",
-)
+# What files are called where compressed-tensors says all, and where it does not.
+STANDARD, OWN = "model", "quantguard"
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +38,8 @@ class Manifest:
     """What is known of a quantized model beside its tensors; files are by name with their sha256.
 
     ``source`` is what the full-precision model was called when it was quantized, ``weights_sha256`` and
-    ``stored_bytes`` are of its weight files, ``backend`` is what its blocks ran on.
+    ``stored_bytes`` are of its weight files, ``backend`` is what its blocks ran on. ``beyond`` says what of it
+    compressed-tensors cannot express; empty where the folder is of that format.
     """
 
     source: str
@@ -63,7 +53,19 @@ class Manifest:
     backend: str
     notes: tuple[str, ...]
     versions: dict[str, str]
+    beyond: tuple[str, ...] = ()
+    blocks: dict[str, BlockState]
     files: dict[str, str]
+
+    @property
+    def stem(self) -> str:
+        """What the names of the files of tensors begin with."""
+        return OWN if self.beyond else STANDARD
+
+    @property
+    def index(self) -> str:
+        """The name of the index over all tensors."""
+        return f"{self.stem}.safetensors.index.json"
 
 
 def is_native(path: pathlib.Path) -> bool:
@@ -76,99 +78,37 @@ def is_unfinished(path: pathlib.Path) -> bool:
     return (path / UNFINISHED).is_dir()
 
 
-def shard_name(index: int, num_blocks: int) -> str:
-    """Return the file of block ``index``, or of the ends where there is no such block."""
-    return f"quantguard-{index + 1:05d}-of-{num_blocks + 1:05d}.safetensors"
-
-
-def write_block(folder: pathlib.Path, name: str, state: BlockState, tensors: Tensors) -> None:
-    """Write one block's file, all or nothing."""
-    write_tensors(folder / name, tensors, {"quantguard": json.dumps(to_json(state))})
-
-
-def read_state(file: pathlib.Path) -> BlockState:
-    """Return the settings and the report in the header of a block's file."""
-    with safetensors.safe_open(file, framework="pt") as opened:
-        return _parse_state(opened.metadata() or {}, str(file))
-
-
-def write_ends(folder: pathlib.Path, name: str, decoder: Decoder) -> None:
-    """Write embedding, final norm and head."""
-    tensors = {"model.embed_tokens.weight": decoder.embedding.weight, "model.norm.weight": decoder.norm.weight}
-    if decoder.head.weight is not decoder.embedding.weight:
-        tensors["lm_head.weight"] = decoder.head.weight
-        if decoder.head.bias is not None:
-            tensors["lm_head.bias"] = decoder.head.bias
-    stored = {name: torch.as_tensor(tensor).detach().cpu().contiguous() for name, tensor in tensors.items()}
-    write_tensors(folder / name, stored, {})
-
-
-def write_tensors(path: pathlib.Path, tensors: Tensors, metadata: dict[str, str]) -> None:
-    """Write a safetensors file that is there whole or not at all, the same bytes for the same content.
-
-    For that ``metadata`` has one entry at most: the header holds more in an order that changes from run to run.
-    """
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=_WRITING) as scratch:
-        temporary = pathlib.Path(scratch) / path.name
-        temporary.touch()
-        mode = temporary.stat().st_mode
-        safetensors.torch.save_file(tensors, temporary, metadata=metadata)
-        temporary.chmod(mode)  # which it has made the owner's alone
-        temporary.replace(path)
-
-
-def remove_half_written(folder: pathlib.Path) -> None:
-    """Remove what a killed run was writing to."""
-    for scratch in folder.rglob(f"{_WRITING}*"):
-        shutil.rmtree(scratch)
-
-
-def write_index_and_configuration(folder: pathlib.Path, source: pathlib.Path, decoder: Decoder) -> None:
-    """Write the index over all files, the configuration, and copies of the tokenizer's files."""
-    weight_map, total = {}, 0
-    for file in sorted(folder.glob("quantguard-*.safetensors")):
-        with safetensors.safe_open(file, framework="pt") as opened:
-            weight_map.update(dict.fromkeys(opened.keys(), file.name))
-        total += file.stat().st_size
-    write_json(folder / INDEX, {"metadata": {"total_size": total}, "weight_map": dict(sorted(weight_map.items()))})
-    config = json.loads((source / "config.json").read_text())
-    config["tie_word_embeddings"] = decoder.head.weight is decoder.embedding.weight
-    config["quantization_config"] = {"quant_method": _METHOD}
-    write_json(folder / "config.json", config)
-    for file in {file for pattern in _TOKENIZER_FILES for file in source.glob(pattern)}:
-        shutil.copyfile(file, folder / file.name)
-
-
-def write_manifest(folder: pathlib.Path, manifest: Manifest) -> None:
-    """Write what makes the folder a finished model, with the hashes of all that is in it."""
-    files = {file.name: _sha256(file) for file in sorted(folder.iterdir()) if file.is_file() and file.name != MANIFEST}
-    write_json(folder / MANIFEST, to_json(dataclasses.replace(manifest, files=files)))
-
-
 class OwnFolder:
-    """A finished folder of ours, opened: its hashes are checked, and its blocks are read when they are asked for.
+    """A finished folder of ours, opened; its blocks are read when they are asked for.
 
-    ``decoder`` holds no weights. Raises ModelError where a file is missing or is not what was written.
+    ``decoder`` holds no weights. With ``hashes`` every file is held against the manifest. Raises ModelError where a
+    file is missing or is not what was written.
     """
 
-    def __init__(self, path: pathlib.Path) -> None:
+    def __init__(self, path: pathlib.Path, *, hashes: bool = True) -> None:
         self.path = path
-        self.manifest = _read_manifest(path)
+        self.manifest = _read_manifest(path, hashes=hashes)
         self.config = read_config(path)
         del self.config.quantization_config
         self.dtype: torch.dtype = getattr(torch, self.manifest.dtype)
         self.decoder = find_decoder(skeleton(self.config, self.dtype))
-        self.tensors = TensorFiles(path, index=INDEX)
+        self.tensors = TensorFiles(path, index=self.manifest.index)
         if unsigned := sorted(self.tensors.files - set(self.manifest.files)):
             raise ModelError(
                 f"{path / unsigned[0]} holds weights, and {MANIFEST} has no hash of it. Quantize the model again."
             )
 
+    def state(self, block: Block) -> BlockState:
+        """Return how a block was quantized."""
+        if block.name not in self.manifest.blocks:
+            raise ModelError(f"{self.path / MANIFEST} does not say how {block.name} was quantized. Quantize it again.")
+        return self.manifest.blocks[block.name]
+
     def block(self, block: Block) -> tuple[BlockState, Tensors]:
-        """Read a block as :func:`quantguard.modeling.block_state.block_state` had it."""
-        prefix = f"{block.name}."
-        state = _parse_state(self.tensors.metadata(prefix), block.name)
-        return state, {prefix + name: tensor for name, tensor in self.tensors.read(prefix).items()}
+        """Read a block, which holds no weights, as :func:`quantguard.modeling.block_state.block_state` had it."""
+        state, names = self.state(block), (f"{block.name}.", f"{OWN_PREFIX}{block.name}.")
+        stored = self.tensors.read_named(name for name in self.tensors.names if name.startswith(names))
+        return state, decode_block(block, state, stored)
 
 
 def read(path: pathlib.Path, *, device: str = "cpu", backend: str = "auto") -> LoadedModel:
@@ -202,14 +142,7 @@ def read(path: pathlib.Path, *, device: str = "cpu", backend: str = "auto") -> L
     )
 
 
-def _parse_state(metadata: dict[str, str], where: str) -> BlockState:
-    try:
-        return from_json(BlockState, json.loads(metadata["quantguard"]))
-    except (KeyError, ValueError, RecordError) as error:
-        raise ModelError(f"{where}: its header does not say how it was quantized: {error}") from error
-
-
-def _read_manifest(path: pathlib.Path) -> Manifest:
+def _read_manifest(path: pathlib.Path, *, hashes: bool) -> Manifest:
     try:
         manifest = from_json(Manifest, json.loads((path / MANIFEST).read_text()))
     except (ValueError, RecordError) as error:
@@ -218,25 +151,6 @@ def _read_manifest(path: pathlib.Path) -> Manifest:
         file = path / name
         if not file.is_file():
             raise ModelError(f"{file} is missing, and {MANIFEST} names it. Quantize the model again.")
-        if _sha256(file) != expected:
+        if hashes and file_sha256(file) != expected:
             raise ModelError(f"{file} is not what was written: its hash differs. Quantize the model again.")
     return manifest
-
-
-def write_json(path: pathlib.Path, value: Any) -> None:
-    """Write JSON that is there whole or not at all."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    temporary.replace(path)
-
-
-def _sha256(file: pathlib.Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def existing_blocks(folder: pathlib.Path, num_blocks: int) -> Sequence[pathlib.Path]:
-    """Return the files of the blocks that are there, from the first on, without a gap."""
-    files = [folder / shard_name(index, num_blocks) for index in range(num_blocks)]
-    present = [file.is_file() for file in files]
-    return files[: present.index(False)] if False in present else files

@@ -36,8 +36,8 @@ class LoadedModel:
     ``calibration_sha256``, ``notes`` and ``layer_reports`` say how the model was quantized, and ``full_precision``
     is what it was made from, where that is in memory; of a model that was read from a quantized folder ``source``
     is its name or path. ``decoder`` has the blocks where the model itself does not hold them (:func:`load_streamed`).
-    ``emulates`` is the device whose kernels are emulated on the model's own. ``imported`` models were quantized by
-    another tool: their ``weights_sha256`` and ``stored_bytes`` are those of the quantized files.
+    ``emulates`` is the device whose kernels are emulated on the model's own. ``checkpoint`` is the folder of a
+    model that another tool quantized: its ``weights_sha256`` and ``stored_bytes`` are those of the quantized files.
     """
 
     name: str
@@ -54,7 +54,7 @@ class LoadedModel:
     source: str | None = None
     decoder: Decoder | None = None
     emulates: str | None = None
-    imported: bool = False
+    checkpoint: pathlib.Path | None = None
 
     @property
     def device_type(self) -> str:

@@ -50,7 +50,7 @@ def made_from(loaded: LoadedModel, reference: str | os.PathLike[str]) -> LoadedM
 
     Raises UsageError for any other, which knows its own.
     """
-    if not loaded.imported:
+    if loaded.checkpoint is None:
         kind = "is not quantized" if loaded.recipe is None else "knows what it was made from"
         raise UsageError(
             f"reference={os.fspath(reference)!r}: {loaded.name} {kind}; it belongs to a checkpoint that another tool"
@@ -78,7 +78,7 @@ def full_precision_of(loaded: LoadedModel) -> LoadedModel:
         reference = load_full_precision(source, dtype=loaded.dtype, device=loaded.device_type)
     except ModelError as error:
         raise ModelError(f"{loaded.name} is compared with the model that it was made from: {error}") from error
-    if loaded.imported:
+    if loaded.checkpoint is not None:
         _require_same_architecture(loaded, reference)
     elif reference.weights_sha256 != loaded.weights_sha256:
         raise ModelError(

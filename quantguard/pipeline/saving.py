@@ -12,10 +12,12 @@ import torch
 
 from quantguard import registry
 from quantguard.checkpoints import _native as native
+from quantguard.checkpoints._native_writing import FolderWriter, write_json, write_tensors
 from quantguard.errors import UsageError
-from quantguard.modeling import Activations, Decoder, LoadedModel, find_decoder, load, quantizable_linears
+from quantguard.modeling import Activations, Block, Decoder, LoadedModel, find_decoder, load, quantizable_linears
 from quantguard.modeling.block_state import block_state
 from quantguard.modeling.loading import default_calibration, find_folder, load_streamed
+from quantguard.modeling.streaming import skeleton
 from quantguard.pipeline import provenance
 from quantguard.pipeline.block_step import BlockStep
 from quantguard.pipeline.progress import Progress, silent
@@ -112,9 +114,11 @@ class _Run:
             backend=self._backend,
             notes=self._notes,
             versions=provenance.versions(),
+            blocks={},
             files={},
         )
-        journal = _FolderJournal(self._folder, len(decoder.blocks), manifest)
+        empty = find_decoder(skeleton(loaded.model.config, decoder.dtype)).blocks
+        journal = _FolderJournal(self._folder, empty, manifest)
         reports = quantize_decoder(
             decoder,
             self._recipe,
@@ -125,9 +129,7 @@ class _Run:
             progress=progress,
             journal=journal,
         )
-        native.write_ends(self._folder, native.shard_name(len(decoder.blocks), len(decoder.blocks)), decoder)
-        native.write_index_and_configuration(self._folder, self._source, decoder)
-        native.write_manifest(self._folder, manifest)
+        journal.writer.finish(self._source, decoder, manifest)
         journal.close()
         return SavedModel(path=self._folder, reports=reports, num_resumed=journal.num_resumed, notes=self._notes)
 
@@ -138,13 +140,13 @@ class _FolderJournal(Journal):
     A block counts as finished when the hidden states behind it are written, which is after its own file.
     """
 
-    def __init__(self, folder: pathlib.Path, num_blocks: int, manifest: native.Manifest) -> None:
-        self._folder, self._num_blocks = folder, num_blocks
-        self._scratch = folder / native.UNFINISHED
+    def __init__(self, folder: pathlib.Path, empty: Sequence[Block], manifest: native.Manifest) -> None:
+        self._folder, self._empty = folder, empty
+        self.writer = FolderWriter(folder, len(empty))
         self._has_text = manifest.calibration_sha256 is not None
         # Sums come in another order on other numbers of threads, and the files would not be those of one run.
         self._claim(digest([manifest, torch.get_num_threads()]))
-        self._reports: list[LayerReport] = [native.read_state(file).report for file in self._finished_files()]
+        self._reports: list[LayerReport] = self._finished()
         self.num_resumed = len(self._reports)
 
     def finished_reports(self) -> Sequence[LayerReport]:
@@ -156,37 +158,38 @@ class _FolderJournal(Journal):
 
     def block_finished(self, step: BlockStep, activations: Activations | None) -> None:
         state, tensors = block_state(step.block, step.layers, step.report)
-        native.write_block(self._folder, native.shard_name(len(self._reports), self._num_blocks), state, tensors)
+        index = len(self._reports)
+        self.writer.write_block(index, self._empty[index], state, tensors)
         self._reports.append(step.report)
         count = len(self._reports)
         hidden = {} if activations is None else {str(i): b.hidden for i, b in enumerate(activations.batches)}
-        native.write_tensors(self._hidden_file(count), {n: t.cpu().contiguous() for n, t in hidden.items()}, {})
+        write_tensors(self._hidden_file(count), {n: t.cpu().contiguous() for n, t in hidden.items()})
         self._hidden_file(count - 1).unlink(missing_ok=True)
 
     def close(self) -> None:
         """Remove what only an unfinished folder needs."""
-        shutil.rmtree(self._scratch)
+        shutil.rmtree(self.writer.scratch)
 
     def _claim(self, settings: str) -> None:
         """Take the folder for a run with these settings; raise UsageError where it holds anything else."""
-        note = self._scratch / "settings.json"
+        note = self.writer.scratch / "settings.json"
         if note.is_file():
             if json.loads(note.read_text()) != {"settings": settings}:
                 raise UsageError(
                     f"{self._folder} holds an unfinished run of another model, recipe, calibration text, version or"
                     " number of threads; give the same again to go on with it, or remove the folder"
                 )
-            native.remove_half_written(self._folder)
+            self.writer.remove_half_written()
             return
         if self._folder.exists() and any(self._folder.iterdir()):
             raise UsageError(f"{self._folder} is not empty; give an empty or a new folder")
-        self._scratch.mkdir(parents=True)
-        native.write_json(note, {"settings": settings})
+        self.writer.scratch.mkdir(parents=True)
+        write_json(note, {"settings": settings})
 
-    def _finished_files(self) -> Sequence[pathlib.Path]:
-        present = native.existing_blocks(self._folder, self._num_blocks)
-        counts = [count for count in range(len(present) + 1) if self._hidden_file(count).is_file()]
-        return present[: max(counts, default=0)]
+    def _finished(self) -> list[LayerReport]:
+        notes = self.writer.written_blocks()
+        counts = [count for count in range(len(notes) + 1) if self._hidden_file(count).is_file()]
+        return [note.state.report for note in notes[: max(counts, default=0)]]
 
     def _hidden_file(self, count: int) -> pathlib.Path:
-        return self._scratch / f"behind-{count}.safetensors"
+        return self.writer.scratch / f"behind-{count}.safetensors"

@@ -153,14 +153,17 @@ class PipelineSession:
         return tracing.sketches(candidate, _traced_text(candidate))
 
     def layer_errors(self, backend: str) -> tuple[LayerError, ...]:
-        """Return how far the candidate's layers are from the same recipe's on another kernel backend.
+        """Return how far the candidate's layers are from the same weights' on another kernel backend.
 
         Raises UsageError for full precision, which has no kernels to choose.
         """
         candidate, reference = self._here("layerwise")
         if candidate.recipe is None:
             raise UsageError(f"{candidate.name} is not quantized: it has no kernels to compare with {backend!r}")
-        other = quantize(reference, candidate.recipe, backend=backend)
+        if candidate.checkpoint is None:
+            other = quantize(reference, candidate.recipe, backend=backend)
+        else:
+            other = load(candidate.checkpoint, dtype=candidate.dtype, device=candidate.device_type, backend=backend)
         return tracing.errors_between(candidate, other, _traced_text(candidate))
 
     def log_speedups(self, stage: str, *, num_pairs: int, num_tokens: int) -> list[float]:

@@ -16,6 +16,8 @@ import transformers
 import quantguard
 from quantguard import recipes
 from quantguard.checkpoints import _native as native
+from quantguard.checkpoints._importing import file_sha256
+from quantguard.checkpoints._native_writing import write_tensors
 from quantguard.errors import ModelError, UsageError
 from quantguard.modeling import Block, LoadedModel, block_state
 from quantguard.pipeline.opening import full_precision_of
@@ -164,9 +166,13 @@ def test_a_run_that_was_killed_in_its_last_moment_can_be_finished(copied: pathli
     scratch = copied / native.UNFINISHED
     scratch.mkdir()
     manifest = json.loads(before)
-    settings = digest([from_json(native.Manifest, {**manifest, "files": {}}), torch.get_num_threads()])
-    (scratch / "settings.json").write_text(json.dumps({"settings": settings}))
-    native.write_tensors(scratch / "behind-4.safetensors", {}, {})
+    begun = from_json(native.Manifest, {**manifest, "files": {}, "blocks": {}})
+    (scratch / "settings.json").write_text(json.dumps({"settings": digest([begun, torch.get_num_threads()])}))
+    for index, state in enumerate(manifest["blocks"].values()):
+        (scratch / f"block-{index + 1}.json").write_text(json.dumps({"state": state, "beyond": []}))
+    # It was killed while files got their last names.
+    (copied / "model-00004-of-00005.safetensors").rename(copied / "quantguard-00004-of-00005.safetensors")
+    write_tensors(scratch / "behind-4.safetensors", {})
     (copied / ".writing-x").mkdir()
     (copied / ".writing-x/half.safetensors").write_bytes(b"half")
     assert quantguard.quantize_to_folder("tiny-reasoner", "w8a8", copied).num_resumed == 4
@@ -184,7 +190,7 @@ def test_a_folder_that_holds_something_is_left_alone(folder: pathlib.Path, tmp_p
     assert [file.name for file in tmp_path.iterdir()] == ["thesis.txt"]
 
 
-@pytest.mark.parametrize("name", ["quantguard-00002-of-00005.safetensors", "tokenizer.json", "config.json"])
+@pytest.mark.parametrize("name", ["model-00002-of-00005.safetensors", "tokenizer.json", "config.json"])
 def test_a_changed_file_is_refused(copied: pathlib.Path, name: str) -> None:
     content = bytearray((copied / name).read_bytes())
     content[-5] ^= 1
@@ -194,14 +200,14 @@ def test_a_changed_file_is_refused(copied: pathlib.Path, name: str) -> None:
 
 
 def test_a_missing_file_is_refused(copied: pathlib.Path) -> None:
-    (copied / "quantguard-00003-of-00005.safetensors").unlink()
-    with pytest.raises(ModelError, match=r"quantguard-00003-of-00005\.safetensors is missing"):
+    (copied / "model-00003-of-00005.safetensors").unlink()
+    with pytest.raises(ModelError, match=r"model-00003-of-00005\.safetensors is missing"):
         quantguard.load(copied)
 
 
 def test_a_file_without_a_hash_is_refused(copied: pathlib.Path) -> None:
     manifest = json.loads((copied / native.MANIFEST).read_text())
-    del manifest["files"]["quantguard-00004-of-00005.safetensors"]
+    del manifest["files"]["model-00004-of-00005.safetensors"]
     (copied / native.MANIFEST).write_text(json.dumps(manifest))
     with pytest.raises(ModelError, match="has no hash of it"):
         quantguard.load(copied)
@@ -215,30 +221,31 @@ def test_a_damaged_manifest_is_refused(copied: pathlib.Path) -> None:
 
 @pytest.mark.parametrize("change", ["dropped", "added"])
 def test_a_tensor_too_few_or_too_many_is_refused(copied: pathlib.Path, change: str) -> None:
-    file = copied / "quantguard-00002-of-00005.safetensors"
-    with safetensors.safe_open(file, framework="pt") as opened:
-        metadata = opened.metadata()
+    file = copied / "model-00002-of-00005.safetensors"
     tensors = safetensors.torch.load_file(file)
     name = "model.layers.1.self_attn.q_proj.bias"
     if change == "dropped":
         del tensors[name]
     else:
         tensors["model.layers.1.self_attn.o_proj.bias"] = tensors[name].clone()
-    safetensors.torch.save_file(tensors, file, metadata=metadata)
-    index = json.loads((copied / native.INDEX).read_text())
+    safetensors.torch.save_file(tensors, file)
+    path = copied / "model.safetensors.index.json"
+    index = json.loads(path.read_text())
+    index["weight_map"] = {n: f for n, f in index["weight_map"].items() if n != name or change == "added"}
     index["weight_map"] |= dict.fromkeys(tensors, file.name)
-    (copied / native.INDEX).write_text(json.dumps(index))
+    path.write_text(json.dumps(index))
     manifest = json.loads((copied / native.MANIFEST).read_text())
-    for changed in (file, copied / native.INDEX):
-        manifest["files"][changed.name] = native._sha256(changed)
+    for changed in (file, path):
+        manifest["files"][changed.name] = file_sha256(changed)
     (copied / native.MANIFEST).write_text(json.dumps(manifest))
     with pytest.raises(ModelError, match=r"model\.layers\.1.*[qo]_proj\.bias"):
         quantguard.load(copied)
 
 
-def test_plain_transformers_refuses_the_folder(folder: pathlib.Path) -> None:
+def test_plain_transformers_refuses_what_only_quantguard_can_run(tmp_path: pathlib.Path) -> None:
+    saved = quantguard.quantize_to_folder("tiny-reasoner", brief("quarot-w8a8kv8"), tmp_path / "model")
     with pytest.raises(OSError, match=r"no file named model\.safetensors"):
-        transformers.AutoModelForCausalLM.from_pretrained(folder)
+        transformers.AutoModelForCausalLM.from_pretrained(saved.path)
 
 
 def test_it_is_compared_with_what_it_was_made_from(copied: pathlib.Path) -> None:

@@ -1,0 +1,169 @@
+"""compressed-tensors: what llm-compressor writes and vLLM, SGLang and transformers load."""
+
+import collections
+import copy
+import dataclasses
+import json
+import pathlib
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+
+from quantguard.checkpoints import _ct_config as ct_config
+from quantguard.checkpoints._ct_tensors import decode_linear, linear_specs
+from quantguard.checkpoints._native import is_native
+from quantguard.checkpoints._stored import FLOATS, POSITIVE, Spec, float_end_specs, float_specs, within
+from quantguard.errors import ModelError
+from quantguard.modeling import Block, Decoder
+from quantguard.modeling.block_state import BlockState, Tensors
+from quantguard.modeling.configuration import read_config
+from quantguard.modeling.tensor_files import TensorFiles
+from quantguard.records import Defect, LayerArgs, LayerReport, Override, QuantArgs, Recipe
+
+DESCRIPTION = "integers of llm-compressor, vLLM and transformers"
+_CACHE = {"k": "keys", "v": "values"}
+
+
+def recognises(path: pathlib.Path) -> bool:
+    """Tell whether a folder's configuration names this format."""
+    return quant_method(path) == ct_config.METHOD and not is_native(path)
+
+
+def quant_method(path: pathlib.Path) -> str | None:
+    """Return the ``quant_method`` that a folder's config.json names, if any.
+
+    Raises ModelError where config.json is damaged.
+    """
+    file = path / "config.json"
+    if not file.is_file():
+        return None
+    try:
+        method = (json.loads(file.read_text()).get("quantization_config") or {}).get("quant_method")
+    except (ValueError, AttributeError) as error:
+        raise ModelError(f"{file} is damaged: {error}") from error
+    return None if method is None else str(method)
+
+
+def open_checkpoint(path: pathlib.Path) -> "CompressedTensors":
+    """Read the configuration of a checkpoint; raise ModelError where it is damaged or says what is not built."""
+    stored = json.loads((path / "config.json").read_text())["quantization_config"]
+    scheme = ct_config.parse(stored, str(path / "config.json"))
+    config = read_config(path)
+    del config.quantization_config
+    return CompressedTensors(path=path, config=config, scheme=scheme, tensors=TensorFiles(path))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CompressedTensors:
+    """A checkpoint of this format, its tensors not read yet."""
+
+    path: pathlib.Path
+    config: Any
+    scheme: ct_config.Scheme
+    tensors: TensorFiles
+    notes: tuple[str, ...] = ()
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The type that config.json names."""
+        return torch.float32 if self.config.dtype is None else self.config.dtype
+
+    @property
+    def recipe(self) -> Recipe:
+        """The settings of the groups: the one for most layers, others as overrides by their targets."""
+        (_, first), *rest = sorted(self.scheme.groups, key=lambda group: "Linear" not in group[0])
+        return Recipe(
+            name=f"{ct_config.METHOD}-{bits(first.args, self.scheme.kv_cache)}",
+            rounding="as-stored",
+            weights=first.args.weights,
+            input_activations=first.args.input_activations,
+            kv_cache=self.scheme.kv_cache,
+            ignore=self.scheme.ignore,
+            overrides=tuple(
+                Override(targets=targets, weights=s.args.weights, input_activations=s.args.input_activations)
+                for targets, s in rest
+            ),
+        )
+
+    def defects(self) -> Iterator[Defect]:
+        """Find linears that are computed as one and have different settings, which servers do not load."""
+        head = self.scheme.of_linear("lm_head")
+        if head is not None:
+            yield Defect(
+                file="config.json", tensor="lm_head", rule="a quantized head is not built; ignore has to name it"
+            )
+        kinds = collections.defaultdict(set)
+        for name in self.tensors.names:
+            linear, _, key = name.rpartition(".")
+            block, _, part = linear.rpartition(".")
+            for fused in (("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj")):
+                if part in fused and key in ("weight", "weight_packed"):
+                    kinds[block, fused].add((self.scheme.of_linear(linear), linear))
+        for members in kinds.values():
+            if len({scheme for scheme, _ in members}) > 1:
+                names = ", ".join(sorted(linear for _, linear in members))
+                yield Defect(file="config.json", rule=f"{names} are computed as one and have different settings")
+
+    def end_specs(self, decoder: Decoder) -> dict[str, Spec]:
+        """Return the specs of float ends."""
+        return float_end_specs(decoder)
+
+    def block_specs(self, block: Block) -> dict[str, Spec]:
+        """Return what the tensors of a block have to be."""
+        schemes = self._schemes(block)
+        specs = float_specs(block, schemes)
+        for name, scheme in schemes.items():
+            specs |= linear_specs(name, scheme, _shape(block, name))
+        if self.scheme.kv_cache is not None:
+            heads = (block.num_key_value_heads, 1, 1) if self.scheme.kv_per_head else (1,)
+            integers = within(self.scheme.kv_cache.minimum, self.scheme.kv_cache.maximum)
+            for which in _CACHE:
+                prefix = f"{block.name}.self_attn.{which}"
+                specs[f"{prefix}_scale"] = Spec(dtypes=FLOATS, shape=heads, values=POSITIVE)
+                if not self.scheme.kv_cache.symmetric:
+                    specs[f"{prefix}_zero_point"] = Spec(dtypes=("I8", "I32"), shape=heads, values=integers)
+        return specs
+
+    def decode(self, block: Block, stored: Tensors) -> tuple[BlockState, Tensors]:
+        """Turn a block's tensors into ours."""
+        schemes, left = self._schemes(block), copy.copy(stored)
+        ours: Tensors = {}
+        for name, scheme in schemes.items():
+            shape = _shape(block, name)
+            ours |= decode_linear(name, scheme, shape, left)
+            for key in linear_specs(name, scheme, shape):
+                left.pop(key, None)
+        for which, whole in _CACHE.items() if self.scheme.kv_cache is not None else ():
+            for key in ("scale", "zero_point"):
+                tensor = left.pop(f"{block.name}.self_attn.{which}_{key}", None)
+                if tensor is not None:
+                    ours[f"{block.name}.self_attn.extension.{whole}.{key}"] = _per_channel(tensor, key, block)
+        state = BlockState(
+            linears={name: scheme.args for name, scheme in schemes.items()},
+            kv_cache=self.scheme.kv_cache,
+            report=LayerReport(name=block.name),
+        )
+        return state, ours | left
+
+    def _schemes(self, block: Block) -> dict[str, ct_config.LinearScheme]:
+        found = {name: self.scheme.of_linear(name) for name in block.linears}
+        return {name: scheme for name, scheme in found.items() if scheme is not None}
+
+
+def _shape(block: Block, name: str) -> tuple[int, int]:
+    linear = block.linears[name]
+    return linear.out_features, linear.in_features
+
+
+def _per_channel(values: torch.Tensor, key: str, block: Block) -> torch.Tensor:
+    typed = values.float() if key == "scale" else values.to(torch.int32)
+    return typed.view(-1, 1, 1).expand(block.num_key_value_heads, 1, block.head_dim).contiguous()
+
+
+def bits(args: LayerArgs, kv_cache: QuantArgs | None) -> str:
+    """Say settings in short, such as ``w4a16``, ``w8a8kv8`` or ``w8a8-static``."""
+    inputs = args.input_activations
+    short = f"w{args.weights.num_bits}a{16 if inputs is None else inputs.num_bits}"
+    short += "" if kv_cache is None else f"kv{kv_cache.num_bits}"
+    return short if inputs is None or inputs.dynamic else f"{short}-static"

@@ -1,0 +1,82 @@
+"""A folder that quantguard quantized into; where it can, it is compressed-tensors at the same time."""
+
+import dataclasses
+import pathlib
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+
+from quantguard.checkpoints._native import OwnFolder, is_native
+from quantguard.checkpoints._native_encoding import block_specs
+from quantguard.checkpoints._stored import Spec, float_end_specs
+from quantguard.modeling import Block, Decoder
+from quantguard.modeling.block_state import BlockState, Tensors
+from quantguard.modeling.tensor_files import TensorFiles
+from quantguard.records import Defect, Recipe
+
+DESCRIPTION = "what quantguard quantize writes"
+
+
+def recognises(path: pathlib.Path) -> bool:
+    """Tell whether a folder is a finished one of ours."""
+    return is_native(path)
+
+
+def open_checkpoint(path: pathlib.Path) -> "OwnCheckpoint":
+    """Read manifest and configuration, hashes left out; raise ModelError where they are damaged or a file is gone."""
+    return OwnCheckpoint(folder=OwnFolder(path, hashes=False))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class OwnCheckpoint:
+    """A folder of ours as a checkpoint to hold against rules."""
+
+    folder: OwnFolder
+
+    @property
+    def path(self) -> pathlib.Path:
+        """The folder."""
+        return self.folder.path
+
+    @property
+    def config(self) -> Any:
+        """The configuration of the float model."""
+        return self.folder.config
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The type that the model runs in."""
+        return self.folder.dtype
+
+    @property
+    def recipe(self) -> Recipe:
+        """The recipe."""
+        return self.folder.manifest.recipe
+
+    @property
+    def tensors(self) -> TensorFiles:
+        """Its tensors."""
+        return self.folder.tensors
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """The notes of the run that made it."""
+        return self.folder.manifest.notes
+
+    def defects(self) -> Iterator[Defect]:
+        """Find nothing: what the rules of tensors do not say is in the hashes, which loading looks at."""
+        yield from ()
+
+    def end_specs(self, decoder: Decoder) -> dict[str, Spec]:
+        """Return the specs of float ends."""
+        return float_end_specs(decoder)
+
+    def block_specs(self, block: Block) -> dict[str, Spec]:
+        """Return what the stored tensors of a block have to be."""
+        return block_specs(block, self.folder.state(block), self.tensors.entries)
+
+    def decode(self, block: Block, stored: Tensors) -> tuple[BlockState, Tensors]:
+        """Read a block; what is ``stored`` is read again, with what lies beside it."""
+        del stored
+        return self.folder.block(block)
