@@ -65,6 +65,7 @@ SCHEMES: dict[str, list[dict[str, Any]] | dict[str, Any]] = {
     "w8a8-mix": [linears(CHANNELS, {**TENSOR, "scope": "pd_mix"})],
     "w8a8-dynamic-c8": [CACHE, linears(CHANNELS, TOKENS)],
     "w8a16": [linears(CHANNELS, None)],
+    "w4a8-dynamic": [linears(CHANNELS | INT4, TOKENS)],
     "w4a4-dynamic": [ROUNDED_TO_INT4],
     "w4a4-flatquant": [FLAT, ROUNDED_TO_INT4],
     # FlatQuant alone rounds nothing: its type in the description is FLOAT_FLATQUANT.
@@ -72,7 +73,6 @@ SCHEMES: dict[str, list[dict[str, Any]] | dict[str, Any]] = {
     "v0-w8a8-static": {"w_bit": 8, "a_bit": 8, "mm_tensor": False},
     "v0-w8a8-dynamic": {"w_bit": 8, "a_bit": 8, "mm_tensor": False, "is_dynamic": True},
     "v0-w8a8-c8": {"w_bit": 8, "a_bit": 8, "mm_tensor": False, "use_kvcache_quant": True},
-    "v0-w4a4-flatquant": {"w_bit": 4, "a_bit": 4, "mm_tensor": False, "is_dynamic": True},
     "v0-w8a16": {"w_bit": 8, "a_bit": 16, "mm_tensor": False},
 }
 MODEL_TYPES = {"qwen2": "Qwen2.5-7B-Instruct", "llama": "default"}
