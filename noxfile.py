@@ -9,6 +9,39 @@ TORCH_NPU = "torch_npu==2.13.0"
 # The releases that people run, a wheel each; nothing of them is imported but their list of operations.
 RELEASES = ("2.7.1.post11", "2.9.1", "2.13.0", "2.14.0")
 
+# Tools whose checkpoints quantguard reads: what each needs, what is installed after that without its own needs, and the
+# schemes that it is asked for.
+PEERS = {
+    "llm_compressor": (
+        ("llmcompressor==0.14.0.1", "compressed-tensors==0.19.0", "transformers==5.17.0"),
+        (),
+        ("w8a8-dynamic", "w8a8-smoothquant-static", "w4a16-sym", "w4a16-asym", "w4a16-gptq-static"),
+    ),
+    "gptq_model": (
+        (
+            *("setuptools==84.2.1", "wheel==0.48.0", "transformers==5.24.0", "torchao==0.18.0", "accelerate==1.15.0"),
+            *(
+                "datasets==5.2.0",
+                "defuser==0.0.28",
+                "device-smi==0.5.7",
+                "dill==0.4.1",
+                "logbar==0.4.15",
+                "ninja==1.13.2",
+            ),
+            *("pillow==13.0.0", "protobuf==7.36.2", "pyarrow==26.0.1", "pypcre==0.6.4", "threadpoolctl==3.8.0"),
+            *("tokenicer==0.0.14", "requests==2.34.2", "jinja2==3.1.6"),
+        ),
+        # It asks for torch 2.14.1, and does what is asked of it here with 2.13.0.
+        ("gptqmodel==7.7.0",),
+        ("gptq-w4", "gptq-w4-asym-act-order", "awq-gemm-w4"),
+    ),
+    "ms_model_slim": (
+        ("msmodelslim==26.1.0", "transformers==4.51.0", "pyyaml==6.0.4", "safetensors==0.8.0"),
+        (),
+        ("w8a8-static", "w8a8-dynamic", "w8a16", "w8a8-dynamic-c8", "v0-w8a8-static"),
+    ),
+}
+
 nox.options.sessions = ["vendor_contract", "schema_drift", "triton"]
 
 
@@ -61,3 +94,27 @@ def triton(session: nox.Session) -> None:
     )
     session.run(*command, *interpreted, env={**required, "TRITON_INTERPRET": "1"})
     session.run(*command, "tests/triton_ascend/test_compiled.py", env={**required, "TRITON_INTERPRET": "0"})
+
+
+@nox.session
+@nox.parametrize("tool", list(PEERS))
+def peers(session: nox.Session, tool: str) -> None:
+    """Let another tool quantize tiny-reasoner, with what its own model computes beside it: nox -s peers -- FOLDER."""
+    needed, without_needs, schemes = PEERS[tool]
+    session.install(TORCH, *needed)
+    if without_needs:
+        session.install("--no-deps", "--no-build-isolation", *without_needs)
+    # Its word problems take nothing but Python.
+    session.install("--no-deps", "-e", ".")
+    folder = pathlib.Path(*session.posargs or (session.create_tmp(), "checkpoints")).resolve()
+    scripts = pathlib.Path("tests/checkpoints/peers").resolve()
+    model = pathlib.Path("quantguard/tiny_reasoner/model").resolve()
+    text = pathlib.Path(session.create_tmp(), "word_problems.txt").resolve()
+    with text.open("w", encoding="utf-8") as file:
+        session.run("python", str(scripts / "word_problems.py"), stdout=file)
+    # The tools leave logs where they run.
+    session.chdir(session.create_tmp())
+    options = ("--text", str(text), "--length", "256")
+    for scheme in schemes:
+        output = folder / f"{tool}-{scheme}"
+        session.run("python", str(scripts / f"{tool}.py"), str(model), str(output), "--scheme", scheme, *options)
