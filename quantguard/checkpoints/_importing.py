@@ -1,8 +1,8 @@
 """Loading a checkpoint that another tool quantized onto kernels of ours."""
 
 import hashlib
+import json
 import pathlib
-from typing import Any
 
 import torch
 
@@ -39,7 +39,7 @@ def read(stored: StoredCheckpoint, *, dtype: torch.dtype, device: str, backend: 
         calibration=default_calibration(stored.path),
         recipe=stored.recipe,
         notes=stored.notes,
-        source=_source(stored.config),
+        source=_source(stored.path),
         checkpoint=stored.path,
     )
 
@@ -75,11 +75,11 @@ def float_tensors(block: Block, tensors: Tensors) -> Tensors:
     return {name: tensor.to(places.get(name, tensor.dtype)) for name, tensor in tensors.items()}
 
 
-def _source(config: Any) -> str | None:
-    """Return what the checkpoint says that it was made from, where that is on this machine."""
-    named = str(getattr(config, "_name_or_path", "") or "")
+def _source(path: pathlib.Path) -> str | None:
+    """Return what config.json says that the model was made from, where that is on this machine."""
+    named = str(json.loads((path / "config.json").read_text()).get("_name_or_path") or "")
     here = named and (pathlib.Path(named).is_dir() or catalog.find(named) is not None)
-    return named if here else None
+    return named if here and pathlib.Path(named).resolve() != path.resolve() else None
 
 
 def file_sha256(file: pathlib.Path) -> str:

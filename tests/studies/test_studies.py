@@ -24,6 +24,7 @@ SAMPLES = {
     "peer": (["--layers", "1", "--samples", "1", "--rounds", "1"], "| gptq | llm-compressor |"),
     "programs": (["--items", "2"], "| mbpp | always equal | 0 of 2 |"),
     "report": (["--gates", "2", "--items", "50"], "| report.html, summary.md, results.json |"),
+    "round_trip": (["--recipes", "w3a16", "--items", "1"], "| `w3a16` | yes | 0.00 | 1 of 1 |"),
     "streaming": (
         ["--folder", "FOLDER", "--hidden-size", "64", "--layers", "3", "--vocabulary", "4096"],
         "files of the two folders are identical",
