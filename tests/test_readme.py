@@ -33,6 +33,10 @@ def test_the_gate_of_the_readme_passes(pytester: pytest.Pytester) -> None:
     result.stdout.fnmatch_lines(["quantguard: 2 PASS"])
 
 
+def test_the_gates_to_begin_with_are_those_that_faults_are_run_through() -> None:
+    assert (ROOT / "tests/gates/quantguard.toml").read_text() in blocks("toml")
+
+
 def test_the_red_example_is_red_for_the_right_reason(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(test_red=(ROOT / "tests/examples/red.py").read_text())
     result = pytester.runpytest_inprocess("--quantguard", f"--quantguard-baselines={ROOT / 'baselines'}")

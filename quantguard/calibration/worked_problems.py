@@ -2,6 +2,7 @@
 
 import random
 
+from quantguard.errors import DataError
 from quantguard.modeling import LoadedModel
 from quantguard.records import CalibrationArgs
 from quantguard.tiny_reasoner.problems import STEP_COUNTS, generate, reply
@@ -10,7 +11,15 @@ RUNS_MODEL = False
 
 
 def token_sequences(loaded: LoadedModel, args: CalibrationArgs) -> list[list[int]]:
-    """Return ``num_samples`` chats of problem and worked reply, cut at ``max_length`` tokens."""
+    """Return ``num_samples`` chats of problem and worked reply, cut at ``max_length`` tokens.
+
+    Raises DataError for a model without a chat template.
+    """
+    if loaded.tokenizer.chat_template is None:
+        raise DataError(
+            f"calibration set worked-problems consists of chats, and the tokenizer of {loaded.name} has no chat"
+            " template: restore it, or take a set of plain text such as python-docs"
+        )
     rng = random.Random(args.seed)
     sequences = []
     for index in range(args.num_samples):

@@ -13,11 +13,13 @@ from quantguard.modeling.quant_linear import FakeQuantLinear, QuantLinear
 from quantguard.records import LayerError, LayerSketch
 
 NUM_BUCKETS = 32
+# Behind it lie the final norm and whatever was done to the embeddings.
+_HEAD = "lm_head"
 
 
 @torch.inference_mode()
 def outputs(loaded: LoadedModel, sequence: Sequence[int]) -> dict[str, tuple[str | None, torch.Tensor]]:
-    """Run a text and return for each linear and block by name its kernel and its output, float32 ``[tokens, width]``.
+    """Run a text and return for each linear, block and the head its kernel and output, float32 ``[tokens, width]``.
 
     Raises MeasurementError naming the first layer that computes NaN or infinity.
     """
@@ -52,7 +54,7 @@ def _watching(model: nn.Module, found: dict[str, tuple[str | None, torch.Tensor]
     """Collect outputs while the block lasts."""
     handles = []
     for name, module in model.named_modules():
-        if name.startswith("model.layers.") and _is_layer(name, module):
+        if _is_layer(name, module):
             handles.append(module.register_forward_hook(_collector(name, module, found)))
     try:
         yield
@@ -62,7 +64,9 @@ def _watching(model: nn.Module, found: dict[str, tuple[str | None, torch.Tensor]
 
 
 def _is_layer(name: str, module: nn.Module) -> bool:
-    return isinstance(module, (nn.Linear, QuantLinear, FakeQuantLinear)) or name.count(".") == 2
+    if name.startswith("model.layers."):
+        return isinstance(module, (nn.Linear, QuantLinear, FakeQuantLinear)) or name.count(".") == 2
+    return name == _HEAD
 
 
 def _collector(name: str, module: nn.Module, found: dict[str, tuple[str | None, torch.Tensor]]):  # type: ignore[no-untyped-def] # noqa: ANN202 - torch's hook

@@ -6,7 +6,7 @@ from quantguard import registry
 from quantguard.benchmarks import Benchmark
 from quantguard.engines._prompting import Request, render
 from quantguard.engines._subject import Subject
-from quantguard.errors import UsageError
+from quantguard.errors import MeasurementError, UsageError
 from quantguard.modeling import LoadedModel
 from quantguard.modeling.comparing import compare_logits
 from quantguard.pipeline import provenance
@@ -53,7 +53,10 @@ def run(subject: Subject, data: Benchmark, samples: Sequence[Sample], *, progres
 def _answers(
     reference: LoadedModel, data: Benchmark, samples: Sequence[Sample], progress: Progress
 ) -> tuple[list[list[int]], list[int]]:
-    """Return prompts with full precision's greedy answers, as tokens, and how many of them are the prompt's."""
+    """Return prompts with full precision's greedy answers, as tokens, and how many of them are the prompt's.
+
+    Raises MeasurementError where the engine leaves an answer out.
+    """
     subject, answers = InProcess(reference), dict[str, str]()
     requests = [Request(sample_id=sample.id, epoch=0, text=data.prompt(sample)) for sample in samples]
     with progress(f"{subject.name} on {data.name}", len(requests)) as advance:
@@ -64,6 +67,11 @@ def _answers(
 
         config = GenerationConfig(max_new_tokens=data.max_new_tokens)
         subject.generate(requests, config, batch_size=subject.default_batch_size, finished=finished)
+    if missing := [request.sample_id for request in requests if request.sample_id not in answers]:
+        raise MeasurementError(
+            f"the engine {subject.engine} left out {len(missing)} of full precision's {len(requests)} answers, such as"
+            f" that to {missing[0]}: there is no text to compare predictions on"
+        )
     prompts = {request.sample_id: render(reference, request.text, None) for request in requests}
     tokenize = reference.tokenizer
     starts = [len(tokenize(prompt, add_special_tokens=False)["input_ids"]) for prompt in prompts.values()]

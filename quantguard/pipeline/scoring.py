@@ -10,14 +10,19 @@ from quantguard import registry
 from quantguard.benchmarks import Benchmark
 from quantguard.errors import MeasurementError
 from quantguard.records import Generation, Sample, Score
+from quantguard.scorers._known_answers import require_sound
 from quantguard.scorers._reasoning import after_thinking, is_repeating
 from quantguard.stats import pass_at_k
 
 
 def score_all(data: Benchmark, samples: Sequence[Sample], generations: Sequence[Generation]) -> tuple[Score, ...]:
-    """Score every generation by the benchmark's scorer, in their order; as many at once as it can and cores allow."""
+    """Score every generation by the benchmark's scorer, in their order; as many at once as it can and cores allow.
+
+    Raises MeasurementError where the scorer gets an answer wrong whose score is known.
+    """
     by_id = {sample.id: sample for sample in samples}
     scorer = registry.scorers[str(data.scorer)]
+    require_sound(scorer, str(data.scorer))
 
     def score(generation: Generation) -> Score:
         result: Score = scorer.score(by_id[generation.sample_id], generation)

@@ -9,8 +9,24 @@ from decimal import Decimal, InvalidOperation
 
 from quantguard.records import Generation, Sample, Score
 from quantguard.scorers._answers import score_boxed
+from quantguard.scorers._known_answers import KnownAnswer
 
 VERSION = "boxed/1"
+KNOWN_ANSWERS = (
+    KnownAnswer("so it is 27: \\boxed{27}", "27", 1.0),
+    KnownAnswer("\\boxed{28}", "27", 0.0),
+    KnownAnswer("\\boxed{3}, no: \\boxed{4}", "4", 1.0),
+    KnownAnswer("\\boxed{4}, no: \\boxed{3}", "4", 0.0),
+    KnownAnswer("<think>\\boxed{3}</think>\\boxed{4}", "4", 1.0),
+    KnownAnswer("<think>\\boxed{4}</think>it is clear", "4", 0.0),
+    KnownAnswer("\\boxed{-8}", "-8", 1.0),
+    KnownAnswer("\\boxed{8}", "-8", 0.0),
+    KnownAnswer("\\boxed{1,234.50}", "1234.5", 1.0),
+    KnownAnswer("\\boxed{1}", "1,234", 0.0),
+    KnownAnswer("\\boxed{x_{1}}", "x_{1}", 1.0),
+    KnownAnswer("\\boxed{X}", "x", 0.0),
+    KnownAnswer("", "4", 0.0),
+)
 
 
 def score(sample: Sample, generation: Generation) -> Score:

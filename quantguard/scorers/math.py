@@ -10,10 +10,21 @@ import re
 
 from quantguard.records import Generation, Sample, Score
 from quantguard.scorers._answers import score_boxed
+from quantguard.scorers._known_answers import KnownAnswer
 from quantguard.scorers._verifying import MATH_VERIFY, same_mathematics
 from quantguard.scorers.boxed import same_answer
 
 VERSION = f"math/1 math-verify/{MATH_VERIFY}"
+# None of them is for math-verify, which has to prove itself when it starts.
+KNOWN_ANSWERS = (
+    KnownAnswer("\\boxed{3}, no: \\boxed{4}", "4", 1.0),
+    KnownAnswer("<think>\\boxed{4}</think>it is clear", "4", 0.0),
+    KnownAnswer("\\boxed{-8}", "-8", 1.0),
+    KnownAnswer("\\boxed{1,234.50}", "1234.5", 1.0),
+    KnownAnswer("\\boxed{[1, 2]}", "(1, 2)", 0.0),
+    KnownAnswer("\\boxed{101_2}", "101_3", 0.0),
+    KnownAnswer("", "4", 0.0),
+)
 _SPACING = re.compile(r"\\left|\\right|\\[,;!]|\s")
 _BRACKETS = re.compile(r"(\(|\[|\\\{).*(\)|\]|\\\})", flags=re.DOTALL)
 _BASE = re.compile(r"\d_\{?(\d+)\}?$")

@@ -13,8 +13,21 @@ from decimal import Decimal
 from quantguard.errors import DataError
 from quantguard.records import Generation, Sample, Score
 from quantguard.scorers._answers import last_boxed, score_answer
+from quantguard.scorers._known_answers import KnownAnswer
 
 VERSION = "numbers/1"
+KNOWN_ANSWERS = (
+    KnownAnswer("12 and 15 make 27.", "27", 1.0),
+    KnownAnswer("27 less 15 makes 12.", "27", 0.0),
+    KnownAnswer("#### 27\nas 12 and 15 are", "27", 1.0),
+    KnownAnswer("\\boxed{27} and not 12", "27", 1.0),
+    KnownAnswer("<think>27</think>it is clear", "27", 0.0),
+    KnownAnswer("it is -8", "-8", 1.0),
+    KnownAnswer("it is 8", "-8", 0.0),
+    KnownAnswer("it is $1,234.00", "1234", 1.0),
+    KnownAnswer("on 3/4", "4", 0.0),
+    KnownAnswer("", "4", 0.0),
+)
 # Whole, with thousands set apart or not, and decimals; not a part of a word, fraction, date, version or range.
 _NUMBER = re.compile(r"(?<![\w./:,-])[-+\u2212]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?![\w/:]|[.,-]\d)")
 # The sign of typesetting, which models write too.

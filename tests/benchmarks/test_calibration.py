@@ -65,3 +65,9 @@ def test_too_short_a_text_is_refused(model: LoadedModel, text: pathlib.Path) -> 
     args = CalibrationArgs(dataset="text-file", num_samples=500, source=str(text))
     with pytest.raises(QuantguardError, match="set num_samples to at most"):
         registry.calibration["text-file"].token_sequences(model, args)
+
+
+def test_chats_need_a_chat_template(model: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(model.tokenizer, "chat_template", None)
+    with pytest.raises(QuantguardError, match="has no chat template: restore it, or take a set of plain text"):
+        registry.calibration["worked-problems"].token_sequences(model, CalibrationArgs(dataset="worked-problems"))

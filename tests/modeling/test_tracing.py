@@ -106,7 +106,8 @@ def test_the_same_model_is_at_no_distance_from_itself_and_layers_come_in_order(
     names = [layer.name for layer in profile]
     assert names[:3] == [f"model.layers.0.self_attn.{part}" for part in ("q_proj", "k_proj", "v_proj")]
     assert names[7] == "model.layers.0"
-    assert len(names) == 32
+    assert names[-1] == "lm_head"
+    assert len(names) == 33
 
 
 def test_nan_is_an_error_that_names_the_layer(quantized: LoadedModel) -> None:

@@ -22,6 +22,7 @@ SAMPLES = {
     ),
     "methods": (["--layers", "1", "--samples", "2", "--only", "w8a8", "smoothquant-w8a8"], "| smoothquant-w8a8 |"),
     "peer": (["--layers", "1", "--samples", "1", "--rounds", "1"], "| gptq | llm-compressor |"),
+    "planted_faults": (["--only", "bias_added_twice", "--runs", "1", "--pool", "70"], "| `bias_added_twice` |"),
     "programs": (["--items", "2"], "| mbpp | always equal | 0 of 2 |"),
     "report": (["--gates", "2", "--items", "50"], "| report.html, summary.md, results.json |"),
     "round_trip": (["--recipes", "w3a16", "--items", "1"], "| `w3a16` | yes | 0.00 | 1 of 1 |"),

@@ -1,0 +1,50 @@
+"""A scorer that is broken is told by answers whose score is known, before it judges a model's."""
+
+import pytest
+
+from quantguard import registry
+from quantguard.benchmarks import word_problems
+from quantguard.errors import MeasurementError
+from quantguard.pipeline.scoring import score_all
+from quantguard.records import Generation
+from quantguard.scorers import _answers, boxed, math, numbers
+from quantguard.scorers._known_answers import require_sound
+
+
+@pytest.mark.parametrize("name", sorted(set(registry.scorers) - {"code"}))
+def test_every_scorer_of_texts_has_known_answers_and_gets_them_right(name: str) -> None:
+    scorer = registry.scorers[name]
+    assert {0.0, 1.0} == {answer.value for answer in scorer.KNOWN_ANSWERS}
+    require_sound(scorer, name)
+
+
+def test_a_scorer_that_takes_everything_for_right_judges_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(boxed, "same_answer", lambda _answer, _target: True)
+    data = word_problems.load()
+    answer = Generation(sample_id=data.samples[0].id, epoch=0, text="no box", num_tokens=2, finish_reason="stop")
+    with pytest.raises(MeasurementError, match=r"scorer boxed is broken: to the text .*28.* it gives 1.0, where '27'"):
+        score_all(data, data.samples, [answer])
+
+
+def test_a_scorer_that_reads_thinking_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_answers, "after_thinking", lambda text: text)
+    for name, scorer in (("boxed", boxed), ("math", math), ("numbers", numbers)):
+        with pytest.raises(MeasurementError, match=f"scorer {name} is broken"):
+            require_sound(scorer, name)
+
+
+def test_a_scorer_that_judges_what_was_cut_off_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    score = boxed.score
+    monkeypatch.setattr(boxed, "score", lambda sample, g: score(sample, _ended(g)))
+    with pytest.raises(MeasurementError, match=r"of an answer that was cut off it gives 1.0, .*and 0.0 is right"):
+        require_sound(boxed, "boxed")
+
+
+def _ended(generation: Generation) -> Generation:
+    return Generation(
+        sample_id=generation.sample_id,
+        epoch=generation.epoch,
+        text=generation.text,
+        num_tokens=generation.num_tokens,
+        finish_reason="stop",
+    )

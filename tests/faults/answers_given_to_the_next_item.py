@@ -1,0 +1,20 @@
+"""The answer to an item is filed under the next one."""
+
+import dataclasses
+
+from _lab import Lab
+from _spoiling import spoil_answers
+
+from quantguard.records import Generation
+
+AREA = "engine"
+RECIPE = "w8a8"
+EXPECTED = ("accuracy",)
+
+
+def plant(lab: Lab) -> None:
+    spoil_answers(lab, lambda answers: [_filed(a, b) for a, b in zip(answers, [*answers[1:], answers[0]], strict=True)])
+
+
+def _filed(answer: Generation, other: Generation) -> Generation:
+    return dataclasses.replace(answer, sample_id=other.sample_id)

@@ -1,0 +1,22 @@
+"""The engine loses the last answer of every call."""
+
+from typing import Any
+
+from _lab import Lab
+
+from quantguard.engines import transformers
+from quantguard.engines._prompting import Request
+from quantguard.modeling import LoadedModel
+
+AREA = "engine"
+RECIPE = "w8a8"
+EXPECTED = ("accuracy", "fidelity")
+
+
+def plant(lab: Lab) -> None:
+    generate = transformers.generate
+
+    def lossy(loaded: LoadedModel, requests: list[Request], *args: Any, **more: Any) -> None:
+        generate(loaded, requests[:-1], *args, **more)
+
+    lab.patch.setattr(transformers, "generate", lossy)

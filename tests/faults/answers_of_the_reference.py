@@ -1,0 +1,21 @@
+"""The full-precision model answers in the place of the quantized one."""
+
+from typing import Any
+
+from _lab import Lab
+
+from quantguard.engines import transformers
+from quantguard.modeling import LoadedModel
+
+AREA = "engine"
+RECIPE = "gptq-w4a16"
+EXPECTED = ()
+
+
+def plant(lab: Lab) -> None:
+    generate = transformers.generate
+
+    def other(loaded: LoadedModel, *args: Any, **more: Any) -> None:
+        generate(loaded.full_precision or loaded, *args, **more)
+
+    lab.patch.setattr(transformers, "generate", other)

@@ -1,0 +1,17 @@
+"""Every token of the cache is attended to, whatever is behind the end of a sequence."""
+
+import torch
+from _lab import Lab
+
+from quantguard.engines import _continuous
+
+AREA = "engine"
+RECIPE = "w8a8"
+EXPECTED = ("accuracy",)
+
+
+def plant(lab: Lab) -> None:
+    def all_seen(positions: torch.Tensor, num_visible: int, dtype: torch.dtype) -> torch.Tensor:
+        return torch.zeros(len(positions), num_visible, dtype=dtype)
+
+    lab.patch.setattr(_continuous, "_mask", all_seen)

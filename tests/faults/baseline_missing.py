@@ -1,0 +1,11 @@
+"""There is no baseline."""
+
+from _lab import Lab
+
+AREA = "baselines"
+RECIPE = "w8a8"
+EXPECTED = ("accuracy",)
+
+
+def plant(lab: Lab) -> None:
+    lab.baseline.unlink()

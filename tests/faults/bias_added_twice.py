@@ -1,0 +1,12 @@
+"""The bias is added twice."""
+
+from _lab import Lab
+from _spoiling import spoil_bias
+
+AREA = "kernels"
+RECIPE = "w8a8"
+EXPECTED = ("layerwise",)
+
+
+def plant(lab: Lab) -> None:
+    spoil_bias(lab, lambda bias: None if bias is None else 2 * bias)

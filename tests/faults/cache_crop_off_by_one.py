@@ -1,0 +1,18 @@
+"""A sequence that moves to another slot of the cache loses its last token."""
+
+from _lab import Lab
+
+from quantguard.modeling.slots import SlotCache
+
+AREA = "KV cache"
+RECIPE = "w8a8"
+EXPECTED = ("accuracy",)
+
+
+def plant(lab: Lab) -> None:
+    copy = SlotCache.copy
+
+    def short(self: SlotCache, source: int, target: slice, num_tokens: int) -> None:
+        copy(self, source, target, num_tokens - 1)
+
+    lab.patch.setattr(SlotCache, "copy", short)

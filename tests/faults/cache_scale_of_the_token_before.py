@@ -1,0 +1,19 @@
+"""A stored key or value is read with the scale of the token before it."""
+
+import torch
+from _lab import Lab
+
+from quantguard.numerics import KVQuantizer
+
+AREA = "KV cache"
+RECIPE = "smoothquant-w8a8kv8"
+EXPECTED = ("layerwise",)
+
+
+def plant(lab: Lab) -> None:
+    restore = KVQuantizer.restore
+
+    def shifted(self: KVQuantizer, stored: dict[str, torch.Tensor]) -> torch.Tensor:
+        return restore(self, stored | {"scale": stored["scale"].roll(1, dims=-2)})
+
+    lab.patch.setattr(KVQuantizer, "restore", shifted)

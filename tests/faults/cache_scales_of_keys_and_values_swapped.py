@@ -1,0 +1,19 @@
+"""Keys have the fixed scales of values, and values those of keys."""
+
+from _lab import Lab
+from _spoiling import spoil_model
+
+from quantguard.modeling import LoadedModel
+
+AREA = "KV cache"
+RECIPE = "smoothquant-w8a8kv8-static"
+EXPECTED = ("layerwise",)
+
+
+def plant(lab: Lab) -> None:
+    def change(model: LoadedModel) -> None:
+        for layer in model.model.model.layers:
+            keys, values = layer.self_attn.extension.quantizers
+            layer.self_attn.extension.quantizers = (values, keys)
+
+    spoil_model(lab, change)

@@ -1,0 +1,12 @@
+"""The tokenizer has lost its chat template."""
+
+from _lab import Lab
+from _spoiling import spoil_tokenizer
+
+AREA = "engine"
+RECIPE = "w8a8"
+EXPECTED = ("accuracy", "layerwise")
+
+
+def plant(lab: Lab) -> None:
+    spoil_tokenizer(lab, lambda tokenizer: setattr(tokenizer, "chat_template", None))

@@ -1,0 +1,14 @@
+"""GPTQ rounds without passing errors on to later columns."""
+
+from _lab import Lab
+
+from quantguard.rounding import gptq
+
+AREA = "rounding"
+RECIPE = "gptq-w4a16"
+EXPECTED = ("layerwise",)
+
+
+def plant(lab: Lab) -> None:
+    factor = gptq._inverse_factor
+    lab.patch.setattr(gptq, "_inverse_factor", lambda *terms: factor(*terms).diagonal().diag())

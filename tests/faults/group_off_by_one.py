@@ -1,0 +1,12 @@
+"""Groups of weights have the scale of the group before."""
+
+from _lab import Lab
+from _spoiling import spoil_weights, with_scale
+
+AREA = "packing"
+RECIPE = "gptq-w4a16"
+EXPECTED = ("layerwise",)
+
+
+def plant(lab: Lab) -> None:
+    spoil_weights(lab, with_scale(lambda scale: scale.roll(1, dims=1)))

@@ -1,0 +1,22 @@
+"""The engine cuts answers off at 80 tokens whatever it is asked."""
+
+import dataclasses
+
+from _lab import Lab
+
+from quantguard.engines import _decoding
+from quantguard.modeling import LoadedModel
+from quantguard.records import GenerationConfig
+
+AREA = "engine"
+RECIPE = "w8a8"
+EXPECTED = ("accuracy", "reasoning")
+
+
+def plant(lab: Lab) -> None:
+    create = _decoding.Decoding.__init__
+
+    def limited(self: _decoding.Decoding, loaded: LoadedModel, config: GenerationConfig) -> None:
+        create(self, loaded, dataclasses.replace(config, max_new_tokens=80))
+
+    lab.patch.setattr(_decoding.Decoding, "__init__", limited)

@@ -1,0 +1,19 @@
+"""Prompts are filled up on the left where the cache wants them on the right."""
+
+from _lab import Lab
+
+from quantguard.engines import _continuous
+
+AREA = "engine"
+RECIPE = "w8a8"
+EXPECTED = ("accuracy",)
+
+
+def plant(lab: Lab) -> None:
+    read = _continuous._Batch._read
+
+    def padded(self: _continuous._Batch, prompts: list[list[int]], *, slot: int, start: int) -> None:
+        longest = max(map(len, prompts), default=0)
+        read(self, [[0] * (longest - len(prompt)) + prompt for prompt in prompts], slot=slot, start=start)
+
+    lab.patch.setattr(_continuous._Batch, "_read", padded)

@@ -1,0 +1,17 @@
+"""The profile of the layers has lost its last layers, with a hash made anew."""
+
+import dataclasses
+
+from _lab import Lab
+
+from quantguard import baselines
+from quantguard.baselines import LayerProfile
+
+AREA = "baselines"
+RECIPE = "w8a8"
+EXPECTED = ("layerwise",)
+
+
+def plant(lab: Lab) -> None:
+    profile = baselines.read(lab.profile, LayerProfile)
+    baselines.write(lab.profile, dataclasses.replace(profile, layers=profile.layers[:-8]))

@@ -1,0 +1,26 @@
+"""Prompts of a batch are put to the model under each other's names."""
+
+import dataclasses
+import random
+from typing import Any
+
+from _lab import Lab
+
+from quantguard.engines import transformers
+from quantguard.engines._prompting import Request
+from quantguard.modeling import LoadedModel
+
+AREA = "engine"
+RECIPE = "w8a8"
+EXPECTED = ("accuracy",)
+
+
+def plant(lab: Lab) -> None:
+    generate = transformers.generate
+
+    def shuffled(loaded: LoadedModel, requests: list[Request], *args: Any, **more: Any) -> None:
+        texts = random.Random(0).sample([request.text for request in requests], len(requests))
+        mixed = [dataclasses.replace(request, text=text) for request, text in zip(requests, texts, strict=True)]
+        generate(loaded, mixed, *args, **more)
+
+    lab.patch.setattr(transformers, "generate", shuffled)

@@ -1,0 +1,22 @@
+"""The residual stream is rounded to bfloat16 behind every layer."""
+
+import torch
+from _lab import Lab
+from _spoiling import spoil_model
+
+from quantguard.modeling import LoadedModel
+
+AREA = "kernels"
+RECIPE = "w8a8"
+EXPECTED = ("layerwise",)
+
+
+def plant(lab: Lab) -> None:
+    def rounded(_module: object, _inputs: object, output: torch.Tensor) -> torch.Tensor:
+        return output.bfloat16().float()
+
+    def change(model: LoadedModel) -> None:
+        for layer in model.model.model.layers:
+            layer.register_forward_hook(rounded)
+
+    spoil_model(lab, change)

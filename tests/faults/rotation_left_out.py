@@ -1,0 +1,14 @@
+"""The rotation of the recipe is not applied at all."""
+
+import dataclasses
+
+from _lab import Lab
+from _spoiling import silently
+
+AREA = "transforms"
+RECIPE = "quarot-w8a8kv8"
+EXPECTED = ("layerwise",)
+
+
+def plant(lab: Lab) -> None:
+    silently(lab, lambda recipe: dataclasses.replace(recipe, transforms=(), options={}))

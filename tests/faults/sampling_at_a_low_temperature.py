@@ -1,0 +1,22 @@
+"""Tokens are sampled at temperature 0.3 where greedy decoding was asked for."""
+
+import dataclasses
+
+from _lab import Lab
+
+from quantguard.engines import _decoding
+from quantguard.modeling import LoadedModel
+from quantguard.records import GenerationConfig
+
+AREA = "engine"
+RECIPE = "w8a8"
+EXPECTED = ()
+
+
+def plant(lab: Lab) -> None:
+    create = _decoding.Decoding.__init__
+
+    def warm(self: _decoding.Decoding, loaded: LoadedModel, config: GenerationConfig) -> None:
+        create(self, loaded, dataclasses.replace(config, temperature=0.3))
+
+    lab.patch.setattr(_decoding.Decoding, "__init__", warm)

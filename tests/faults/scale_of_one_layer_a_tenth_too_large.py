@@ -1,0 +1,12 @@
+"""The scales of one layer are a tenth too large."""
+
+from _lab import Lab
+from _spoiling import spoil_weights, with_scale
+
+AREA = "packing"
+RECIPE = "w8a8"
+EXPECTED = ("layerwise",)
+
+
+def plant(lab: Lab) -> None:
+    spoil_weights(lab, with_scale(lambda scale: scale * 1.1), only="layers.0.self_attn.v_proj")

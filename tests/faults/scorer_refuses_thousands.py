@@ -1,0 +1,14 @@
+"""The scorer does not know separators of thousands."""
+
+from _lab import Lab
+
+from quantguard.scorers import boxed
+
+AREA = "scorer"
+RECIPE = "w8a8"
+EXPECTED = ("accuracy",)
+
+
+def plant(lab: Lab) -> None:
+    same = boxed.same_answer
+    lab.patch.setattr(boxed, "same_answer", lambda answer, target: "," not in answer and same(answer, target))

@@ -1,0 +1,74 @@
+"""Every planted fault says what it is; one of each area is run, and is seen by the gates that it names."""
+
+import pathlib
+
+import _lab
+import pytest
+
+from quantguard import recipes, registry
+from quantguard.pipeline import session
+
+# Quick ones. Timings belong to the study: what runs beside a test would decide them.
+RUN = {
+    "kernels": "bias_added_twice",
+    "packing": "one_row_is_its_neighbour",
+    "rounding": "weights_rounded_down",
+    "transforms": "smoothing_not_folded_into_the_norm",
+    "KV cache": "cache_crop_off_by_one",
+    "recipes": "recipe_ignores_everything",
+    "calibration": "calibration_cut_to_four_tokens",
+    "engine": "answers_lost",
+    "scorer": "scorer_accepts_everything",
+    "baselines": "baseline_edited",
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    return tmp_path_factory.mktemp("faults")
+
+
+@pytest.mark.parametrize("name", _lab.names())
+def test_a_fault_says_what_it_is(name: str) -> None:
+    fault = _lab.load(name)
+    assert str(fault.__doc__).endswith(".")
+    assert "\n" not in str(fault.__doc__)
+    assert fault.AREA in _lab.AREAS
+    assert fault.RECIPE in recipes.names()
+    assert set(fault.EXPECTED) <= set(registry.gates)
+    assert callable(fault.plant)
+
+
+def test_there_is_a_fault_in_every_area_and_most_are_seen() -> None:
+    faults = [_lab.load(name) for name in _lab.names()]
+    assert set(RUN) == set(_lab.AREAS)
+    assert set(RUN) == {fault.AREA for fault in faults}
+    assert sum(bool(fault.EXPECTED) for fault in faults) >= 0.95 * len(faults)
+
+
+@pytest.mark.parametrize("area", RUN)
+def test_a_planted_fault_is_seen(area: str, folder: pathlib.Path) -> None:
+    fault = _lab.load(RUN[area])
+    assert area == fault.AREA
+    seen = _lab.run_fault(RUN[area], folder, without=("latency",))
+    assert set(fault.EXPECTED) <= {entry.gate for entry in seen if entry.is_alarm}
+    assert "CRASH" not in {entry.outcome for entry in seen}
+
+
+def test_without_a_fault_no_gate_is_alarmed(folder: pathlib.Path) -> None:
+    project = folder / "healthy"
+    _lab.healthy_project(project, "w8a8", without=("latency",))
+    seen = _lab.run_gates(project, f"--quantguard-limit={_lab.NUM_ITEMS}")
+    assert {entry.gate: entry.outcome for entry in seen} == dict.fromkeys(set(registry.gates) - {"latency"}, "PASS")
+
+
+def test_a_traceback_is_no_alarm_of_a_gate(folder: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    project = folder / "crashing"
+    _lab.project(project, "w8a8", without=("latency",))
+
+    def broken(*_args: object, **_more: object) -> None:
+        raise LookupError("a defect that nobody foresaw")
+
+    monkeypatch.setattr(session, "quantize", broken)
+    [crash] = _lab.run_gates(project)
+    assert (crash.outcome, crash.is_alarm) == ("CRASH", False)

@@ -1,0 +1,26 @@
+"""One token in a hundred is the second best."""
+
+import random
+
+import torch
+from _lab import Lab
+
+from quantguard.engines import _decoding
+
+AREA = "engine"
+RECIPE = "w8a8"
+EXPECTED = ("accuracy",)
+
+
+def plant(lab: Lab) -> None:
+    rng = random.Random(0)
+    extend = _decoding.Decoding.extend
+
+    def noisy(self: _decoding.Decoding, rows: list[_decoding.Row], logits: torch.Tensor) -> None:
+        logits = logits.clone()
+        for row in range(len(rows)):
+            if rng.random() < 0.01:
+                logits[row, logits[row].argmax()] = -100.0
+        extend(self, rows, logits)
+
+    lab.patch.setattr(_decoding.Decoding, "extend", noisy)

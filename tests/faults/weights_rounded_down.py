@@ -1,0 +1,18 @@
+"""Weights are rounded down and not to the nearest."""
+
+from _lab import Lab
+
+from quantguard.numerics import round_to_nearest
+from quantguard.rounding import nearest
+
+AREA = "rounding"
+RECIPE = "w8a8"
+EXPECTED = ("layerwise",)
+
+
+def plant(lab: Lab) -> None:
+    lab.patch.setattr(
+        nearest,
+        "round_to_nearest",
+        lambda weight, args, scale, zero: round_to_nearest(weight - scale / 2, args, scale, zero),
+    )

@@ -1,0 +1,14 @@
+"""Packed weights are kept in a byte each where two fit."""
+
+from _lab import Lab
+
+from quantguard.kernels import dispatch, int8_linear, weight_only_linear
+
+AREA = "packing"
+RECIPE = "gptq-w4a16"
+EXPECTED = ("memory",)
+
+
+def plant(lab: Lab) -> None:
+    lab.patch.setattr(dispatch, "_PREFERRED", {"cpu": ("reference",)})
+    lab.patch.setattr(weight_only_linear, "pack", int8_linear.pack)
