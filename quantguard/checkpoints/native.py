@@ -26,6 +26,7 @@ from quantguard.modeling.configuration import read_config
 from quantguard.modeling.loading import emulated, load_tokenizer
 from quantguard.modeling.streaming import CheckpointReader, fill_ends, skeleton
 from quantguard.records import CalibrationArgs, Recipe, from_json, to_json
+from quantguard.records.files import parse_json, read_text, seal, unseal, write_whole
 
 MANIFEST = "quantguard.json"
 UNFINISHED = ".unfinished"
@@ -87,8 +88,12 @@ def write_block(folder: pathlib.Path, name: str, state: BlockState, tensors: Ten
 
 def read_state(file: pathlib.Path) -> BlockState:
     """Return the settings and the report in the header of a block's file."""
-    with safetensors.safe_open(file, framework="pt") as opened:
-        return _parse_state(opened.metadata() or {}, str(file))
+    try:
+        with safetensors.safe_open(file, framework="pt") as opened:
+            metadata = opened.metadata() or {}
+    except (OSError, safetensors.SafetensorError) as error:
+        raise ModelError(f"{file} cannot be read: {error}. Quantize the model again.") from error
+    return _parse_state(metadata, str(file))
 
 
 def write_ends(folder: pathlib.Path, name: str, decoder: Decoder) -> None:
@@ -141,7 +146,7 @@ def write_index_and_configuration(folder: pathlib.Path, source: pathlib.Path, de
 def write_manifest(folder: pathlib.Path, manifest: Manifest) -> None:
     """Write what makes the folder a finished model, with the hashes of all that is in it."""
     files = {file.name: _sha256(file) for file in sorted(folder.iterdir()) if file.is_file() and file.name != MANIFEST}
-    write_json(folder / MANIFEST, to_json(dataclasses.replace(manifest, files=files)))
+    write_json(folder / MANIFEST, seal(to_json(dataclasses.replace(manifest, files=files))))
 
 
 def read(path: pathlib.Path, *, device: str = "cpu", backend: str = "auto") -> LoadedModel:
@@ -189,15 +194,17 @@ def _restore(block: Block, reader: CheckpointReader, config: Any, *, backend: st
 
 def _parse_state(metadata: dict[str, str], where: str) -> BlockState:
     try:
-        return from_json(BlockState, json.loads(metadata["quantguard"]))
-    except (KeyError, ValueError, RecordError) as error:
-        raise ModelError(f"{where}: its header does not say how it was quantized: {error}") from error
+        return from_json(BlockState, parse_json(metadata.get("quantguard", "")), where="it")
+    except RecordError as error:
+        raise ModelError(
+            f"{where}: its header does not say how it was quantized: {error}. Quantize the model again."
+        ) from error
 
 
 def _read_manifest(path: pathlib.Path) -> Manifest:
     try:
-        manifest = from_json(Manifest, json.loads((path / MANIFEST).read_text()))
-    except (ValueError, RecordError) as error:
+        manifest = from_json(Manifest, unseal(parse_json(read_text(path / MANIFEST))), where="it")
+    except RecordError as error:
         raise ModelError(f"{path / MANIFEST} is damaged: {error}. Quantize the model again.") from error
     for name, expected in manifest.files.items():
         file = path / name
@@ -210,9 +217,7 @@ def _read_manifest(path: pathlib.Path) -> Manifest:
 
 def write_json(path: pathlib.Path, value: Any) -> None:
     """Write JSON that is there whole or not at all."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    temporary.replace(path)
+    write_whole(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
 
 
 def _sha256(file: pathlib.Path) -> str:

@@ -58,9 +58,13 @@ class CheckpointReader:
         files = {file for name, file in self._files.items() if name.startswith(prefix)}
         if len(files) != 1:
             raise ModelError(f"{self._path}: {prefix}* is in {len(files)} files; one was expected")
-        with safetensors.safe_open(self._path / files.pop(), framework="pt") as opened:
-            metadata: dict[str, str] = opened.metadata() or {}
-            return metadata
+        file = self._path / files.pop()
+        try:
+            with safetensors.safe_open(file, framework="pt") as opened:
+                metadata: dict[str, str] = opened.metadata() or {}
+        except (OSError, safetensors.SafetensorError) as error:
+            raise ModelError(f"{file} cannot be read: {error}") from error
+        return metadata
 
 
 def skeleton(config: Any, dtype: torch.dtype) -> Any:

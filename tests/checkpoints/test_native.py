@@ -21,6 +21,7 @@ from quantguard.modeling import Block, LoadedModel, block_state
 from quantguard.pipeline.opening import full_precision_of
 from quantguard.records import CalibrationArgs, Recipe, from_json
 from quantguard.records.codec import digest
+from quantguard.records.files import seal, unseal
 
 FEW = CalibrationArgs(dataset="worked-problems", num_samples=4, max_length=64)
 TOKENS = torch.arange(3, 33)[None]
@@ -163,7 +164,7 @@ def test_a_run_that_was_killed_in_its_last_moment_can_be_finished(copied: pathli
     before = (copied / native.MANIFEST).read_bytes()
     scratch = copied / native.UNFINISHED
     scratch.mkdir()
-    manifest = json.loads(before)
+    manifest = unseal(json.loads(before))
     settings = digest([from_json(native.Manifest, {**manifest, "files": {}}), torch.get_num_threads()])
     (scratch / "settings.json").write_text(json.dumps({"settings": settings}))
     native.write_tensors(scratch / "behind-4.safetensors", {}, {})
@@ -200,9 +201,9 @@ def test_a_missing_file_is_refused(copied: pathlib.Path) -> None:
 
 
 def test_a_file_without_a_hash_is_refused(copied: pathlib.Path) -> None:
-    manifest = json.loads((copied / native.MANIFEST).read_text())
+    manifest = unseal(json.loads((copied / native.MANIFEST).read_text()))
     del manifest["files"]["quantguard-00004-of-00005.safetensors"]
-    (copied / native.MANIFEST).write_text(json.dumps(manifest))
+    (copied / native.MANIFEST).write_text(json.dumps(seal(manifest)))
     with pytest.raises(ModelError, match="has no hash of it"):
         quantguard.load(copied)
 
@@ -228,10 +229,10 @@ def test_a_tensor_too_few_or_too_many_is_refused(copied: pathlib.Path, change: s
     index = json.loads((copied / native.INDEX).read_text())
     index["weight_map"] |= dict.fromkeys(tensors, file.name)
     (copied / native.INDEX).write_text(json.dumps(index))
-    manifest = json.loads((copied / native.MANIFEST).read_text())
+    manifest = unseal(json.loads((copied / native.MANIFEST).read_text()))
     for changed in (file, copied / native.INDEX):
         manifest["files"][changed.name] = native._sha256(changed)
-    (copied / native.MANIFEST).write_text(json.dumps(manifest))
+    (copied / native.MANIFEST).write_text(json.dumps(seal(manifest)))
     with pytest.raises(ModelError, match=r"model\.layers\.1.*[qo]_proj\.bias"):
         quantguard.load(copied)
 
