@@ -44,6 +44,15 @@ def read(path: pathlib.Path, kind: type[StoredT] = Baseline) -> StoredT:  # type
         raise BaselineError(f"the baseline {path} is damaged: {error}. {_MEND}") from error
 
 
+def read_any(path: pathlib.Path) -> Baseline | LayerProfile:
+    """Read a baseline of either kind; raise BaselineError, as :func:`read` does."""
+    try:
+        layers = LayerProfile.ROWS in parse_json(read_text(path))
+    except RecordError:
+        layers = False
+    return read(path, LayerProfile) if layers else read(path)
+
+
 def parse(text: str, kind: type[StoredT] = Baseline) -> StoredT:  # type: ignore[assignment]
     """Return the baseline that a text holds; raise RecordError, in words that end a sentence, for anything else."""
     return from_json(kind, unseal(parse_json(text)), where="it")

@@ -35,11 +35,12 @@ from quantguard.checkpoints import native
 from quantguard.cli import __main__ as cli
 from quantguard.engines import replay
 from quantguard.errors import QuantguardError
-from quantguard.gates import EarlierRun, _planning, accuracy, layerwise
+from quantguard.gates import EarlierRun, GateResult, _planning, accuracy, layerwise
 from quantguard.pipeline import GenerationStore, RerunStore
 from quantguard.pipeline.session import PipelineSession, Settings
-from quantguard.records import LayerSketch, RunRecord
-from quantguard.records.files import dump_record
+from quantguard.records import LayerSketch, RunRecord, Verdict
+from quantguard.records.files import dump_record, write_whole
+from quantguard.report import files
 
 NUM_ITEMS = 24
 GATE = accuracy.Gate(tol=0.5)
@@ -101,7 +102,7 @@ def test_a_damaged_baseline_never_decides_a_gate(runs: Runs, tmp_path: pathlib.P
     recording = replay.Recording(record=runs.candidate, path="w8a8.json")
     session: Any = PipelineSession(recording, None, Settings(baselines=tmp_path))
     path = accuracy._path(GATE, session)
-    write(path, baseline_from_runs(runs.candidate, runs.reference, ACCEPTANCE))
+    write(path, baseline_from_runs(runs.candidate, runs.reference.scores, ACCEPTANCE))
 
     def judge() -> Any:
         return accuracy.check(GATE, session).verdict
@@ -116,7 +117,7 @@ def test_damaged_noise_is_no_noise(runs: Runs, tmp_path: pathlib.Path) -> None:
     recording = replay.Recording(record=runs.candidate, path="w8a8.json")
     session: Any = PipelineSession(recording, None, Settings(baselines=tmp_path))
     stored = accuracy._path(GATE, session)
-    write(stored, baseline_from_runs(runs.candidate, runs.reference, ACCEPTANCE))
+    write(stored, baseline_from_runs(runs.candidate, runs.reference.scores, ACCEPTANCE))
     noise = Noise(num_items=24, num_flips=1, varied="order", on="2026-01-01", must_match=runs.candidate.must_match)
     write_noise(noise_path(stored), noise)
 
@@ -192,7 +193,7 @@ def test_a_damaged_baseline_is_not_shown(
     runs: Runs, tmp_path: pathlib.Path, command: Callable[..., tuple[int, str]]
 ) -> None:
     path = tmp_path / "b.json"
-    baseline = baseline_from_runs(runs.candidate, runs.reference, ACCEPTANCE)
+    baseline = baseline_from_runs(runs.candidate, runs.reference.scores, ACCEPTANCE)
     path.write_text(dump(dataclasses.replace(baseline, items=baseline.items[:12])))
     whole = command("baseline", "show", str(path))
     damages = damages_of(path.read_bytes(), seed=4, num_bytes=100, num_edits=100)
@@ -368,7 +369,7 @@ def test_a_damaged_block_loads_no_model_and_is_not_gone_on_with(folder: pathlib.
 def test_a_reader_that_believes_what_it_reads_is_caught(runs: Runs, tmp_path: pathlib.Path) -> None:
     """Without the hash a flipped outcome would decide: the law above notices a reader that looks past it."""
     path = tmp_path / "b.json"
-    baseline = baseline_from_runs(runs.candidate, runs.reference, ACCEPTANCE)
+    baseline = baseline_from_runs(runs.candidate, runs.reference.scores, ACCEPTANCE)
     path.write_text(dump(baseline))
 
     def believe() -> Any:
@@ -378,3 +379,33 @@ def test_a_reader_that_believes_what_it_reads_is_caught(runs: Runs, tmp_path: pa
     flipped = path.read_bytes().replace(b'"value": 1.0', b'"value": 0.0', 1)
     with pytest.raises(AssertionError, match="a bit flipped"):
         judge_all(path, iter([Damage("a bit flipped", flipped)]), believe, whole)
+
+
+def test_a_damaged_report_is_not_accepted(
+    runs: Runs, tmp_path: pathlib.Path, command: Callable[..., tuple[int, str]]
+) -> None:
+    few = dataclasses.replace(runs.candidate, scores=runs.candidate.scores[:4], generations=())
+    result = GateResult(
+        gate="accuracy",
+        model=few.model,
+        recipe=few.recipe_name,
+        subject="word-problems",
+        platform=few.platform,
+        verdict=Verdict(outcome="PASS", metric="accuracy", reason="fine", margin=0.5),
+        record=few,
+    )
+    files.write_all(tmp_path / "out", [("test_a", result)])
+    path = tmp_path / "out" / files.RESULTS
+    stored = tmp_path / "cpu/tiny-reasoner/w8a8/word-problems.json"
+    other = dataclasses.replace(few, scores=tuple(dataclasses.replace(s, num_tokens=1) for s in few.scores))
+    before = dump(baseline_from_runs(other, few.scores, ACCEPTANCE))
+
+    def judge() -> Any:
+        write_whole(stored, before)
+        command("baseline", "accept", str(stored), str(path), "--tol", "0.9")
+        return read(stored).items
+
+    whole = judge()
+    assert [item.accepted for item in whole] == list(few.scores)
+    damages = damages_of(path.read_bytes(), seed=11, num_bytes=120, num_edits=100)
+    assert judge_all(path, damages, judge, whole) > 130

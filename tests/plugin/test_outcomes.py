@@ -36,7 +36,7 @@ def test_a_good_recipe_passes_and_says_what_was_measured(pytester: pytest.Pytest
     properties = {p.attrib["name"]: p.attrib["value"] for p in ET.parse(pytester.path / "junit.xml").iter("property")}
     assert properties["quantguard.accuracy.outcome"] == "PASS"
     assert properties["quantguard.accuracy.n"] == "120"
-    table = json.loads((pytester.path / "out/results.json").read_text())
+    table = json.loads((pytester.path / "out/results.json").read_text())["gates"]
     assert len(table[0]["record"]["scores"]) == 120
     assert "| PASS | accuracy |" in (pytester.path / "out/summary.md").read_text()
 
