@@ -5,10 +5,12 @@ from typing import Any
 
 import pytest
 
-from pytest_quantguard import planning
-from pytest_quantguard.fixtures import REPORT_ATTRIBUTE
+from pytest_quantguard import planning, suite
+from pytest_quantguard.fixtures import NEEDS_NPU, REPORT_ATTRIBUTE
 from pytest_quantguard.options import Options
 from quantguard.baselines import Baseline, LayerProfile, read, write
+from quantguard.baselines.suites import remember
+from quantguard.baselines.survey import Notice, survey
 from quantguard.errors import BaselineError
 from quantguard.gates import GateResult
 from quantguard.records import from_json
@@ -28,10 +30,14 @@ class Collector:
         self._written: dict[str, bool] = {}
         self._num_skipped = 0
         self._plans: list[tuple[str, list[str]]] = []
+        self._ended: set[str] = set()
+        self._notices: tuple[Notice, ...] = ()
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Keep the results of a finished test and put its measured baselines in place."""
         self._num_skipped += report.skipped and not hasattr(report, REPORT_ATTRIBUTE)
+        if _came_to_its_end(report):
+            self._ended.add(report.nodeid)
         if plans := getattr(report, planning.REPORT_ATTRIBUTE, None):
             self._plans.append((report.nodeid, plans))
         for table in getattr(report, REPORT_ATTRIBUTE, ()):
@@ -42,8 +48,9 @@ class Collector:
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Write the report, and refuse to end well when gates were asked for and none was decided."""
+        self._look_through_baselines(session)
         if self._options.report is not None:
-            files.write_all(self._options.report, self._results)
+            files.write_all(self._options.report, self._results, self._notices)
         if session.exitstatus == pytest.ExitCode.OK and self._missing() is not None:
             session.exitstatus = pytest.ExitCode.NO_TESTS_COLLECTED
 
@@ -62,6 +69,8 @@ class Collector:
             terminalreporter.write_line(f"baseline {'written' if changed else 'unchanged'}: {path}")
         for line in several_lines([result for _, result in self._results]):
             terminalreporter.write_line(line, yellow=True)
+        for notice in self._notices:
+            terminalreporter.write_line(notice.line, yellow=True)
         if self._num_skipped:
             terminalreporter.write_line(f"{self._num_skipped} gates were skipped", yellow=True)
         if (missing := self._missing()) is not None:
@@ -69,6 +78,14 @@ class Collector:
         terminalreporter.write_line(text.closing_line([result for _, result in self._results]))
         if self._options.report is not None:
             terminalreporter.write_line(f"report: {self._options.report}")
+
+    def _look_through_baselines(self, session: pytest.Session) -> None:
+        """Find what is to be said of stored baselines, and keep what a whole run has no use for."""
+        places = [result.place for _, result in self._results if result.place is not None]
+        whole = suite.is_whole(session, self._options, self._ended)
+        self._notices = survey(self._options.baselines, places, whole=whole)
+        if whole:
+            remember(self._options.baselines, {place.platform for place in places}, self._notices)
 
     def _show_plans(self, terminalreporter: Any) -> None:
         for nodeid, lines in self._plans:
@@ -98,6 +115,13 @@ class Collector:
         if not unchanged:
             write(path, result.pending)
         self._written[str(path)] = not unchanged or self._written.get(str(path), False)
+
+
+def _came_to_its_end(report: pytest.TestReport) -> bool:
+    """Tell whether a gate did all it does: one that waits for an NPU is of a platform that this run is not about."""
+    if report.skipped:
+        return NEEDS_NPU in str(report.longrepr)
+    return report.when == "call" and report.passed
 
 
 def _stored_like(path: pathlib.Path, pending: Baseline | LayerProfile) -> Baseline | LayerProfile:

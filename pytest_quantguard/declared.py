@@ -11,7 +11,6 @@ memory = { max_ratio = 0.6 }
 from __future__ import annotations
 
 import re
-import tomllib
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -41,7 +40,8 @@ def _may_hold_gates(path: pathlib.Path) -> bool:
     """Tell whether a file is one of gates, or a project's with some of the name in it."""
     if path.name != _PYPROJECT:
         return path.name == FILE
-    return "tool.quantguard" in path.read_text(encoding="utf-8")
+    # A project's file that is no TOML is pytest's to complain of.
+    return b"tool.quantguard" in path.read_bytes()
 
 
 def add_root_files(config: pytest.Config) -> None:
@@ -59,16 +59,24 @@ class GateFile(pytest.File):
 
     def collect(self) -> Iterator[pytest.Item]:
         """Yield the gates; raises CollectError, with the line, for what cannot be meant."""
-        text = self.path.read_text(encoding="utf-8")
+        from quantguard.errors import RecordError  # noqa: PLC0415 - as below
+        from quantguard.records.files import parse_toml, read_text  # noqa: PLC0415
+
         try:
-            table = tomllib.loads(text)
-        except tomllib.TOMLDecodeError as error:
-            raise self.CollectError(f"{self.path.name} is no TOML: {error}") from error
+            text = read_text(self.path)
+            table: Any = parse_toml(text)
+        except RecordError as error:
+            raise self.CollectError(f"{self.path.name} holds no gates: {error}") from error
         if self.path.name == _PYPROJECT:
-            table = table["tool"].get(GROUP, {})
+            table = table.get("tool", {}).get(GROUP)
+            # The words stood in a comment or a text.
+            if table is None:
+                return
+        if not isinstance(table, dict):
+            raise self._error(text, None, GROUP, f"{GROUP} is a table, not {table!r}")
         self._refuse_unknown(table, {"gate"}, text, number=None)
         entries = table.get("gate", [])
-        if not isinstance(entries, list) or not entries:
+        if not isinstance(entries, list) or not entries or not all(isinstance(entry, dict) for entry in entries):
             raise self.CollectError(f"{self.path.name} holds no gates: each begins with [[gate]]")
         names: set[str] = set()
         for number, entry in enumerate(entries):

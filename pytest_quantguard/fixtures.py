@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
 import pytest
 
-from pytest_quantguard import devices, planning
+from pytest_quantguard import devices, planning, suite
 from pytest_quantguard.markers import gates_of
 from pytest_quantguard.options import Options
 
@@ -27,6 +27,7 @@ RESULTS = pytest.StashKey[list["GateResult"]]()
 STORE = pytest.StashKey["GenerationStore"]()
 _RERUNS = pytest.StashKey["RerunStore"]()
 _FIRST_NPU = "npu:0"
+NEEDS_NPU = "needs an Ascend NPU: run pytest with --npu, or with --npu=emulated"
 _NUM_REPORTED = pytest.StashKey[int]()
 
 
@@ -116,9 +117,10 @@ class Guard:
                     result = registry.gates[name].check(gate, session)
                     # One result of a check says how the layers fared: it is the same model in all.
                     layers = session.layer_reports() if not results else ()
-                    results.append(dataclasses.replace(result, layers=result.layers or layers))
+                    result = dataclasses.replace(result, layers=result.layers or layers)
                 except QuantguardError as error:
-                    results.append(_error_result(name, gate, target, error))
+                    result = _error_result(name, gate, target, error)
+                results.append(dataclasses.replace(result, place=suite.place_of(name, gate, session)))
         return results
 
     def _open(self, target: _Target, stream: TextIO) -> PipelineSession:
@@ -246,7 +248,7 @@ def hold_npu(config: pytest.Config) -> str:
     """Name the NPU of this process and hold it; skips unless --npu was given."""
     npu = config.stash[OPTIONS].npu
     if npu is None:
-        pytest.skip("needs an Ascend NPU: run pytest with --npu, or with --npu=emulated")
+        pytest.skip(NEEDS_NPU)
     from quantguard.errors import QuantguardError  # noqa: PLC0415
     from quantguard.kernels.ascend import device  # noqa: PLC0415 - imports torch
 

@@ -5,6 +5,7 @@ All kinds share one marker that carries the kind and the gate: pytest can be tol
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +34,8 @@ def make_gate(kind: str, keywords: dict[str, Any]) -> Any:
     import dataclasses  # noqa: PLC0415 - an unrelated run does not pay for what only gates need
 
     from quantguard import registry  # noqa: PLC0415
-    from quantguard.errors import UsageError  # noqa: PLC0415
+    from quantguard.errors import RecordError, UsageError  # noqa: PLC0415
+    from quantguard.records import from_json  # noqa: PLC0415
 
     make = registry.gates[kind].Gate
     known = {field.name: field for field in dataclasses.fields(make)}
@@ -43,7 +45,13 @@ def make_gate(kind: str, keywords: dict[str, Any]) -> Any:
     missing = [key for key, field in known.items() if field.default is dataclasses.MISSING and key not in keywords]
     if missing:
         raise UsageError(f"{kind}(): {missing[0]} is needed")
-    return make(**keywords)
+    # The gate's own words for a value that cannot be meant come first, then whether every value is of its type.
+    with contextlib.suppress(TypeError):
+        make(**keywords)
+    try:
+        return from_json(make, keywords, where=kind)
+    except RecordError as error:
+        raise UsageError(str(error)) from error
 
 
 def gates_of(item: pytest.Item) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_quantguard import declared, devices, fixtures, markers, options, planning
+from pytest_quantguard import declared, devices, fixtures, markers, options, planning, suite
 from pytest_quantguard.fixtures import REPORT_ATTRIBUTE, guard, npu_device
 
 if TYPE_CHECKING:
@@ -80,9 +80,22 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             config.workeroutput[_WORKER_KEY] = len(dropped)
 
 
+def pytest_deselected(items: list[pytest.Item]) -> None:
+    """Note that a selection left gates out."""
+    if items and items[0].config.stash[fixtures.OPTIONS].enabled:
+        suite.note_deselected(items[0].config, items)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Note which gates are to run."""
+    if session.config.stash[fixtures.OPTIONS].enabled:
+        suite.note_collected(session.config, session.items)
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
-    """Take over from an xdist worker how many gates it deselected; every worker collects them all."""
+    """Take over from an xdist worker how many gates it deselected and which it collected; each collects them all."""
+    suite.take_over(node.config, node)
     node.config.stash[_NUM_DESELECTED] = getattr(node, "workeroutput", {}).get(_WORKER_KEY, 0)
 
 

@@ -10,6 +10,7 @@
     ├── EngineError           a server or engine that did not answer, or not what it was asked
     ├── SandboxError          model-written code that cannot be run safely here
     ├── RecordError           a record (JSON) that is damaged or of another schema
+    │   ├── ConflictError     a file with the marks of a merge that was not finished
     │   └── BaselineError     a baseline that is missing, damaged, edited, stale or foreign
     └── MeasurementError      a run that produced too little, or nothing, to judge
 
@@ -65,6 +66,10 @@ class SandboxError(QuantguardError):
 
 class RecordError(QuantguardError):
     """Report a record that is damaged or of another schema."""
+
+
+class ConflictError(RecordError):
+    """Report the marks that git leaves where two branches changed the same lines."""
 
 
 class BaselineError(RecordError):

@@ -4,6 +4,7 @@ import contextlib
 import io
 import pathlib
 import re
+import shlex
 
 import pytest
 
@@ -46,7 +47,7 @@ def test_the_red_example_is_red_for_the_right_reason(pytester: pytest.Pytester) 
 
 def test_every_command_line_is_understood() -> None:
     lines = [line.split("#")[0].split("&&")[-1].strip() for block in blocks("sh") for line in block.splitlines()]
-    commands = [line.split()[1:] for line in lines if line.startswith("quantguard ")]
+    commands = [shlex.split(line)[1:] for line in lines if line.startswith("quantguard ")]
     assert len(commands) >= 5
     for command in commands:
         build_parser().parse_args(command)

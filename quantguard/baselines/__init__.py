@@ -3,7 +3,7 @@
 from quantguard.baselines.layer_profile import LayerProfile
 from quantguard.baselines.noise import Noise, noise_path, read_noise, write_noise
 from quantguard.baselines.record import Acceptance, Baseline, BaselineItem, baseline_from_runs
-from quantguard.baselines.store import baseline_path, dump, read, write
+from quantguard.baselines.store import baseline_path, dump, parse, read, read_any, write
 
 __all__ = [
     "Acceptance",
@@ -15,7 +15,9 @@ __all__ = [
     "baseline_path",
     "dump",
     "noise_path",
+    "parse",
     "read",
+    "read_any",
     "read_noise",
     "write",
     "write_noise",

@@ -5,12 +5,11 @@ The file ends with ``.noise`` and not with ``.json``, so that whoever reads ever
 
 import dataclasses
 import json
-import os
 import pathlib
-import tempfile
 
 from quantguard.errors import BaselineError, RecordError
 from quantguard.records import from_json, to_json
+from quantguard.records.files import parse_json, read_text, seal, unseal, write_whole
 
 SCHEMA_VERSION = 1
 
@@ -46,20 +45,14 @@ def noise_path(baseline: pathlib.Path) -> pathlib.Path:
 
 def read_noise(path: pathlib.Path) -> Noise | None:
     """Read the noise, or None where it was never measured; raise BaselineError for a damaged file."""
-    if not path.is_file():
+    if not path.exists():
         return None
     try:
-        return from_json(Noise, json.loads(path.read_text(encoding="utf-8")), where=path.name)
-    except (OSError, ValueError, RecordError) as error:
+        return from_json(Noise, unseal(parse_json(read_text(path))), where="it")
+    except RecordError as error:
         raise BaselineError(f"the noise in {path} is damaged: {error}. Measure it anew: quantguard aa") from error
 
 
 def write_noise(path: pathlib.Path, noise: Noise) -> None:
     """Put it in its place atomically."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(to_json(noise), indent=2, sort_keys=True) + "\n"
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-    with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-        stream.write(text)
-    pathlib.Path(temporary).chmod(0o644)
-    pathlib.Path(temporary).replace(path)
+    write_whole(path, json.dumps(seal(to_json(noise)), indent=2, sort_keys=True) + "\n")

@@ -1,6 +1,7 @@
 """What a baseline holds: the outcomes of the full-precision model and of the accepted quantized run, item by item."""
 
 import dataclasses
+from collections.abc import Sequence
 from typing import ClassVar
 
 from quantguard.errors import BaselineError
@@ -67,12 +68,12 @@ class Baseline:
         return tuple(item.reference if against == "reference" else item.accepted for item in self.items)
 
 
-def baseline_from_runs(candidate: RunRecord, reference: RunRecord, acceptance: Acceptance) -> Baseline:
-    """Join an accepted run with the full-precision run over the same items.
+def baseline_from_runs(candidate: RunRecord, reference: Sequence[Score], acceptance: Acceptance) -> Baseline:
+    """Join an accepted run with full precision's scores of the same items.
 
     Raises BaselineError where the two did not run the same items.
     """
-    floats = {(score.sample_id, score.epoch): score for score in reference.scores}
+    floats = {(score.sample_id, score.epoch): score for score in reference}
     missing = [score.sample_id for score in candidate.scores if (score.sample_id, score.epoch) not in floats]
     if missing:
         raise BaselineError(

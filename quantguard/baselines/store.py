@@ -1,28 +1,29 @@
 """Reading and writing baseline files.
 
 Keys are sorted and every item is a line of its own, so that a difference reads well, and branches that update different
-gates never meet in one file. ``sha256`` covers the rest of
-the file: an edit by hand is noticed. A write goes to a temporary file in the same folder and is then moved over the
-old one, so that at any moment the file is either old or new.
+gates never meet in one file; those that update the same gate always do, in the line of ``sha256``. It covers all else
+in the file, so that an edit by hand is noticed.
 """
 
 import json
-import os
 import pathlib
 import re
-import tempfile
 from typing import Any, TypeVar
 
 from quantguard.baselines.layer_profile import LayerProfile
 from quantguard.baselines.record import Baseline
-from quantguard.errors import BaselineError, RecordError
+from quantguard.errors import BaselineError, ConflictError, RecordError
 from quantguard.records import from_json, to_json
-from quantguard.records.codec import digest
+from quantguard.records.files import parse_json, read_text, seal, unseal, write_whole
 
 # What is stored: outcomes item by item, or layer by layer.
 StoredT = TypeVar("StoredT", Baseline, LayerProfile)
 UPDATE_HINT = "Type: pytest --quantguard --quantguard-update={}"
-_MEND = f"Restore it from version control, or measure it anew. {UPDATE_HINT.format('all')}"
+_MEND = f"Restore it from version control, or measure it anew. {UPDATE_HINT.format('changed')}"
+_CHOOSE = (
+    "Two branches accepted different runs. Take one of them, git checkout --ours {path} or --theirs, or measure it"
+    f" anew. {UPDATE_HINT.format('changed')}"
+)
 
 
 def baseline_path(root: pathlib.Path, *, platform: str, model: str, recipe: str, benchmark: str) -> pathlib.Path:
@@ -33,27 +34,33 @@ def baseline_path(root: pathlib.Path, *, platform: str, model: str, recipe: str,
 
 def read(path: pathlib.Path, kind: type[StoredT] = Baseline) -> StoredT:  # type: ignore[assignment]
     """Read a baseline; raise BaselineError, with the command that mends it, where it is missing or damaged."""
-    if not path.is_file():
+    if not path.exists():
         raise BaselineError(f"there is no baseline {path}. {UPDATE_HINT.format('new')}")
     try:
-        table = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse)
-    except (OSError, ValueError) as error:
-        raise BaselineError(f"the baseline {path} is damaged: {error}. {_MEND}") from error
-    if not isinstance(table, dict) or "sha256" not in table:
-        raise BaselineError(f"the baseline {path} is damaged: it has no sha256. {_MEND}")
-    stored = table.pop("sha256")
-    if stored != digest(table):
-        raise BaselineError(f"the baseline {path} was edited: its content does not have the sha256 it states. {_MEND}")
-    try:
-        return from_json(kind, table, where=path.name)
+        return parse(read_text(path), kind)
+    except ConflictError as error:
+        raise BaselineError(f"the baseline {path} is damaged: {error}. {_CHOOSE.format(path=path)}") from error
     except RecordError as error:
-        raise BaselineError(f"the baseline {path} is not valid: {error}. {_MEND}") from error
+        raise BaselineError(f"the baseline {path} is damaged: {error}. {_MEND}") from error
+
+
+def read_any(path: pathlib.Path) -> Baseline | LayerProfile:
+    """Read a baseline of either kind; raise BaselineError, as :func:`read` does."""
+    try:
+        layers = LayerProfile.ROWS in parse_json(read_text(path))
+    except RecordError:
+        layers = False
+    return read(path, LayerProfile) if layers else read(path)
+
+
+def parse(text: str, kind: type[StoredT] = Baseline) -> StoredT:  # type: ignore[assignment]
+    """Return the baseline that a text holds; raise RecordError, in words that end a sentence, for anything else."""
+    return from_json(kind, unseal(parse_json(text)), where="it")
 
 
 def dump(baseline: Baseline | LayerProfile) -> str:
     """Return the text of a baseline file."""
-    table: dict[str, Any] = to_json(baseline)
-    table["sha256"] = digest(table)
+    table: dict[str, Any] = seal(to_json(baseline))
     lines = [f"    {_line(row)}" for row in table.pop(baseline.ROWS)]
     head = json.dumps(table, indent=2, sort_keys=True, ensure_ascii=False)[:-2]
     return f'{head},\n  "{baseline.ROWS}": [\n' + ",\n".join(lines) + "\n  ]\n}\n"
@@ -61,22 +68,7 @@ def dump(baseline: Baseline | LayerProfile) -> str:
 
 def write(path: pathlib.Path, baseline: Baseline | LayerProfile) -> None:
     """Put a baseline in its place atomically, and down to the disk."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-            stream.write(dump(baseline))
-            stream.flush()
-            os.fsync(stream.fileno())
-        pathlib.Path(temporary).chmod(0o644)
-        pathlib.Path(temporary).replace(path)
-    except BaseException:
-        pathlib.Path(temporary).unlink(missing_ok=True)
-        raise
-
-
-def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is no JSON number")
+    write_whole(path, dump(baseline))
 
 
 def _line(item: Any) -> str:

@@ -10,7 +10,6 @@ every file.
 """
 
 import dataclasses
-import json
 import pathlib
 
 import torch
@@ -26,6 +25,7 @@ from quantguard.modeling.loading import emulated, load_tokenizer
 from quantguard.modeling.streaming import fill_ends, skeleton
 from quantguard.modeling.tensor_files import TensorFiles
 from quantguard.records import CalibrationArgs, Recipe, from_json
+from quantguard.records.files import parse_json, read_text, unseal
 
 MANIFEST = "quantguard.json"
 UNFINISHED = ".unfinished"
@@ -144,8 +144,8 @@ def read(path: pathlib.Path, *, device: str = "cpu", backend: str = "auto") -> L
 
 def _read_manifest(path: pathlib.Path, *, hashes: bool) -> Manifest:
     try:
-        manifest = from_json(Manifest, json.loads((path / MANIFEST).read_text()))
-    except (ValueError, RecordError) as error:
+        manifest = from_json(Manifest, unseal(parse_json(read_text(path / MANIFEST))), where="it")
+    except RecordError as error:
         raise ModelError(f"{path / MANIFEST} is damaged: {error}. Quantize the model again.") from error
     for name, expected in manifest.files.items():
         file = path / name

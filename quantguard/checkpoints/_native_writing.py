@@ -17,10 +17,11 @@ from quantguard.checkpoints._card import card
 from quantguard.checkpoints._importing import file_sha256
 from quantguard.checkpoints._native import MANIFEST, OWN, STANDARD, UNFINISHED, Manifest
 from quantguard.checkpoints._native_encoding import beyond_the_standard, encode_block
-from quantguard.errors import ModelError, RecordError
+from quantguard.errors import RecordError, UsageError
 from quantguard.modeling import Block, Decoder
 from quantguard.modeling.block_state import BlockState, Tensors
 from quantguard.records import from_json, to_json
+from quantguard.records.files import parse_json, read_text, seal, unseal, write_whole
 
 _WRITING = ".writing-"
 _TOKENIZER_FILES = (
@@ -60,7 +61,7 @@ class FolderWriter:
         """Write one block's file, all or nothing; ``empty`` is the block of the float model, without weights."""
         stored = encode_block(empty, state, tensors)
         note = WrittenBlock(state=state, beyond=tuple(beyond_the_standard(empty, state, stored)))
-        write_json(self._note(index), to_json(note))
+        write_json(self._note(index), seal(to_json(note)))
         write_tensors(self._file(index), stored)
 
     def written_blocks(self) -> Sequence[WrittenBlock]:
@@ -70,9 +71,11 @@ class FolderWriter:
             if not (self._file(index).is_file() or self._file(index, STANDARD).is_file()):
                 break
             try:
-                found.append(from_json(WrittenBlock, json.loads(self._note(index).read_text())))
-            except (OSError, ValueError, RecordError) as error:
-                raise ModelError(f"{self._note(index)} is damaged: {error}. Remove {self._folder}.") from error
+                found.append(from_json(WrittenBlock, unseal(parse_json(read_text(self._note(index)))), where="it"))
+            except RecordError as error:
+                raise UsageError(
+                    f"{self._note(index)} is damaged: {error}. Begin anew: rm -r '{self._folder}'"
+                ) from error
         return found
 
     def finish(self, source: pathlib.Path, decoder: Decoder, manifest: Manifest) -> None:
@@ -96,7 +99,7 @@ class FolderWriter:
             shutil.copyfile(file, self._folder / file.name)
         (self._folder / "README.md").write_text(card(complete), encoding="utf-8")
         files = {f.name: file_sha256(f) for f in sorted(self._folder.iterdir()) if f.is_file() and f.name != MANIFEST}
-        write_json(self._folder / MANIFEST, to_json(dataclasses.replace(complete, files=files)))
+        write_json(self._folder / MANIFEST, seal(to_json(dataclasses.replace(complete, files=files))))
 
     def _write_index(self, manifest: Manifest) -> None:
         weight_map, total = {}, 0
@@ -150,6 +153,4 @@ def write_tensors(path: pathlib.Path, tensors: Tensors) -> None:
 
 def write_json(path: pathlib.Path, value: Any) -> None:
     """Write JSON that is there whole or not at all."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    temporary.replace(path)
+    write_whole(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")

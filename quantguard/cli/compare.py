@@ -1,11 +1,9 @@
 """Judge one recorded run against another: status 0 where accuracy fell by less than is tolerated, else 1."""
 
 import argparse
-import json
 import pathlib
 
-from quantguard.errors import RecordError
-from quantguard.records import RunRecord, from_json
+from quantguard.records.files import read_record
 from quantguard.verdict import judge
 
 HELP = "judge one recorded run against another"
@@ -25,14 +23,3 @@ def run(args: argparse.Namespace) -> int:
     verdict = judge(read_record(args.candidate), read_record(args.baseline), tol=args.tol)
     print(f"{verdict.outcome}  {verdict.metric}: {verdict.reason}")
     return 0 if verdict.outcome == "PASS" else 1
-
-
-def read_record(path: pathlib.Path) -> RunRecord:
-    """Read a record; raise RecordError where it is missing or damaged."""
-    try:
-        table = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise RecordError(
-            f"{path} is no record: {error}. Make one with: quantguard evaluate MODEL --output FILE"
-        ) from error
-    return from_json(RunRecord, table, where=path.name)

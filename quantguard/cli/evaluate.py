@@ -1,7 +1,6 @@
 """Run a model, quantized by a recipe or not, on a benchmark and print what came out."""
 
 import argparse
-import json
 import os
 import pathlib
 import sys
@@ -9,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from quantguard.benchmarks._files import VARIABLE
 from quantguard.errors import UsageError
-from quantguard.records import RunRecord, to_json
+from quantguard.records import RunRecord
+from quantguard.records.files import dump_record, write_whole
 from quantguard.sandbox.choosing import VARIABLE as UNSAFE_VARIABLE
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
     )
     print("\n".join(summary(record)))
     if args.output is not None:
-        args.output.write_text(json.dumps(to_json(record), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        write_whole(args.output, dump_record(record))
     store.settle()
     return 0
 

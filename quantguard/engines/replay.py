@@ -5,7 +5,6 @@ model, recipe, engine and platform; what it was not asked, or was asked under an
 """
 
 import dataclasses
-import json
 import pathlib
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -13,7 +12,8 @@ from typing import Any
 from quantguard import registry
 from quantguard.engines._prompting import Request
 from quantguard.errors import DataError, EngineError, UsageError
-from quantguard.records import Generation, GenerationConfig, Recipe, RunRecord, from_json
+from quantguard.records import Generation, GenerationConfig, Recipe, RunRecord
+from quantguard.records.files import read_record
 
 VERSION = "replay/1"
 # What of a record's fingerprint is about the model and how it ran; the rest is about the question.
@@ -94,18 +94,13 @@ class Recording:
 def connect(model: str, *, url: str | None, tokenizer: Any = None) -> Recording:
     """Read the record in the file ``model``.
 
-    Raises UsageError for an address or a tokenizer, and DataError for a file that is no record of generated answers, or
-    of other questions than the benchmark has today.
+    Raises UsageError for an address or a tokenizer, RecordError for a file that is no record or was edited, and
+    DataError for one without generated answers, or of other questions than the benchmark has today.
     """
     if url is not None or tokenizer is not None:
         raise UsageError("the engine replay reads a file: leave endpoint and tokenizer out")
     path = pathlib.Path(model)
-    if not path.is_file():
-        raise DataError(f"there is no record {path}; quantguard evaluate MODEL --output {path} writes one")
-    try:
-        record = from_json(RunRecord, json.loads(path.read_text(encoding="utf-8")), where=path.name)
-    except ValueError as error:
-        raise DataError(f"{path} is no record: {error}") from error
+    record = read_record(path)
     if not record.generations:
         raise DataError(f"{path} holds no generated answers to replay")
     if registry.benchmarks[record.benchmark].load().sha256 != record.must_match.get("data"):

@@ -3,7 +3,8 @@
 import dataclasses
 from typing import Any, Protocol
 
-from quantguard.baselines import Baseline
+from quantguard.baselines import Baseline, baseline_path
+from quantguard.baselines.survey import Place
 from quantguard.errors import BaselineError
 from quantguard.gates._session import Session, SupportsDecoding
 
@@ -47,6 +48,22 @@ def require_same(baseline: Baseline, gate: SupportsSubject, session: Session, pa
             f"{key} was {_short(baseline.must_match.get(key))}, is {_short(now.get(key))}" for key in changed
         )
         raise BaselineError(f"the baseline {path} is stale: {facts}. If that is meant, type: {_UPDATE_CHANGED}")
+
+
+def place_of(gate: SupportsSubject, session: Session) -> Place:
+    """Return where the baseline of a gate on a benchmark belongs."""
+    subject = subject_of(gate)
+    path = baseline_path(
+        session.baselines, platform=session.platform, model=session.model, recipe=session.recipe, benchmark=subject
+    )
+    return Place(
+        path=str(path),
+        platform=session.platform,
+        model=session.model,
+        recipe=session.recipe,
+        benchmark=subject,
+        must_match=session.fingerprint(gate.benchmark, session.config(gate.benchmark, gate)),
+    )
 
 
 def subject_of(gate: SupportsSubject) -> str:

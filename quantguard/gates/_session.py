@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Literal, NamedTuple, Protocol
 
 from quantguard.baselines import Baseline, LayerProfile
+from quantguard.baselines.survey import Place
 from quantguard.records import (
     Counterpart,
     GenerationConfig,
@@ -27,7 +28,8 @@ class GateResult:
     """One decided gate: the verdict, what it was about, and a baseline to be stored where an update was asked for.
 
     The rest is for the report: ``against`` names the run that was compared with, ``baseline`` is the path of the file
-    that it came from, and ``counterparts`` are its items that came out differently. ``layers`` say how quantization
+    that it came from, and ``counterparts`` are its items that came out differently. ``place`` is where the gate's own
+    baseline belongs, whether it is there or not. ``layers`` say how quantization
     went, ``log_speedups`` are one a timed pair.
     """
 
@@ -46,6 +48,7 @@ class GateResult:
     counterparts: tuple[Counterpart, ...] = ()
     layers: tuple[LayerReport, ...] = ()
     log_speedups: tuple[float, ...] = ()
+    place: Place | None = None
 
     @property
     def label(self) -> str:

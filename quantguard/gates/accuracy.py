@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from typing import Literal
 
 from quantguard import registry, stats
-from quantguard.baselines import Acceptance, Baseline, baseline_from_runs, baseline_path, read
+from quantguard.baselines import Baseline, baseline_path, read
+from quantguard.baselines.survey import Place
 from quantguard.errors import BaselineError, UsageError
-from quantguard.gates._accepting import author, today
 from quantguard.gates._comparing import beside
-from quantguard.gates._matching import require_same, subject_of
+from quantguard.gates._matching import place_of, require_same, subject_of
 from quantguard.gates._planning import (
     USUAL_FLIP_RATE,
     Plan,
@@ -22,20 +22,14 @@ from quantguard.gates._planning import (
     plan_from_baseline,
     why_undecidable,
 )
+from quantguard.gates._proposing import FULL_PRECISION, propose
 from quantguard.gates._session import GateResult, Session
 from quantguard.gates._trial import Trial, decide
 from quantguard.records import GenerationConfig, RunRecord, Score, Verdict
 from quantguard.records.codec import digest
-from quantguard.records.judgement import OUTCOMES
-from quantguard.verdict import AccuracyRule, judge_accuracy
+from quantguard.verdict import AccuracyRule
 
 LIMIT = "drop"
-# What to do about a baseline that was not accepted.
-_ADVICE = {
-    "REGRESSED": ". To accept it anyhow, add --quantguard-accept-regression=REASON",
-    "INCONCLUSIVE": ", or accept it as it is with --quantguard-accept-regression=REASON",
-    "ERROR": "",
-}
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,6 +115,11 @@ def _path(gate: Gate, run: Session | PlanRequest) -> pathlib.Path:
     return baseline_path(
         run.baselines, platform=run.platform, model=run.model, recipe=run.recipe, benchmark=subject_of(gate)
     )
+
+
+def place(gate: Gate, session: Session) -> Place:
+    """Return where the gate's baseline belongs."""
+    return place_of(gate, session)
 
 
 def plan(gate: Gate, request: PlanRequest) -> Plan:
@@ -214,39 +213,31 @@ def _measure_baseline(gate: Gate, session: Session, path: str) -> GateResult:
     # Full precision first: what it answered is kept for good, should the second run be broken off.
     reference = session.run_reference(gate.benchmark, ids, config)
     record = session.run(gate.benchmark, ids, config)
-    rule, clusters = gate.rule, _clusters(gate, ids)
-    verdicts = {
-        "full precision": judge_accuracy(
-            record.scores, reference.scores, expected_ids=ids, rule=rule, clusters=clusters
-        )
-    }
-    if previous is not None:
-        shared = tuple(id_ for id_ in previous.sample_ids if id_ in set(ids))
-        verdicts["the baseline that it replaces"] = judge_accuracy(
-            record.scores, previous.scores("baseline"), expected_ids=shared, rule=rule, clusters=clusters
-        )
     record = _with_length_ratio(record, reference.scores)
-    name = max(verdicts, key=lambda key: OUTCOMES.index(verdicts[key].outcome))
-    verdict, reason = verdicts[name], session.accepted_regression
+    proposed = propose(
+        record,
+        reference.scores,
+        previous,
+        subject=subject_of(gate),
+        rule=gate.rule,
+        reason=session.accepted_regression,
+        how_to_give_one="add --quantguard-accept-regression=REASON",
+        clusters=_clusters(gate, ids),
+    )
+    name, verdict = proposed.against, proposed.verdict
     result = _beside_worst(_result(gate, session, verdict, record), name, reference, previous, path)
-    if verdict.outcome == "ERROR" or (verdict.outcome != "PASS" and reason is None):
-        why = f"not accepted as a baseline: against {name}, {verdict.reason}{_ADVICE[verdict.outcome]}"
-        return dataclasses.replace(result, verdict=dataclasses.replace(verdict, reason=why))
-    why = "no worse than tolerated" if verdict.outcome == "PASS" else str(reason)
-    proposal = baseline_from_runs(record, reference, Acceptance(by=author(), on=today(), why=why))
-    proposal = dataclasses.replace(proposal, benchmark=subject_of(gate))
-    if previous is not None and _same_content(previous, proposal):
-        proposal = previous
+    if proposed.baseline is None:
+        return result
     verdict = dataclasses.replace(verdict, reason=f"baseline measured: against {name}, {verdict.reason}")
-    return dataclasses.replace(result, verdict=verdict, pending=proposal, pending_path=path)
+    return dataclasses.replace(result, verdict=verdict, pending=proposed.baseline, pending_path=path)
 
 
 def _beside_worst(
     result: GateResult, name: str, reference: RunRecord, previous: Baseline | None, path: str
 ) -> GateResult:
     """Put beside a measurement the run that it looks worst against: full precision, or the baseline it replaces."""
-    if previous is None or name == "full precision":
-        return beside(result, "full precision", reference.scores, path=path, generations=reference.generations)
+    if previous is None or name == FULL_PRECISION:
+        return beside(result, FULL_PRECISION, reference.scores, path=path, generations=reference.generations)
     return beside(result, name, previous.scores("baseline"), path=path)
 
 
@@ -258,11 +249,6 @@ def _comparable(gate: Gate, session: Session, path: str) -> Baseline | None:
         return None
     now = session.fingerprint(gate.benchmark, session.config(gate.benchmark, gate))
     return previous if previous.must_match.get("data") == now["data"] else None
-
-
-def _same_content(previous: Baseline, proposal: Baseline) -> bool:
-    """Tell whether an update would change nothing but who accepted it and the recorded versions."""
-    return dataclasses.replace(proposal, acceptance=previous.acceptance, recorded=previous.recorded) == previous
 
 
 def _result(gate: Gate, session: Session, verdict: Verdict, record: RunRecord) -> GateResult:

@@ -2,9 +2,11 @@
 
 import dataclasses
 import math
+import pathlib
 
 from quantguard.baselines import Acceptance, LayerProfile, baseline_path, read
 from quantguard.baselines.layer_profile import SCHEMA_VERSION
+from quantguard.baselines.survey import Place
 from quantguard.errors import BaselineError, UsageError
 from quantguard.gates._accepting import author, today
 from quantguard.gates._session import GateResult, Session
@@ -39,9 +41,7 @@ def check(gate: Gate, session: Session) -> GateResult:
     """Compare layer by layer; raises BaselineError for a profile that is missing, damaged, stale or foreign."""
     if gate.backend is not None:
         return _result(session, _judge(session.layer_errors(gate.backend), gate, f"the backend {gate.backend}"))
-    path = baseline_path(
-        session.baselines, platform=session.platform, model=session.model, recipe=session.recipe, benchmark=_SUBJECT
-    )
+    path = _path(session)
     found = _profile(session)
     if session.update == "all" or (session.update == "new" and not path.is_file()):
         return _measured(session, found, str(path))
@@ -53,6 +53,26 @@ def check(gate: Gate, session: Session) -> GateResult:
             return _measured(session, found, str(path))
         raise
     return _result(session, _judge(distances(found.layers, stored.layers), gate, "the stored profile"))
+
+
+def place(gate: Gate, session: Session) -> Place | None:
+    """Return where the gate's profile belongs; None where it compares with another backend."""
+    if gate.backend is not None:
+        return None
+    return Place(
+        path=str(_path(session)),
+        platform=session.platform,
+        model=session.model,
+        recipe=session.recipe,
+        benchmark=_SUBJECT,
+        must_match=session.layer_fingerprint(),
+    )
+
+
+def _path(session: Session) -> pathlib.Path:
+    return baseline_path(
+        session.baselines, platform=session.platform, model=session.model, recipe=session.recipe, benchmark=_SUBJECT
+    )
 
 
 def distances(found: tuple[LayerSketch, ...], expected: tuple[LayerSketch, ...]) -> tuple[LayerError, ...]:

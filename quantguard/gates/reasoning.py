@@ -3,8 +3,9 @@
 import dataclasses
 
 from quantguard.baselines import baseline_path, read
+from quantguard.baselines.survey import Place
 from quantguard.errors import UsageError
-from quantguard.gates._matching import require_same, subject_of
+from quantguard.gates._matching import place_of, require_same, subject_of
 from quantguard.gates._session import GateResult, Session
 from quantguard.records import RunRecord, Score, Verdict
 from quantguard.scorers._reasoning import is_repeating
@@ -82,6 +83,11 @@ def check(gate: Gate, session: Session) -> GateResult:
         notes=record.notes,
         record=record,
     )
+
+
+def place(gate: Gate, session: Session) -> Place:
+    """Return where the accuracy baseline that it takes its items from belongs."""
+    return place_of(gate, session)
 
 
 def _judge(gate: Gate, record: RunRecord, reference: tuple[Score, ...]) -> Verdict:

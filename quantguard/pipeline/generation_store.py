@@ -23,6 +23,7 @@ from quantguard.engines._prompting import Request
 from quantguard.errors import MeasurementError, RecordError
 from quantguard.records import Generation, from_json, to_json
 from quantguard.records.codec import digest
+from quantguard.records.files import parse_json, seal, unseal
 
 # How long what a broken run left may be gone on with.
 LONGEST_BREAK = dt.timedelta(days=1)
@@ -54,9 +55,8 @@ class Shelf:
     def put(self, request: Request, generation: Generation) -> None:
         """Write an answer down at once."""
         self._answers[key_of(request)] = generation
-        line = json.dumps({"request": key_of(request), "generation": to_json(generation)}, ensure_ascii=False)
-        with self.path.open("a", encoding="utf-8") as stream:
-            stream.write(line + "\n")
+        with self.path.open("a", encoding="utf-8", errors="backslashreplace") as stream:
+            stream.write(_line({"request": key_of(request), "generation": to_json(generation)}))
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -107,8 +107,7 @@ class GenerationStore:
         now = dt.datetime.now(dt.UTC)
         if shelf is None or (policy == "resume" and now - shelf.began > LONGEST_BREAK):
             shelf = Shelf(path, now, {})
-            heading = {"began": now.isoformat(), "facts": facts}
-            path.write_text(json.dumps(heading, ensure_ascii=False) + "\n", encoding="utf-8")
+            path.write_text(_line({"began": now.isoformat(), "facts": facts}), encoding="utf-8")
         self._used.append((policy, shelf))
         return shelf
 
@@ -118,22 +117,26 @@ def key_of(request: Request) -> str:
     return digest([request.sample_id, request.epoch, request.text])
 
 
+def _line(table: dict[str, Any]) -> str:
+    return json.dumps(seal(table), ensure_ascii=False) + "\n"
+
+
 def _read(path: pathlib.Path) -> Shelf | None:
     """Read a shelf; the line that a killed process left half written is taken off."""
-    if not path.is_file():
-        return None
-    lines = path.read_bytes().splitlines(keepends=True)
-    if lines and not lines[-1].endswith(b"\n"):
-        path.write_bytes(b"".join(lines[:-1]))
-        lines.pop()
-    if not lines:
+    if not path.exists():
         return None
     try:
-        began = dt.datetime.fromisoformat(json.loads(lines[0])["began"])
-        rows = [json.loads(line) for line in lines[1:]]
-        answers = {str(row["request"]): from_json(Generation, row["generation"]) for row in rows}
-    except (ValueError, KeyError, TypeError, RecordError) as error:
-        raise MeasurementError(f"the kept answers in {path} are damaged: {error}. Type: rm '{path}'") from error
+        lines = path.read_bytes().splitlines(keepends=True)
+        if lines and not lines[-1].endswith(b"\n"):
+            path.write_bytes(b"".join(lines[:-1]))
+            lines.pop()
+        rows = [unseal(parse_json(line.decode())) for line in lines]
+        if not rows:
+            return None
+        began = dt.datetime.fromisoformat(rows[0]["began"])
+        answers = {str(row["request"]): from_json(Generation, row["generation"]) for row in rows[1:]}
+    except (OSError, ValueError, KeyError, TypeError, RecordError) as error:
+        raise MeasurementError(f"the kept answers in {path} are damaged: {error}. Type: rm -r '{path}'") from error
     return Shelf(path, began, answers)
 
 

@@ -8,7 +8,6 @@ import dataclasses
 import datetime as dt
 import json
 import pathlib
-import tempfile
 
 import filelock
 
@@ -16,12 +15,20 @@ from quantguard import catalog
 from quantguard.errors import MeasurementError, RecordError
 from quantguard.gates import EarlierRun
 from quantguard.records import from_json, to_json
+from quantguard.records.files import parse_json, read_text, seal, unseal, write_whole
 
 LONGEST_MEMORY = dt.timedelta(days=1)
 
 
 def _now() -> dt.datetime:
     return dt.datetime.now(dt.UTC)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class _Memory:
+    """What the file of a gate holds, the oldest run first."""
+
+    runs: tuple[EarlierRun, ...]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -35,24 +42,22 @@ class RerunStore:
     def earlier(self, key: str) -> tuple[EarlierRun, ...]:
         """Return the runs of the last day that did not pass, the oldest first; raise MeasurementError for damage."""
         path = self._path(key)
-        if not path.is_file():
+        if not path.exists():
             return ()
         try:
-            runs = [from_json(EarlierRun, row) for row in json.loads(path.read_text(encoding="utf-8"))]
+            runs = from_json(_Memory, unseal(parse_json(read_text(path))), where="it").runs
             oldest = self.began if self.fresh else _now() - LONGEST_MEMORY
             return tuple(run for run in runs if dt.datetime.fromisoformat(run.at) >= oldest)
         except (ValueError, TypeError, RecordError) as error:
-            raise MeasurementError(f"the earlier runs in {path} are damaged: {error}. Type: rm '{path}'") from error
+            raise MeasurementError(f"the earlier runs in {path} are damaged: {error}. Type: rm -r '{path}'") from error
 
     def remember(self, key: str, run: EarlierRun) -> None:
         """Put a run that did not pass beside the earlier ones, at once and atomically."""
         path = self._path(key)
         path.parent.mkdir(parents=True, exist_ok=True)
         with filelock.FileLock(path.with_suffix(".lock")):
-            rows = [to_json(known) for known in (*self.earlier(key), run)]
-            with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, delete=False) as stream:
-                stream.write(json.dumps(rows, ensure_ascii=False))
-            pathlib.Path(stream.name).replace(path)
+            memory = _Memory(runs=(*self.earlier(key), run))
+            write_whole(path, json.dumps(seal(to_json(memory)), ensure_ascii=False))
 
     def forget(self, key: str) -> None:
         """Drop the runs of a gate that has passed together with them."""

@@ -1,11 +1,11 @@
 """Quantizing a model from disk to disk, a decoder layer in memory at a time; what was finished is not done again."""
 
 import dataclasses
-import json
 import os
 import pathlib
 import shutil
 from collections.abc import Sequence
+from typing import Any
 
 import safetensors.torch
 import torch
@@ -13,7 +13,7 @@ import torch
 from quantguard import registry
 from quantguard.checkpoints import _native as native
 from quantguard.checkpoints._native_writing import FolderWriter, write_json, write_tensors
-from quantguard.errors import UsageError
+from quantguard.errors import ModelError, RecordError, UsageError
 from quantguard.modeling import Activations, Block, Decoder, LoadedModel, find_decoder, load, quantizable_linears
 from quantguard.modeling.block_state import block_state
 from quantguard.modeling.loading import default_calibration, find_folder, load_streamed
@@ -31,6 +31,7 @@ from quantguard.pipeline.quantizing import (
 from quantguard.recipes import load_recipe
 from quantguard.records import LayerReport, Recipe
 from quantguard.records.codec import digest
+from quantguard.records.files import parse_json, read_text
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,7 +154,11 @@ class _FolderJournal(Journal):
         return tuple(self._reports)
 
     def hidden_states(self) -> Sequence[torch.Tensor]:
-        stored = safetensors.torch.load_file(self._hidden_file(len(self._reports)))
+        file = self._hidden_file(len(self._reports))
+        try:
+            stored = safetensors.torch.load_file(file)
+        except (OSError, safetensors.SafetensorError) as error:
+            raise ModelError(f"{file} cannot be read: {error}. Begin anew: rm -r '{self._folder}'") from error
         return [stored[str(index)] for index in range(len(stored))]
 
     def block_finished(self, step: BlockStep, activations: Activations | None) -> None:
@@ -174,7 +179,7 @@ class _FolderJournal(Journal):
         """Take the folder for a run with these settings; raise UsageError where it holds anything else."""
         note = self.writer.scratch / "settings.json"
         if note.is_file():
-            if json.loads(note.read_text()) != {"settings": settings}:
+            if self._read_note(note) != {"settings": settings}:
                 raise UsageError(
                     f"{self._folder} holds an unfinished run of another model, recipe, calibration text, version or"
                     " number of threads; give the same again to go on with it, or remove the folder"
@@ -190,6 +195,12 @@ class _FolderJournal(Journal):
         notes = self.writer.written_blocks()
         counts = [count for count in range(len(notes) + 1) if self._hidden_file(count).is_file()]
         return [note.state.report for note in notes[: max(counts, default=0)]]
+
+    def _read_note(self, note: pathlib.Path) -> Any:
+        try:
+            return parse_json(read_text(note))
+        except RecordError as error:
+            raise UsageError(f"{note} is damaged: {error}. Begin anew: rm -r '{self._folder}'") from error
 
     def _hidden_file(self, count: int) -> pathlib.Path:
         return self.writer.scratch / f"behind-{count}.safetensors"

@@ -1,7 +1,6 @@
 """Recipes are TOML files: those beside this module by name, a user's own by path."""
 
 import pathlib
-import tomllib
 from typing import Any
 
 import tomli_w
@@ -9,6 +8,7 @@ import tomli_w
 from quantguard import registry
 from quantguard.errors import RecipeError, RecordError, UnknownNameError
 from quantguard.records import Recipe, from_json, to_json
+from quantguard.records.files import parse_toml, read_text
 
 _FOLDER = pathlib.Path(__file__).parent
 
@@ -50,14 +50,11 @@ def _present(value: Any) -> Any:
 
 def _read(path: pathlib.Path) -> Recipe:
     try:
-        table: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise RecipeError(f"{path}: not readable as TOML: {error}") from error
-    table.setdefault("name", path.stem)
-    try:
+        table = parse_toml(read_text(path))
+        table.setdefault("name", path.stem)
         recipe = from_json(Recipe, table, where=path.name)
-    except (RecordError, RecipeError) as error:
-        raise RecipeError(f"{path}: {error}") from error
+    except RecordError as error:
+        raise RecipeError(f"the recipe {path} cannot be used: {error}") from error
     for name in recipe.transforms:
         _require(registry.transforms, name)
     _require(registry.rounding, recipe.rounding)

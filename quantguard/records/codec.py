@@ -10,7 +10,7 @@ import types
 import typing
 from typing import Any, TypeVar
 
-from quantguard.errors import RecordError
+from quantguard.errors import QuantguardError, RecordError
 
 RecordT = TypeVar("RecordT")
 
@@ -40,13 +40,19 @@ def from_json(cls: type[RecordT], value: Any, *, where: str = "") -> RecordT:
     missing = [name for name, field in fields.items() if name not in value and _is_required(field)]
     if missing:
         raise RecordError(f"{where}: missing {', '.join(missing)}")
-    return cls(**arguments)
+    try:
+        return cls(**arguments)
+    except RecordError:
+        raise
+    except QuantguardError as error:
+        raise RecordError(f"{where}: {error}") from error
 
 
 def digest(value: Any) -> str:
     """Hash JSON values to a sha256 hex digest that does not depend on the order of keys."""
     text = json.dumps(to_json(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()
+    # Half of a character, which a model can write, is hashed as well.
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
 
 
 @functools.cache
@@ -63,7 +69,8 @@ def _decode(hint: Any, value: Any, *, where: str) -> Any:  # noqa: PLR0911 - one
         return value
     if origin is typing.Literal:
         if value not in arguments or isinstance(value, bool) != isinstance(arguments[0], bool):
-            raise RecordError(f"{where}: {value!r} is not one of {', '.join(map(repr, arguments))}")
+            found = repr(value) if isinstance(value, str) else _kind(value)
+            raise RecordError(f"{where}: {found[:60]} is not one of {', '.join(map(repr, arguments))}")
         return value
     if origin is tuple:
         _expect(isinstance(value, (list, tuple)), where, "a list", value)
@@ -104,6 +111,8 @@ def _expect(fits: bool, where: str, wanted: str, value: Any) -> None:  # noqa: F
 
 
 def _kind(value: Any) -> str:
+    if isinstance(value, (dict, list)):
+        return f"{type(value).__name__} of {len(value)}"
     return "nothing" if value is None else f"{type(value).__name__} {str(value)[:40]!r}"
 
 

@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Any, Literal
 
-from quantguard.errors import UsageError
+from quantguard.errors import RecordError, UsageError
 from quantguard.records.quantization import Recipe
 
 FinishReason = Literal["stop", "length"]
@@ -71,6 +71,13 @@ class Score:
     explanation: str
     num_tokens: int
     finish_reason: FinishReason
+
+    def __post_init__(self) -> None:
+        if self.epoch < 0 or self.num_tokens < 0 or not 0 <= (self.value or 0) <= 1:
+            raise RecordError(
+                f"the score of {self.sample_id!r}: value {self.value}, epoch {self.epoch}, {self.num_tokens} tokens;"
+                " a value is 0..1, and what is counted is not negative"
+            )
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from importlib import metadata
 
 from quantguard import registry
-from quantguard.errors import QuantguardError
+from quantguard.baselines.history import Point, history_of
+from quantguard.baselines.survey import Notice
+from quantguard.errors import BaselineError, QuantguardError
 from quantguard.gates import GateResult
 from quantguard.records import RunRecord, Sample, Score
-from quantguard.report.history import Point, history_of
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,16 +54,17 @@ class Entry:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """All results of a run of pytest, in its order."""
+    """All results of a run of pytest, in its order, and what is to be said of stored baselines."""
 
     entries: tuple[Entry, ...]
     version: str
     made: str
+    notices: tuple[Notice, ...] = ()
 
 
-def gather(results: Sequence[tuple[str, GateResult]]) -> Report:
+def gather(results: Sequence[tuple[str, GateResult]], notices: Sequence[Notice] = ()) -> Report:
     """Put together what the report shows of each result."""
-    histories = {path: history_of(pathlib.Path(path)) for _, result in results if (path := result.baseline) is not None}
+    histories = {path: _history(path) for _, result in results if (path := result.baseline) is not None}
     entries = tuple(
         Entry(
             anchor=f"gate-{index}",
@@ -74,7 +76,16 @@ def gather(results: Sequence[tuple[str, GateResult]]) -> Report:
         for index, (test, result) in enumerate(results, 1)
     )
     now = dt.datetime.now(dt.UTC)
-    return Report(entries=entries, version=metadata.version("quantguard"), made=f"{now:%Y-%m-%d %H:%M} UTC")
+    made = f"{now:%Y-%m-%d %H:%M} UTC"
+    return Report(entries=entries, version=metadata.version("quantguard"), made=made, notices=tuple(notices))
+
+
+def _history(path: str) -> tuple[Point, ...]:
+    """Return the commits of a baseline that say an accuracy: an extra, so what git cannot say is left out."""
+    try:
+        return tuple(point for point in history_of(pathlib.Path(path)) if point.accepted is not None)
+    except BaselineError:
+        return ()
 
 
 def _flips(result: GateResult) -> tuple[Flip, ...]:

@@ -18,7 +18,8 @@ def markdown(report: Report) -> str:
     rows = [_row(entry) for entry in report.entries]
     folded = [line for entry in report.entries if entry.flips or entry.result.notes for line in _details(entry)]
     results = [entry.result for entry in report.entries]
-    together = [f"* {_cell(line)}" for line in several_lines(results)]
+    said = [*several_lines(results), *(notice.line for notice in report.notices)]
+    together = [f"* {_cell(line)}" for line in said]
     closing = [*together, *([""] if together else []), text.closing_line(results)]
     whole = "\n".join([*head, *rows, "", *closing, *folded]) + "\n"
     if len(whole) <= _LONGEST:

@@ -23,6 +23,7 @@ from quantguard.modeling import Block, LoadedModel, block_state
 from quantguard.pipeline.opening import full_precision_of
 from quantguard.records import CalibrationArgs, Recipe, from_json
 from quantguard.records.codec import digest
+from quantguard.records.files import seal, unseal
 
 FEW = CalibrationArgs(dataset="worked-problems", num_samples=4, max_length=64)
 TOKENS = torch.arange(3, 33)[None]
@@ -165,11 +166,11 @@ def test_a_run_that_was_killed_in_its_last_moment_can_be_finished(copied: pathli
     before = (copied / native.MANIFEST).read_bytes()
     scratch = copied / native.UNFINISHED
     scratch.mkdir()
-    manifest = json.loads(before)
+    manifest = unseal(json.loads(before))
     begun = from_json(native.Manifest, {**manifest, "files": {}, "blocks": {}})
     (scratch / "settings.json").write_text(json.dumps({"settings": digest([begun, torch.get_num_threads()])}))
     for index, state in enumerate(manifest["blocks"].values()):
-        (scratch / f"block-{index + 1}.json").write_text(json.dumps({"state": state, "beyond": []}))
+        (scratch / f"block-{index + 1}.json").write_text(json.dumps(seal({"state": state, "beyond": []})))
     # It was killed while files got their last names.
     (copied / "model-00004-of-00005.safetensors").rename(copied / "quantguard-00004-of-00005.safetensors")
     write_tensors(scratch / "behind-4.safetensors", {})
@@ -206,9 +207,9 @@ def test_a_missing_file_is_refused(copied: pathlib.Path) -> None:
 
 
 def test_a_file_without_a_hash_is_refused(copied: pathlib.Path) -> None:
-    manifest = json.loads((copied / native.MANIFEST).read_text())
+    manifest = unseal(json.loads((copied / native.MANIFEST).read_text()))
     del manifest["files"]["model-00004-of-00005.safetensors"]
-    (copied / native.MANIFEST).write_text(json.dumps(manifest))
+    (copied / native.MANIFEST).write_text(json.dumps(seal(manifest)))
     with pytest.raises(ModelError, match="has no hash of it"):
         quantguard.load(copied)
 
@@ -234,10 +235,10 @@ def test_a_tensor_too_few_or_too_many_is_refused(copied: pathlib.Path, change: s
     index["weight_map"] = {n: f for n, f in index["weight_map"].items() if n != name or change == "added"}
     index["weight_map"] |= dict.fromkeys(tensors, file.name)
     path.write_text(json.dumps(index))
-    manifest = json.loads((copied / native.MANIFEST).read_text())
+    manifest = unseal(json.loads((copied / native.MANIFEST).read_text()))
     for changed in (file, path):
         manifest["files"][changed.name] = file_sha256(changed)
-    (copied / native.MANIFEST).write_text(json.dumps(manifest))
+    (copied / native.MANIFEST).write_text(json.dumps(seal(manifest)))
     with pytest.raises(ModelError, match=r"model\.layers\.1.*[qo]_proj\.bias"):
         quantguard.load(copied)
 

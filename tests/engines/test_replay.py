@@ -10,25 +10,25 @@ from gatelab import copy_baselines, run
 import quantguard
 from quantguard.engines import replay
 from quantguard.errors import QuantguardError
-from quantguard.records import RunRecord, from_json, to_json
+from quantguard.records.files import dump_record, read_record, seal, unseal
 
 
 @pytest.fixture(scope="module")
 def recording(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     path = tmp_path_factory.mktemp("records") / "w8a8.json"
     quantized = quantguard.quantize("tiny-reasoner", recipe="w8a8")
-    path.write_text(json.dumps(to_json(quantguard.evaluate(quantized, subset=100))))
+    path.write_text(dump_record(quantguard.evaluate(quantized, subset=100)))
     return path
 
 
 def edited(recording: pathlib.Path, tmp_path: pathlib.Path, **changes: Any) -> str:
     path = tmp_path / "edited.json"
-    path.write_text(json.dumps(json.loads(recording.read_text()) | changes))
+    path.write_text(json.dumps(seal(unseal(json.loads(recording.read_text())) | changes)))
     return str(path)
 
 
 def test_it_scores_as_the_run_itself_did(recording: pathlib.Path) -> None:
-    original = from_json(RunRecord, json.loads(recording.read_text()))
+    original = read_record(recording)
     again = quantguard.evaluate(replay.connect(str(recording), url=None), subset=100)
     assert again.scores == original.scores
     assert again.must_match == original.must_match
@@ -72,7 +72,7 @@ def test_what_is_no_record_is_refused(recording: pathlib.Path, tmp_path: pathlib
     ):
         with pytest.raises(QuantguardError, match=message):
             replay.connect(edited(recording, tmp_path, **changes), url=None)
-    with pytest.raises(QuantguardError, match="there is no record"):
+    with pytest.raises(QuantguardError, match="is no record: it is not there"):
         replay.connect(str(tmp_path / "nothing.json"), url=None)
     (tmp_path / "text.json").write_text("{")
     with pytest.raises(QuantguardError, match="is no record"):

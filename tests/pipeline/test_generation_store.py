@@ -209,7 +209,7 @@ def test_damage_is_an_error_that_says_what_to_type(tmp_path: pathlib.Path) -> No
     broken_off(tmp_path)
     [path] = tmp_path.glob("*.jsonl")
     path.write_text(path.read_text().replace('"num_tokens"', '"tokens"', 1))
-    with pytest.raises(MeasurementError, match=f"damaged: .*rm '{path}'"):
+    with pytest.raises(MeasurementError, match=f"damaged: .*rm -r '{path}'"):
         run(Echo(), GenerationStore(tmp_path))
 
 

@@ -88,7 +88,7 @@ def test_a_project_file_without_gates_is_left_alone(pytester: pytest.Pytester) -
         ('"careless"', '"release"', "*quantguard.toml:11: two gates are called 'release'*"),
         ("[[gate]]", "[[gates]]", "*quantguard.toml:3: unknown key 'gates'. Did you mean 'gate'?*"),
         ("accuracy = { tol = 0.045 }\nmemory = { max_ratio = 0.6 }\n", "", "*quantguard.toml:3: it asks for nothing*"),
-        ("tol = 0.045 }", "tol = 0.045", "*quantguard.toml is no TOML: *line 7*"),
+        ("tol = 0.045 }", "tol = 0.045", "*quantguard.toml holds no gates: it is no TOML: *line 7*"),
     ],
     ids=["key", "points", "keyword", "table", "type", "missing", "twice", "head", "nothing", "syntax"],
 )

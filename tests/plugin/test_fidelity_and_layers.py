@@ -96,7 +96,7 @@ def test_a_damaged_profile_is_an_error(pytester: pytest.Pytester, damage: str) -
     path = pytester.path / PROFILE
     text = path.read_text()
     path.write_text({"truncated": text[:900], "edited": text.replace("0.", "1.", 1), "empty": ""}[damage])
-    said = "*layers.json was edited*" if damage == "edited" else "*layers.json is damaged*"
+    said = "*layers.json is damaged: it was edited*" if damage == "edited" else "*layers.json is damaged*"
     assert_error(pytester, run(pytester), said)
 
 

@@ -36,7 +36,7 @@ def test_a_good_recipe_passes_and_says_what_was_measured(pytester: pytest.Pytest
     properties = {p.attrib["name"]: p.attrib["value"] for p in ET.parse(pytester.path / "junit.xml").iter("property")}
     assert properties["quantguard.accuracy.outcome"] == "PASS"
     assert properties["quantguard.accuracy.n"] == "120"
-    table = json.loads((pytester.path / "out/results.json").read_text())
+    table = json.loads((pytester.path / "out/results.json").read_text())["gates"]
     assert len(table[0]["record"]["scores"]) == 120
     assert "| PASS | accuracy |" in (pytester.path / "out/summary.md").read_text()
 
@@ -73,14 +73,14 @@ def test_a_truncated_baseline_is_an_error(pytester: pytest.Pytester) -> None:
     write_gate(pytester)
     path = copy_baselines(pytester) / W8A8
     path.write_text(path.read_text()[:5000])
-    assert_error(pytester, run(pytester), "*is damaged*", "*--quantguard-update=all*")
+    assert_error(pytester, run(pytester), "*is damaged*", "*--quantguard-update=changed*")
 
 
 def test_an_edited_baseline_is_an_error(pytester: pytest.Pytester) -> None:
     write_gate(pytester)
     path = copy_baselines(pytester) / W8A8
     path.write_text(path.read_text().replace('"value": 1.0', '"value": 0.0', 5))
-    assert_error(pytester, run(pytester), "*was edited*", "*--quantguard-update=all*")
+    assert_error(pytester, run(pytester), "*was edited*", "*--quantguard-update=changed*")
 
 
 @pytest.mark.parametrize("field", ["platform", "model", "recipe", "benchmark"])

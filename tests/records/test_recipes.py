@@ -62,7 +62,7 @@ def test_an_unknown_name_comes_with_close_matches() -> None:
         pytest.param(
             GOOD + "[options.gptq]\ndamping = 1\n", "which the recipe does not use", id="options of another method"
         ),
-        pytest.param(GOOD + "[weights", "not readable as TOML", id="broken TOML"),
+        pytest.param(GOOD + "[weights", "it is no TOML", id="broken TOML"),
         pytest.param("", "missing weights", id="empty file"),
     ],
 )

@@ -11,10 +11,11 @@ import planted_results
 import pytest
 
 from quantguard import registry
+from quantguard.baselines.history import history_of
+from quantguard.errors import BaselineError
 from quantguard.gates import GateResult
 from quantguard.report import files, measures, page, wording
 from quantguard.report.gathering import gather
-from quantguard.report.history import history_of
 from quantguard.report.markdown import markdown
 
 Results = list[tuple[str, GateResult]]
@@ -120,7 +121,7 @@ def test_every_section_is_shown_or_has_nothing_to_show(name: str) -> None:
 
 def test_the_files_hold_the_same(tmp_path: pathlib.Path) -> None:
     files.write_all(tmp_path, [*PLANTED["every outcome"], *PLANTED["hostile texts"]])
-    tables = json.loads((tmp_path / "results.json").read_text())
+    tables = json.loads((tmp_path / "results.json").read_text())["gates"]
     assert [table["outcome"] for table in tables[:3]] == ["REGRESSED", "INCONCLUSIVE", "PASS"]
     assert len(tables[0]["lost"]) == 40
     assert (tmp_path / "report.html").stat().st_size < 1_000_000
@@ -133,7 +134,8 @@ def test_markdown_is_short_and_takes_no_markup_from_models() -> None:
 
 
 def test_history_is_read_from_git_and_nothing_is_said_without_one(tmp_path: pathlib.Path) -> None:
-    assert history_of(tmp_path / "none.json") == ()
+    with pytest.raises(BaselineError, match="not a git repository"):
+        history_of(tmp_path / "none.json")
     path = planted_results.commit_baselines(tmp_path, [0.8, 0.7, 0.9])
     assert [point.accepted for point in history_of(path)] == [0.8, 0.7, 0.9]
     assert [point.accepted for point in history_of(path, count=2)] == [0.7, 0.9]

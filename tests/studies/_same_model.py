@@ -71,7 +71,7 @@ def _one(folder: pathlib.Path, number: int, accepted: Runs, *, sampling: dict[st
     ids = [sample.id for sample in choose_subset(pool, min(NUM_ITEMS, len(there)), seed=number)]
     mine, full = (_only(record, ids) for record in accepted)
     subject = subject_of(accuracy.Gate(**sampling))
-    stored = baseline_from_runs(mine, full, Acceptance(by="the study", on="2026-01-01", why="A/A"))
+    stored = baseline_from_runs(mine, full.scores, Acceptance(by="the study", on="2026-01-01", why="A/A"))
     path = baselines.baseline_path(
         folder / "baselines", platform="cpu", model="tiny-reasoner", recipe=RECIPE, benchmark=subject
     )

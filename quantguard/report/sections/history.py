@@ -59,7 +59,7 @@ def context(report: Report) -> dict[str, Any] | None:
 def _chart(entry: Entry) -> dict[str, Any]:
     points, result = entry.history, entry.result
     now = result.record.metrics.get("accuracy") if result.record is not None else None
-    values = [value for point in points for value in (point.accepted, point.reference)]
+    values = [value for point in points for value in (point.accepted, point.reference) if value is not None]
     # At least a few points high, so that a change of one item does not look like a cliff.
     middle = sum(values) / len(values)
     axis = axis_over([*values, *([] if now is None else [now]), middle - 0.02, middle + 0.02])
@@ -68,8 +68,8 @@ def _chart(entry: Entry) -> dict[str, Any]:
     def x(index: int) -> float:
         return round(20 + 76 * index / max(across, 1), 2)
 
-    def y(value: float) -> float:
-        return round(_HEIGHT - _HEIGHT * axis.at(value) / 100, 1)
+    def y(value: float | None) -> float:
+        return round(_HEIGHT - _HEIGHT * axis.at(value or 0.0) / 100, 1)
 
     lines = [
         {"kind": kind, "x1": x(i), "x2": x(i + 1), "y1": y(getattr(before, side)), "y2": y(getattr(after, side))}

@@ -1,0 +1,74 @@
+"""What the last whole run of a suite had no use for: kept in the user's cache, so that it can be removed later."""
+
+import dataclasses
+import datetime as dt
+import hashlib
+import json
+import pathlib
+from collections.abc import Iterable
+
+from quantguard import catalog
+from quantguard.baselines.noise import noise_path
+from quantguard.baselines.survey import Notice
+from quantguard.errors import BaselineError, RecordError
+from quantguard.records import from_json, to_json
+from quantguard.records.codec import digest
+from quantguard.records.files import parse_json, read_text, seal, unseal, write_whole
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Suite:
+    """A whole run on one platform, with the time (ISO, UTC) of its end; unused files by path with their sha256."""
+
+    root: str
+    platform: str
+    at: str
+    unused: dict[str, str]
+
+
+def remember(root: pathlib.Path, platforms: Iterable[str], notices: Iterable[Notice]) -> None:
+    """Keep what a whole run called unused, in the place of what the one before it did."""
+    unused = [pathlib.Path(notice.path) for notice in notices if notice.kind == "unused"]
+    at = dt.datetime.now(dt.UTC).isoformat(timespec="minutes")
+    for platform in platforms:
+        mine = {str(path.absolute()): _sha256(path) for path in unused if path.is_relative_to(root / platform)}
+        suite = Suite(root=str(root.absolute()), platform=platform, at=at, unused=mine)
+        path = _folder() / f"{digest([suite.root, platform])}.json"
+        write_whole(path, json.dumps(seal(to_json(suite))) + "\n")
+
+
+def recall(root: pathlib.Path) -> tuple[Suite, ...]:
+    """Return the last whole runs with these baselines, one a platform; raise BaselineError where none is known."""
+    suites = [_read(path) for path in sorted(_folder().glob("*.json"))]
+    found = tuple(suite for suite in suites if suite.root == str(root.absolute()))
+    if not found:
+        raise BaselineError(
+            f"which baselines below {root} are used is told by a run of all gates, and none is known here:"
+            " no -k, -m, path or limit, and no gate that fails. Type: pytest --quantguard"
+        )
+    return found
+
+
+def to_remove(suite: Suite) -> tuple[pathlib.Path, ...]:
+    """Return what was unused and has not changed since, with the noise beside it."""
+    paths = [path for name, sha256 in suite.unused.items() if (path := pathlib.Path(name)).is_file()]
+    same = [path for path in paths if _sha256(path) == suite.unused[str(path)]]
+    noises = [noise for path in same if path.suffix == ".json" and (noise := noise_path(path)).is_file()]
+    return tuple(dict.fromkeys([*same, *noises]))
+
+
+def _read(path: pathlib.Path) -> Suite:
+    try:
+        return from_json(Suite, unseal(parse_json(read_text(path))), where="it")
+    except RecordError as error:
+        raise BaselineError(
+            f"what the last whole run said, in {path}, is damaged: {error}. Type: rm '{path}'"
+        ) from error
+
+
+def _folder() -> pathlib.Path:
+    return catalog.cache_root() / "suites"
+
+
+def _sha256(path: pathlib.Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""

@@ -1,0 +1,106 @@
+"""Which of the stored baselines a whole run of all gates has no use for, or cannot use.
+
+Whether a baseline is used is known by running: a gate's file is named by its platform, model, recipe and benchmark,
+which nothing but the gate's own code says. So only a run of the whole suite can tell, on the platforms that it ran on.
+"""
+
+import dataclasses
+import pathlib
+from collections.abc import Sequence
+from typing import Literal
+
+from quantguard.baselines.noise import noise_path
+from quantguard.baselines.store import UPDATE_HINT, read_any
+from quantguard.errors import BaselineError
+
+_NOISE = "*.noise"
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where the baseline of a gate belongs, what its names are and what the fingerprint of a run is now."""
+
+    path: str
+    platform: str
+    model: str
+    recipe: str
+    benchmark: str
+    must_match: dict[str, str]
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Notice:
+    """What is to be said of a baseline file, and the command that mends it."""
+
+    kind: Literal["damaged", "stale", "renamed", "unused"]
+    path: str
+    why: str
+    command: str
+
+    @property
+    def line(self) -> str:
+        """The notice for a terminal."""
+        return f"{self.kind} baseline {self.path}: {self.why}. Type: {self.command}"
+
+
+def survey(root: pathlib.Path, places: Sequence[Place], *, whole: bool) -> tuple[Notice, ...]:
+    """Look through the baselines below ``root`` on the platforms of ``places``.
+
+    ``places`` are those of the gates that ran. Unless these are the ``whole`` suite, and all of them came to their end,
+    nothing is called unused; a baseline whose content a gate misses under another name is renamed all the same.
+    """
+    used = {pathlib.Path(place.path).absolute() for place in places}
+    missing = [place for place in places if not pathlib.Path(place.path).exists()]
+    notices = [notice for place in places if (notice := _of_used(place)) is not None]
+    for platform in sorted({place.platform for place in places}):
+        others = [path for path in (root / platform).rglob("*.json") if path.absolute() not in used]
+        found = (_of_unused(root, path, missing, whole=whole) for path in others)
+        notices += [notice for notice in found if notice is not None]
+        notices += _lonely_noise(root, root / platform) if whole else []
+    return tuple(dict.fromkeys(sorted(notices, key=lambda notice: (notice.kind, notice.path))))
+
+
+def _of_used(place: Place) -> Notice | None:
+    path = pathlib.Path(place.path)
+    if not path.exists():
+        return None
+    update = UPDATE_HINT.format("changed").removeprefix("Type: ")
+    try:
+        stored = read_any(path)
+    except BaselineError:
+        return Notice(kind="damaged", path=place.path, why="it cannot be read", command=update)
+    keys = {*stored.must_match, *place.must_match}
+    changed = sorted(key for key in keys if stored.must_match.get(key) != place.must_match.get(key))
+    if not changed:
+        return None
+    return Notice(kind="stale", path=place.path, why=f"{', '.join(changed)} changed", command=update)
+
+
+def _of_unused(root: pathlib.Path, path: pathlib.Path, missing: Sequence[Place], *, whole: bool) -> Notice | None:
+    try:
+        stored = read_any(path)
+    except BaselineError:
+        return _unused(root, path, "no gate uses it, and it cannot be read") if whole else None
+    for place in missing:
+        if stored.must_match == place.must_match and stored.platform == place.platform:
+            names = f" --model '{place.model}' --recipe '{place.recipe}' --benchmark '{place.benchmark}'"
+            return Notice(
+                kind="renamed",
+                path=str(path),
+                why=f"a gate misses {place.path}, and weights, recipe, data and all else of this one are the same",
+                command=f"quantguard baseline rename {path}{names}",
+            )
+    return _unused(root, path, "no gate of the whole suite uses it") if whole else None
+
+
+def _lonely_noise(root: pathlib.Path, folder: pathlib.Path) -> list[Notice]:
+    return [
+        _unused(root, path, "there is no baseline beside this noise")
+        for path in folder.rglob(_NOISE)
+        if not any(noise_path(known) == path for known in path.parent.glob("*.json"))
+    ]
+
+
+def _unused(root: pathlib.Path, path: pathlib.Path, why: str) -> Notice:
+    command = f"quantguard baseline prune --baselines {root} --yes"
+    return Notice(kind="unused", path=str(path), why=why, command=command)

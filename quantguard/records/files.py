@@ -1,0 +1,150 @@
+"""Files of ours: read strictly, sealed with a hash of what they hold, written whole or not at all.
+
+A reader is told what is wrong with a file in words that end a sentence; who calls adds the file and what to type.
+"""
+
+import json
+import math
+import os
+import pathlib
+import tempfile
+import tomllib
+from typing import Any
+
+from quantguard.errors import ConflictError, RecordError
+from quantguard.records.codec import digest, from_json, to_json
+from quantguard.records.evaluation import RunRecord
+
+SEAL = "sha256"
+_LARGEST = 2**63
+_MARKS = ("<<<<<<< ", ">>>>>>> ")
+
+
+def read_text(path: pathlib.Path) -> str:
+    """Return the text of a file; raise RecordError saying what is there instead."""
+    if path.is_dir():
+        raise RecordError("it is a folder")
+    try:
+        text = path.read_bytes().decode("utf-8")
+    except FileNotFoundError:
+        raise RecordError("it is not there") from None
+    except OSError as error:
+        raise RecordError(error.strerror or str(error)) from error
+    except UnicodeDecodeError as error:
+        raise RecordError(f"it is no text in UTF-8: byte {error.start} is {error.object[error.start]:#04x}") from error
+    if text.startswith("\ufeff"):
+        raise RecordError("it begins with a byte order mark: save it as UTF-8 without one")
+    for number, line in enumerate(text.splitlines(), 1):
+        if line.startswith(_MARKS):
+            raise ConflictError(f"line {number} is a mark of a merge that was not finished, {line[:40]!r}")
+    return text
+
+
+def parse_json(text: str) -> Any:
+    """Return JSON values; raise RecordError for anything that another reader might take for something else."""
+    try:
+        return json.loads(
+            text,
+            parse_constant=_refuse_constant,
+            parse_float=_finite,
+            parse_int=_bounded,
+            object_pairs_hook=_without_repetition,
+        )
+    except RecursionError:
+        raise RecordError("it is nested too deep") from None
+    except ValueError as error:
+        raise RecordError(f"it is no JSON: {error}") from error
+
+
+def parse_toml(text: str) -> dict[str, Any]:
+    """Return the table of a TOML text; raise RecordError where it is none."""
+    try:
+        table = tomllib.loads(text, parse_float=_finite)
+        _refuse_huge(table)
+    except RecursionError:
+        raise RecordError("it is nested too deep") from None
+    except ValueError as error:
+        raise RecordError(f"it is no TOML: {error}") from error
+    return table
+
+
+def seal(table: dict[str, Any]) -> dict[str, Any]:
+    """Return a table with the hash of all else in it, by which a change of it is noticed."""
+    return {**table, SEAL: digest(table)}
+
+
+def unseal(table: Any) -> dict[str, Any]:
+    """Return a sealed table without its hash; raise RecordError where there is none, or another."""
+    if not isinstance(table, dict) or SEAL not in table:
+        raise RecordError(f"it has no {SEAL}")
+    rest = {key: value for key, value in table.items() if key != SEAL}
+    if table[SEAL] != digest(rest):
+        raise RecordError(f"it was edited: its content does not have the {SEAL} it states")
+    return rest
+
+
+def dump_record(record: RunRecord) -> str:
+    """Return the text of a record's file, sealed."""
+    return json.dumps(seal(to_json(record)), indent=1, ensure_ascii=False) + "\n"
+
+
+def read_record(path: pathlib.Path) -> RunRecord:
+    """Read a record; raise RecordError where it is missing, damaged or edited."""
+    try:
+        return from_json(RunRecord, unseal(parse_json(read_text(path))))
+    except RecordError as error:
+        raise RecordError(
+            f"{path} is no record: {error}. Make one with: quantguard evaluate MODEL --output {path}"
+        ) from error
+
+
+def write_whole(path: pathlib.Path, text: str) -> None:
+    """Write a file so that at any moment it is either the old one or the new one, and down to the disk.
+
+    Half of a character, which a model can write, is no UTF-8; it is written as the escape that JSON has for it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace") as stream:
+            stream.write(text)
+            stream.flush()
+            os.fsync(stream.fileno())
+        pathlib.Path(temporary).chmod(0o644)
+        pathlib.Path(temporary).replace(path)
+    except BaseException:
+        pathlib.Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def _refuse_constant(constant: str) -> None:
+    raise ValueError(f"{constant} is no JSON number")
+
+
+def _bounded(text: str) -> int:
+    if len(text) > len(str(-_LARGEST)):
+        raise ValueError(f"{text[:20]}… is too large for an integer")
+    return int(text)
+
+
+def _refuse_huge(value: Any) -> None:
+    """Raise ValueError for an integer that nothing means, and that neither a float nor a message has room for."""
+    if isinstance(value, int) and abs(value) > _LARGEST:
+        raise ValueError(f"an integer of {value.bit_length()} bits is too large")
+    for entry in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        _refuse_huge(entry)
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text[:40]} is too large for a number")
+    return value
+
+
+def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    table = dict(pairs)
+    if len(table) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"the key {next(key for key in keys if keys.count(key) > 1)!r} stands twice")
+    return table
