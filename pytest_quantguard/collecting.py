@@ -128,4 +128,11 @@ def _stored_like(path: pathlib.Path, pending: Baseline | LayerProfile) -> Baseli
     return read(path, LayerProfile) if isinstance(pending, LayerProfile) else read(path)
 
 
-_COLOURS = {"MEASURED": "cyan", "PASS": "green", "INCONCLUSIVE": "yellow", "REGRESSED": "red", "ERROR": "red"}
+_COLOURS = {
+    "MEASURED": "cyan",
+    "PASS": "green",
+    "INCONCLUSIVE": "yellow",
+    "UNSTABLE": "purple",
+    "REGRESSED": "red",
+    "ERROR": "red",
+}

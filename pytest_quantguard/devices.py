@@ -1,4 +1,4 @@
-"""Which NPU each process of a run works on: one worker of xdist, one NPU, settled before torch_npu can load.
+"""What a process of a run has to itself: its NPU, settled before torch_npu can load, and the machine while it times.
 
 The runtime reads ``ASCEND_RT_VISIBLE_DEVICES`` when it starts, so a worker has it in its environment from its first
 line on, by xdist's specification of the worker. A replaced worker inherits the specification, and the NPU with it.
@@ -17,9 +17,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from quantguard.host.leases import Leases
 
 WAIT_SECONDS = 1800
+# What -m knows tests with a latency gate by.
+LATENCY = "quantguard_gate(kind='latency')"
 _REAL = "required"
 _LEASES = pytest.StashKey["Leases"]()
 _IDS = pytest.StashKey[tuple[int, ...]]()
@@ -63,16 +67,36 @@ def share_out(config: pytest.Config, specs: list[Any]) -> None:
 def hold(config: pytest.Config, device: str) -> None:
     """Lease the NPU that goes by ``npu`` or ``npu:<index>`` in this process, until it ends; other devices are free.
 
-    Raises KernelError where another process has it for longer than this run waits.
+    Raises LeaseError where another process has it for longer than this run waits.
     """
     found = re.fullmatch(r"npu(?::(\d+))?", device)
     if found is None:
         return
     from quantguard.host import visibility  # noqa: PLC0415
+    from quantguard.host.leases import npu  # noqa: PLC0415
 
-    if _LEASES not in config.stash:
-        config.stash[_LEASES] = _new_leases(config)
-    config.stash[_LEASES].hold(visibility.physical_id(int(found[1] or 0), os.environ))
+    _leases(config).hold(npu(visibility.physical_id(int(found[1] or 0), os.environ)))
+
+
+@contextlib.contextmanager
+def timing_alone(config: pytest.Config) -> Iterator[None]:
+    """Hold the timing of this machine, so that no other run times anything meanwhile.
+
+    Raises UsageError among several workers of pytest-xdist, whose other tests would be timed along with the model, and
+    LeaseError where another run holds it for longer than this one waits.
+    """
+    from quantguard.errors import UsageError  # noqa: PLC0415
+    from quantguard.host.leases import TIMING  # noqa: PLC0415
+
+    num_workers = getattr(config, "workerinput", {}).get("workercount", 1)
+    if num_workers > 1:
+        raise UsageError(
+            f"{num_workers} workers of pytest-xdist share this machine, and what they run would be timed along with"
+            f' the model. Run the latency gates apart: pytest --quantguard -n 0 -m "{LATENCY}", and the others with'
+            f' pytest --quantguard -n {num_workers} -m "not {LATENCY}"'
+        )
+    with _leases(config).holding(TIMING):
+        yield
 
 
 def release(config: pytest.Config) -> None:
@@ -103,16 +127,18 @@ def _ids(config: pytest.Config) -> tuple[int, ...]:
     return config.stash[_IDS]
 
 
-def _new_leases(config: pytest.Config) -> Leases:
-    from quantguard.host.leases import Leases  # noqa: PLC0415 - only runs on NPUs pay for it
+def _leases(config: pytest.Config) -> Leases:
+    from quantguard.host.leases import Leases  # noqa: PLC0415 - only runs that hold something pay for it
 
-    worker: dict[str, Any] = getattr(config, "workerinput", {})
-    return Leases(
-        command=_command(worker.get("mainargv", sys.argv)),
-        run=worker.get("testrunuid"),
-        wait_seconds=config.getoption("--quantguard-npu-wait"),
-        announce=lambda text: _say(config, text),
-    )
+    if _LEASES not in config.stash:
+        worker: dict[str, Any] = getattr(config, "workerinput", {})
+        config.stash[_LEASES] = Leases(
+            command=_command(worker.get("mainargv", sys.argv)),
+            run=worker.get("testrunuid"),
+            wait_seconds=config.getoption("--quantguard-wait"),
+            announce=lambda text: _say(config, text),
+        )
+    return config.stash[_LEASES]
 
 
 def _command(argv: list[str]) -> str:

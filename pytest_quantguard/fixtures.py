@@ -140,6 +140,7 @@ class Guard:
             early_stop=self._options.early_stop,
             inconclusive=self._options.inconclusive,
             reruns=_reruns(self._item.config, self._options),
+            alone=lambda: devices.timing_alone(self._item.config),
         )
         if target.engine is not None:
             service = Service(engine=target.engine, url=target.endpoint, tokenizer=target.tokenizer)

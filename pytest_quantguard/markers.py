@@ -1,6 +1,7 @@
 """Gates as pytest markers: ``@quantguard.accuracy(tol=0.045)``.
 
-All kinds share one marker that carries the kind and the gate: pytest can be told of it without looking for members.
+All kinds share one marker that carries the kind and the gate: pytest can be told of it without looking for members,
+and -m "quantguard_gate(kind='latency')" chooses the tests with a gate of a kind.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ def gate_marker(kind: str) -> Callable[..., pytest.MarkDecorator]:
     """Return the decorator of a kind of gate; its keywords are checked where it is written."""
 
     def mark(**keywords: Any) -> pytest.MarkDecorator:
-        return getattr(pytest.mark, NAME)(kind, make_gate(kind, keywords))  # type: ignore[no-any-return]
+        return getattr(pytest.mark, NAME)(kind=kind, gate=make_gate(kind, keywords))  # type: ignore[no-any-return]
 
     mark.__name__ = kind
     return mark
@@ -61,7 +62,7 @@ def gates_of(item: pytest.Item) -> dict[str, Any]:
     """
     found: dict[str, tuple[Any, Any]] = {}
     for node, mark in item.iter_markers_with_node(NAME):
-        kind, gate = mark.args
+        kind, gate = mark.kwargs["kind"], mark.kwargs["gate"]
         if kind in found and found[kind][0] is node:
             from quantguard.errors import UsageError  # noqa: PLC0415
 

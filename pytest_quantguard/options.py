@@ -114,11 +114,11 @@ def _add_unsafe(group: pytest.OptionGroup) -> None:
 
 def _add_wait(group: pytest.OptionGroup) -> None:
     group.addoption(
-        "--quantguard-npu-wait",
+        "--quantguard-wait",
         type=_positive,
         default=devices.WAIT_SECONDS,
         metavar="SECONDS",
-        help="how long to wait for an NPU that another pytest run holds, before that is an error"
+        help="how long to wait for an NPU, or to time anything, while another pytest run does; then it is an error"
         f" (default: {devices.WAIT_SECONDS})",
     )
 

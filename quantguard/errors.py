@@ -8,6 +8,7 @@
     ├── DataError             benchmark or calibration data that is absent, damaged or not what was pinned
     ├── KernelError           an operation that the chosen backend or device cannot run
     ├── EngineError           a server or engine that did not answer, or not what it was asked
+    ├── LeaseError            an NPU, or the timing of this machine, that another process holds too long
     ├── SandboxError          model-written code that cannot be run safely here
     ├── RecordError           a record (JSON) that is damaged or of another schema
     │   ├── ConflictError     a file with the marks of a merge that was not finished
@@ -58,6 +59,10 @@ class KernelError(QuantguardError):
 
 class EngineError(QuantguardError):
     """Report a server or engine that did not answer, or not what it was asked."""
+
+
+class LeaseError(QuantguardError):
+    """Report what another process holds for longer than is waited for."""
 
 
 class SandboxError(QuantguardError):

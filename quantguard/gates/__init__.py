@@ -8,6 +8,6 @@ can tell beforehand what it can decide, it has ``plan(gate, request)`` too, retu
 """
 
 from quantguard.gates._planning import Plan, PlanRequest
-from quantguard.gates._session import EarlierRun, GateResult, Session
+from quantguard.gates._session import EarlierRun, GateResult, Peak, Session
 
-__all__ = ["EarlierRun", "GateResult", "Plan", "PlanRequest", "Session"]
+__all__ = ["EarlierRun", "GateResult", "Peak", "Plan", "PlanRequest", "Session"]

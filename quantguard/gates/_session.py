@@ -2,7 +2,8 @@
 
 import dataclasses
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import Literal, NamedTuple, Protocol
 
 from quantguard.baselines import Baseline, LayerProfile
@@ -16,6 +17,7 @@ from quantguard.records import (
     Outcome,
     RunRecord,
     Score,
+    TimedBlock,
     Verdict,
 )
 from quantguard.stats import Method
@@ -29,8 +31,8 @@ class GateResult:
 
     The rest is for the report: ``against`` names the run that was compared with, ``baseline`` is the path of the file
     that it came from, and ``counterparts`` are its items that came out differently. ``place`` is where the gate's own
-    baseline belongs, whether it is there or not. ``layers`` say how quantization
-    went, ``log_speedups`` are one a timed pair.
+    baseline belongs, whether it is there or not. ``layers`` say how quantization went, ``timings`` are the timed blocks
+    in the order in which they ran.
     """
 
     gate: str
@@ -47,7 +49,7 @@ class GateResult:
     baseline: str | None = None
     counterparts: tuple[Counterpart, ...] = ()
     layers: tuple[LayerReport, ...] = ()
-    log_speedups: tuple[float, ...] = ()
+    timings: tuple[TimedBlock, ...] = ()
     place: Place | None = None
 
     @property
@@ -61,6 +63,20 @@ class Bytes(NamedTuple):
 
     candidate: int
     stored: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Peak:
+    """The most bytes that a model took while it read a prompt and while it wrote, of what ``counted`` says in words."""
+
+    prefill: int
+    decode: int
+    counted: str
+
+    @property
+    def bytes(self) -> int:
+        """The larger of the two."""
+        return max(self.prefill, self.decode)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,11 +149,14 @@ class Session(Protocol):
     def layer_errors(self, backend: str) -> tuple[LayerError, ...]:
         """Return how far the candidate's layers are from the same recipe's on another kernel backend."""
 
-    def log_speedups(self, stage: str, *, num_pairs: int, num_tokens: int) -> list[float]:
-        """Time full precision against the candidate in turn; return ``log(t_full / t_candidate)`` for each pair."""
+    def timing(self, stage: str, *, num_tokens: int) -> AbstractContextManager[Callable[[int], Sequence[TimedBlock]]]:
+        """Have the machine's timing to oneself, and time a number of blocks of full precision against the candidate."""
 
     def bytes_of_weights(self) -> Bytes:
         """Weigh both models."""
+
+    def peak_bytes(self, *, num_tokens: int, num_new_tokens: int) -> tuple[Peak, Peak]:
+        """Measure the most memory that the candidate and full precision take while they read and write."""
 
     def notes(self) -> tuple[str, ...]:
         """Return what a reader should know of how the candidate was made."""

@@ -5,13 +5,14 @@ from typing import Literal
 
 from quantguard.errors import UsageError
 from quantguard.gates._session import GateResult, Session
+from quantguard.records import TimedBlock, Verdict
 from quantguard.verdict import judge_speedup
 
 LIMIT = "floor"
-# Pairs are added until the verdict is clear or the last of these is spent.
-PAIR_BUDGETS = (30, 60, 120)
+# Blocks are added until the verdict is clear or the last of these is spent.
+BLOCK_BUDGETS = (30, 60, 120, 240)
 # Shared out over the looks, so that looking more than once makes no wrong verdict likelier.
-_ALPHA = 0.05
+LEVEL = 0.05 / len(BLOCK_BUDGETS)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +33,7 @@ class Gate:
 
 
 def check(gate: Gate, session: Session) -> GateResult:
-    """Time both models in turn, ABBA, until the bounds of the speed-up decide or the budget is spent.
+    """Time both models in turn until the bounds of the speed-up decide or the budget is spent.
 
     Raises UsageError on an emulated device, whose time says nothing of the device's.
     """
@@ -40,15 +41,7 @@ def check(gate: Gate, session: Session) -> GateResult:
         raise UsageError(
             f"a latency gate on {session.platform} would time the emulation; run it on an NPU, or on the CPU"
         )
-    log_speedups: list[float] = []
-    metric = f"{gate.stage} speed-up"
-    for budget in PAIR_BUDGETS:
-        log_speedups += session.log_speedups(
-            gate.stage, num_pairs=budget - len(log_speedups), num_tokens=gate.num_tokens
-        )
-        verdict = judge_speedup(log_speedups, minimum=gate.min_speedup, metric=metric, alpha=_ALPHA / len(PAIR_BUDGETS))
-        if verdict.outcome != "INCONCLUSIVE":
-            break
+    verdict, blocks = decide(gate, session)
     return GateResult(
         gate="latency",
         model=session.model,
@@ -59,5 +52,25 @@ def check(gate: Gate, session: Session) -> GateResult:
         platform=session.platform,
         verdict=verdict,
         notes=session.notes(),
-        log_speedups=tuple(log_speedups),
+        timings=blocks,
     )
+
+
+def decide(gate: Gate, session: Session) -> tuple[Verdict, tuple[TimedBlock, ...]]:
+    """Time blocks until a look at all of them is clear; return the verdict of the last look, and the blocks.
+
+    A machine that is unsteady at first has the rest of the budget to come to rest.
+    """
+    blocks: list[TimedBlock] = []
+    with session.timing(gate.stage, num_tokens=gate.num_tokens) as time_blocks:
+        for budget in BLOCK_BUDGETS:
+            blocks += time_blocks(budget - len(blocks))
+            verdict = judge_speedup(
+                blocks,
+                minimum=gate.min_speedup,
+                metric=f"{gate.stage} speed-up",
+                alpha=LEVEL,
+            )
+            if verdict.outcome in ("PASS", "REGRESSED"):
+                break
+    return verdict, tuple(blocks)

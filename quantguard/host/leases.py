@@ -1,4 +1,4 @@
-"""A lease on an NPU: one process holds it, of all the pytest runs of a user on this machine.
+"""A lease on an NPU, or on timing: one process holds it, of all the pytest runs of a user on this machine.
 
 The lock is the operating system's on a file in the user's runtime folder, so a process that dies gives it back,
 however it dies. Beside it a small file says who holds it; it is believed only while the lock is taken.
@@ -13,23 +13,23 @@ import os
 import pathlib
 import time
 import warnings
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import filelock
 import platformdirs
 
-from quantguard.errors import KernelError, RecordError
+from quantguard.errors import LeaseError, RecordError
 from quantguard.records import from_json, to_json
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 _POLL_SECONDS = 0.2
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Holder:
-    """Who holds an NPU. ``run`` is xdist's id of the whole run, the same in each of its workers."""
+    """Who holds something. ``run`` is xdist's id of the whole run, the same in each of its workers."""
 
     pid: int
     command: str
@@ -41,74 +41,114 @@ class Holder:
         return f"process {self.pid} ({self.command}) since {self.since}"
 
 
+class Resource(NamedTuple):
+    """What one process at a time may hold.
+
+    ``name`` is that of its files. ``clash`` says what two workers of one run would do to it, and what to type instead;
+    ``instead`` what else can be done than to wait.
+    """
+
+    name: str
+    title: str
+    clash: str
+    instead: str
+
+
+def npu(device_id: int) -> Resource:
+    """Return an NPU, by the id that ASCEND_RT_VISIBLE_DEVICES knows it by."""
+    return Resource(
+        f"npu-{device_id}",
+        f"NPU {device_id}",
+        "two workers would measure on one NPU. Give --npu, which shares the NPUs out, or run without -n",
+        "name another NPU in ASCEND_RT_VISIBLE_DEVICES",
+    )
+
+
+# Two timings at once would each measure the other, whatever devices they are on.
+TIMING = Resource(
+    "timing",
+    "the timing of this machine",
+    "two workers would time each other. Run latency gates without -n",
+    "stop it",
+)
+
+
 class Leases:
-    """The NPUs that this process holds, by the id that ASCEND_RT_VISIBLE_DEVICES knows them by."""
+    """What this process holds."""
 
     def __init__(self, *, command: str, run: str | None, wait_seconds: float, announce: Callable[[str], None]) -> None:
         self._command = command
         self._run = run
         self._wait_seconds = wait_seconds
         self._announce = announce
-        self._held: dict[int, filelock.FileLock] = {}
+        self._held: dict[Resource, filelock.FileLock] = {}
 
-    def hold(self, device_id: int) -> None:
-        """Take an NPU and keep it, waiting while another process has it.
+    def hold(self, resource: Resource) -> None:
+        """Take a resource and keep it, waiting while another process has it.
 
-        Raises KernelError naming the holder when the time is up, and at once where it is a worker of the same run,
+        Raises LeaseError naming the holder when the time is up, and at once where it is a worker of the same run,
         which cannot end before this one does.
         """
-        if device_id in self._held:
+        if resource in self._held:
             return
-        lock = _lock(device_id)
+        lock = _lock(resource)
         if not _take(lock, wait_seconds=0):
-            self._wait(lock, device_id)
-        self._held[device_id] = lock
-        self._sign(device_id)
+            self._wait(lock, resource)
+        self._held[resource] = lock
+        self._sign(resource)
 
-    def try_hold(self, device_id: int) -> bool:
-        """Take an NPU if it is free, and tell whether it was."""
-        if device_id not in self._held:
-            lock = _lock(device_id)
+    def try_hold(self, resource: Resource) -> bool:
+        """Take a resource if it is free, and tell whether it was."""
+        if resource not in self._held:
+            lock = _lock(resource)
             if not _take(lock, wait_seconds=0):
                 return False
-            self._held[device_id] = lock
-            self._sign(device_id)
+            self._held[resource] = lock
+            self._sign(resource)
         return True
 
-    def release(self) -> None:
-        """Give back every NPU."""
-        while self._held:
-            device_id, lock = self._held.popitem()
-            _card(device_id).unlink(missing_ok=True)
-            lock.release()
+    @contextlib.contextmanager
+    def holding(self, resource: Resource) -> Iterator[None]:
+        """Hold a resource for a while, waiting for it as ``hold`` does."""
+        self.hold(resource)
+        try:
+            yield
+        finally:
+            self._give_back(resource)
 
-    def _wait(self, lock: filelock.FileLock, device_id: int) -> None:
-        holder = read_holder(device_id)
+    def release(self) -> None:
+        """Give everything back."""
+        for resource in list(self._held):
+            self._give_back(resource)
+
+    def _give_back(self, resource: Resource) -> None:
+        _card(resource).unlink(missing_ok=True)
+        self._held.pop(resource).release()
+
+    def _wait(self, lock: filelock.FileLock, resource: Resource) -> None:
+        holder = read_holder(resource)
         if holder is not None and holder.run is not None and holder.run == self._run:
-            raise KernelError(
-                f"NPU {device_id} is held by another worker of this run, {holder}: two workers would measure on one"
-                " NPU. Give --npu, which shares the NPUs out, or run without -n"
-            )
+            raise LeaseError(f"{resource.title} is held by another worker of this run, {holder}: {resource.clash}")
         self._announce(
-            f"NPU {device_id} is held by {holder or 'another process'}; waiting for it, at most"
+            f"{resource.title} is held by {holder or 'another process'}; waiting for it, at most"
             f" {self._wait_seconds:g} s"
         )
         if not _take(lock, wait_seconds=self._wait_seconds):
-            raise KernelError(
-                f"NPU {device_id} is still held by {read_holder(device_id) or 'another process'} after"
-                f" {self._wait_seconds:g} s. Let that run end, name another NPU in ASCEND_RT_VISIBLE_DEVICES, or wait"
-                " longer: --quantguard-npu-wait=SECONDS"
+            raise LeaseError(
+                f"{resource.title} is still held by {read_holder(resource) or 'another process'} after"
+                f" {self._wait_seconds:g} s. Let that run end, {resource.instead}, or wait longer:"
+                " --quantguard-wait=SECONDS"
             )
 
-    def _sign(self, device_id: int) -> None:
+    def _sign(self, resource: Resource) -> None:
         holder = Holder(pid=os.getpid(), command=self._command, run=self._run, since=time.strftime("%H:%M:%S"))
-        _card(device_id).write_text(json.dumps(to_json(holder)), encoding="utf-8")
+        _card(resource).write_text(json.dumps(to_json(holder)), encoding="utf-8")
 
 
-def read_holder(device_id: int) -> Holder | None:
-    """Return who signed for an NPU last, where that process lives; None where it is not known."""
+def read_holder(resource: Resource) -> Holder | None:
+    """Return who signed for a resource last, where that process lives; None where it is not known."""
     try:
-        holder = from_json(Holder, json.loads(_card(device_id).read_text(encoding="utf-8")))
+        holder = from_json(Holder, json.loads(_card(resource).read_text(encoding="utf-8")))
         os.kill(holder.pid, 0)
     except (OSError, ValueError, RecordError):
         return None
@@ -123,13 +163,13 @@ def folder() -> pathlib.Path:
         return platformdirs.user_runtime_path("quantguard", ensure_exists=True)
 
 
-def _lock(device_id: int) -> filelock.FileLock:
+def _lock(resource: Resource) -> filelock.FileLock:
     # Without flock the library would fall back to a file that a crashed holder leaves behind for ever.
-    return filelock.FileLock(folder() / f"npu-{device_id}.lock", thread_local=False, fallback_to_soft=False)
+    return filelock.FileLock(folder() / f"{resource.name}.lock", thread_local=False, fallback_to_soft=False)
 
 
-def _card(device_id: int) -> pathlib.Path:
-    return folder() / f"npu-{device_id}.json"
+def _card(resource: Resource) -> pathlib.Path:
+    return folder() / f"{resource.name}.json"
 
 
 def _take(lock: filelock.FileLock, *, wait_seconds: float) -> bool:

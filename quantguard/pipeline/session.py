@@ -1,10 +1,12 @@
 """The measuring side of a gate: one candidate, made once, and the full-precision model beside it."""
 
+import contextlib
 import dataclasses
 import functools
 import itertools
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from typing import Literal
 
 import torch
@@ -14,17 +16,17 @@ from quantguard.baselines import Baseline
 from quantguard.benchmarks import choose_subset
 from quantguard.engines._subject import Subject
 from quantguard.errors import UsageError
-from quantguard.gates._session import Bytes, SupportsDecoding, Update
+from quantguard.gates._session import Bytes, Peak, SupportsDecoding, Update
 from quantguard.modeling import LoadedModel, tracing
 from quantguard.modeling.swapping import weight_bytes
-from quantguard.pipeline import choosing, evaluating, fidelity, joining, provenance, timing
+from quantguard.pipeline import choosing, evaluating, fidelity, joining, peaks, provenance, timing
 from quantguard.pipeline.generation_store import GenerationStore, Policy, own_sources
 from quantguard.pipeline.in_process import InProcess
 from quantguard.pipeline.opening import full_precision_of, load, made_from
 from quantguard.pipeline.progress import Progress, silent
 from quantguard.pipeline.quantizing import quantize
 from quantguard.pipeline.rerun_store import RerunStore
-from quantguard.records import Generation, GenerationConfig, LayerError, LayerReport, LayerSketch, RunRecord
+from quantguard.records import Generation, GenerationConfig, LayerError, LayerReport, LayerSketch, RunRecord, TimedBlock
 from quantguard.records.codec import digest
 from quantguard.records.evaluation import recipe_name
 from quantguard.stats import Method
@@ -39,7 +41,8 @@ class Settings:
     """What the options of a run say about all gates.
 
     ``threads`` is torch's number of threads on a CPU; ``store`` is where answers are kept, ``reruns`` where runs that
-    did not pass are; either may be absent.
+    did not pass are; either may be absent. ``alone`` is entered while something is timed: it waits until nothing else
+    is timed on this machine.
     """
 
     baselines: pathlib.Path
@@ -53,6 +56,7 @@ class Settings:
     early_stop: Method = "group-sequential"
     inconclusive: Literal["warn", "fail"] = "fail"
     reruns: RerunStore | None = None
+    alone: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext
 
 
 class PipelineSession:
@@ -166,15 +170,28 @@ class PipelineSession:
             other = load(candidate.checkpoint, dtype=candidate.dtype, device=candidate.device_type, backend=backend)
         return tracing.errors_between(candidate, other, _traced_text(candidate))
 
-    def log_speedups(self, stage: str, *, num_pairs: int, num_tokens: int) -> list[float]:
-        """Time full precision against the candidate in turn."""
+    @contextlib.contextmanager
+    def timing(self, stage: str, *, num_tokens: int) -> Iterator[Callable[[int], list[TimedBlock]]]:
+        """Have the machine's timing to oneself, and time full precision against the candidate in blocks."""
         candidate, reference = self._here("latency")
-        return timing.log_speedups(reference, candidate, stage, num_pairs=num_pairs, num_tokens=num_tokens)
+        with (
+            self._settings.alone(),
+            timing.stopwatch(reference, candidate, stage, num_tokens=num_tokens) as time_blocks,
+        ):
+            yield time_blocks
 
     def bytes_of_weights(self) -> Bytes:
         """Weigh the candidate in memory and the files of full precision."""
         candidate, reference = self._here("memory")
         return Bytes(weight_bytes(candidate.model), reference.stored_bytes)
+
+    def peak_bytes(self, *, num_tokens: int, num_new_tokens: int) -> tuple[Peak, Peak]:
+        """Measure both models' peaks of memory, one after the other."""
+        candidate, reference = (
+            peaks.peak_bytes(loaded, num_tokens=num_tokens, num_new_tokens=num_new_tokens)
+            for loaded in self._here("memory")
+        )
+        return candidate, reference
 
     def layer_reports(self) -> tuple[LayerReport, ...]:
         """Return how each decoder layer of the candidate came out of quantization, learning curves left out."""

@@ -7,6 +7,7 @@ from quantguard.records.evaluation import FinishReason, Generation, GenerationCo
 from quantguard.records.judgement import OUTCOMES, Counterpart, Outcome, Verdict
 from quantguard.records.layers import LayerError, LayerSketch
 from quantguard.records.quantization import CalibrationArgs, LayerArgs, LayerReport, Override, QuantArgs, Recipe
+from quantguard.records.timing import TimedBlock
 
 __all__ = [
     "OUTCOMES",
@@ -31,6 +32,7 @@ __all__ = [
     "Sample",
     "Score",
     "Software",
+    "TimedBlock",
     "Verdict",
     "from_json",
     "to_json",

@@ -5,11 +5,12 @@ from typing import Literal
 
 from quantguard.records.evaluation import Score
 
-Outcome = Literal["PASS", "REGRESSED", "INCONCLUSIVE", "ERROR"]
+# UNSTABLE is a measurement that says more of the machine than of the model: it decides nothing, and is never green.
+Outcome = Literal["PASS", "REGRESSED", "INCONCLUSIVE", "UNSTABLE", "ERROR"]
 # A bound on the far side of the margin, or an estimate beyond it with a drop that is significant.
 Basis = Literal["proven", "significant"]
 # From best to worst.
-OUTCOMES: tuple[Outcome, ...] = ("PASS", "INCONCLUSIVE", "REGRESSED", "ERROR")
+OUTCOMES: tuple[Outcome, ...] = ("PASS", "INCONCLUSIVE", "UNSTABLE", "REGRESSED", "ERROR")
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,11 +1,11 @@
 """The ratio of two timings that were measured in turn within one run."""
 
+import functools
 import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy import stats
 
 
 class RatioEstimate(NamedTuple):
@@ -19,8 +19,9 @@ class RatioEstimate(NamedTuple):
 def log_ratio_bounds(log_ratios: Sequence[float], *, alpha: float) -> RatioEstimate:
     """Estimate ``exp`` of the centre of paired log ratios: Hodges-Lehmann with Wilcoxon signed-rank bounds.
 
-    The bounds are order statistics of the Walsh averages, each one-sided of level ``alpha``
-    (Hollander and Wolfe, Nonparametric Statistical Methods, section 3.3).
+    The bounds are order statistics of the Walsh averages, each one-sided of level ``alpha`` where the values are
+    symmetric about their centre (Hollander and Wolfe, Nonparametric Statistical Methods, section 3.3). Raises
+    ValueError for so few values that no order statistic has that level.
     """
     values = np.asarray(log_ratios, dtype=np.float64)
     rows, columns = np.triu_indices(len(values))
@@ -30,8 +31,14 @@ def log_ratio_bounds(log_ratios: Sequence[float], *, alpha: float) -> RatioEstim
     return RatioEstimate(math.exp(float(np.median(walsh))), math.exp(float(low)), math.exp(float(high)))
 
 
+@functools.lru_cache(maxsize=64)
 def _signed_rank_quantile(n: int, alpha: float) -> int:
-    """Return how many Walsh averages may be cut from an end: the normal approximation with continuity correction."""
-    mean = n * (n + 1) / 4
-    deviation = math.sqrt(n * (n + 1) * (2 * n + 1) / 24)
-    return max(0, math.floor(mean - float(stats.norm.ppf(1 - alpha)) * deviation - 0.5))
+    """Return how many Walsh averages may be cut from an end: the largest t with P(T <= t) <= alpha, T the rank sum."""
+    probabilities = np.ones(1)
+    for rank in range(1, n + 1):
+        shifted = np.concatenate([np.zeros(rank), probabilities])
+        probabilities = (np.concatenate([probabilities, np.zeros(rank)]) + shifted) / 2
+    index = int(np.searchsorted(np.cumsum(probabilities), alpha, side="right")) - 1
+    if index < 0:
+        raise ValueError(f"{n} values have no bound of level {alpha:g}: at least {math.ceil(-math.log2(alpha))} do")
+    return index

@@ -1,42 +1,55 @@
 """Is a ratio of two measurements on the right side of a limit?"""
 
+import statistics
 from collections.abc import Sequence
 
 from quantguard import stats
-from quantguard.records import Outcome, Verdict
+from quantguard.records import Outcome, TimedBlock, Verdict
+from quantguard.verdict.stability import why_unstable
 
-# Below this number of pairs the bounds of a median mean little.
-SMALLEST_PAIRS = 10
+# Below this number of blocks the bounds of a median mean little.
+SMALLEST_BLOCKS = 10
+_REMEDY = "Let nothing else work on this machine, keep its clock frequency fixed, and run the gate again by itself"
 
 
-def judge_speedup(log_ratios: Sequence[float], *, minimum: float, metric: str, alpha: float = 0.05) -> Verdict:
-    """Judge ``log(t_full_precision / t_candidate)``, one a pair measured in turn, against a minimum.
+def judge_speedup(blocks: Sequence[TimedBlock], *, minimum: float, metric: str, alpha: float = 0.05) -> Verdict:
+    """Judge what two models took in blocks of A B B A against a minimum of full precision's time over the candidate's.
 
     ``delta`` is the speed-up, ``ci_low`` and ``ci_high`` its bounds of one-sided level ``alpha``, ``margin`` the
-    minimum, all as ratios.
+    minimum, all as ratios, and ``n`` the number of blocks. UNSTABLE where the machine was not steady enough, whatever
+    the bounds say.
     """
-    if len(log_ratios) < SMALLEST_PAIRS:
-        reason = f"{len(log_ratios)} pairs were timed; at least {SMALLEST_PAIRS} are needed"
+    if len(blocks) < SMALLEST_BLOCKS:
+        reason = f"{len(blocks)} blocks were timed; at least {SMALLEST_BLOCKS} are needed"
         return Verdict(outcome="ERROR", metric=metric, reason=reason)
-    estimate = stats.log_ratio_bounds(log_ratios, alpha=alpha)
+    estimate = stats.log_ratio_bounds([block.log_speedup for block in blocks], alpha=alpha)
     outcome: Outcome = "INCONCLUSIVE"
     if estimate.low >= minimum:
         outcome = "PASS"
     elif estimate.high < minimum:
         outcome = "REGRESSED"
+    full, candidate = (_milliseconds(blocks, side) for side in ("reference_seconds", "candidate_seconds"))
+    reason = (
+        f"{estimate.ratio:.2f} times as fast as full precision ({estimate.low:.2f} to {estimate.high:.2f} over"
+        f" {len(blocks)} blocks; medians {candidate} and {full} ms); at least {minimum:.2f} is asked"
+    )
+    unsteady = why_unstable(blocks)
+    if unsteady is not None:
+        outcome, reason = "UNSTABLE", f"{unsteady}. {_REMEDY}. What was timed: {reason}"
     return Verdict(
         outcome=outcome,
         metric=metric,
-        reason=(
-            f"{estimate.ratio:.2f} times as fast as full precision ({estimate.low:.2f} to {estimate.high:.2f} over"
-            f" {len(log_ratios)} pairs); at least {minimum:.2f} is asked"
-        ),
+        reason=reason,
         delta=estimate.ratio,
         ci_low=estimate.low,
         ci_high=estimate.high,
         margin=minimum,
-        n=len(log_ratios),
+        n=len(blocks),
     )
+
+
+def _milliseconds(blocks: Sequence[TimedBlock], side: str) -> str:
+    return f"{1000 * statistics.median(seconds for block in blocks for seconds in getattr(block, side)):.3g}"
 
 
 def judge_ceiling(value: float, *, maximum: float, metric: str, reason: str) -> Verdict:

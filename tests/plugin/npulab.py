@@ -1,5 +1,6 @@
 """Planted NPUs: a torch and a torch_npu of a few lines, found before the real ones by Python started afresh."""
 
+import os
 import pathlib
 import textwrap
 
@@ -36,7 +37,7 @@ class Machine:
         self._packages, self._monkeypatch = folder / "packages", monkeypatch
         (folder / "run").mkdir(mode=0o700)
         monkeypatch.setenv("XDG_RUNTIME_DIR", str(folder / "run"))
-        monkeypatch.setenv("PYTHONPATH", str(self._packages))
+        monkeypatch.setenv("PYTHONPATH", str(self._packages), prepend=os.pathsep)
         for inherited in ("ASCEND_RT_VISIBLE_DEVICES", "PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT"):
             monkeypatch.delenv(inherited, raising=False)
         self.plant("torch", FAKE_TORCH)

@@ -13,8 +13,8 @@ import pytest
 from npulab import Machine
 
 from pytest_quantguard import devices
-from quantguard.errors import KernelError
-from quantguard.host.leases import Leases, folder, read_holder
+from quantguard.errors import LeaseError
+from quantguard.host.leases import Leases, folder, npu, read_holder
 
 # For machines that have much else to do.
 _PATIENCE_SECONDS = 300
@@ -103,18 +103,18 @@ def test_a_worker_of_the_second_run_waits_and_says_so(tmp_path: pathlib.Path, ho
 
 
 def test_the_second_run_gives_up_naming_the_holder(tmp_path: pathlib.Path, holder: "subprocess.Popen[str]") -> None:
-    second = start(tmp_path / "second", SECOND, "--quantguard-npu-wait=1")
+    second = start(tmp_path / "second", SECOND, "--quantguard-wait=1")
     shown = shown_by(tmp_path / "second", second)
     assert second.returncode == pytest.ExitCode.TESTS_FAILED
     assert f"ERROR: NPU 0 is still held by process {holder.pid} (" in shown
-    assert "--quantguard-npu-wait=SECONDS" in shown
+    assert "--quantguard-wait=SECONDS" in shown
     assert "Traceback" not in shown
 
 
 @pytest.mark.usefixtures("holder")
 def test_runs_on_different_npus_do_not_wait(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ASCEND_RT_VISIBLE_DEVICES", "1")
-    shown = shown_by(tmp_path / "second", start(tmp_path / "second", SECOND, "--quantguard-npu-wait=1"))
+    shown = shown_by(tmp_path / "second", start(tmp_path / "second", SECOND, "--quantguard-wait=1"))
     assert "1 passed" in shown
     assert "waiting" not in shown
 
@@ -128,12 +128,12 @@ def test_a_run_that_only_looks_for_npus_computes_on_none_that_is_held(tmp_path: 
 
 
 def test_a_crashed_holder_does_not_block(tmp_path: pathlib.Path, holder: "subprocess.Popen[str]") -> None:
-    assert read_holder(0) is not None
+    assert read_holder(npu(0)) is not None
     holder.send_signal(signal.SIGKILL)
     holder.wait()
     assert (folder() / "npu-0.json").exists()
-    assert read_holder(0) is None
-    shown = shown_by(tmp_path / "second", start(tmp_path / "second", SECOND, "--quantguard-npu-wait=1"))
+    assert read_holder(npu(0)) is None
+    shown = shown_by(tmp_path / "second", start(tmp_path / "second", SECOND, "--quantguard-wait=1"))
     assert "1 passed" in shown
     assert "waiting" not in shown
 
@@ -142,8 +142,8 @@ def test_the_end_of_a_run_gives_its_npus_back(pytester: pytest.Pytester, monkeyp
     monkeypatch.setattr(devices, "require", lambda _config: None)
     pytester.makepyfile(HOLDS)
     pytester.runpytest_inprocess("--npu").assert_outcomes(passed=1)
-    assert read_holder(0) is None
-    assert leases().try_hold(0)
+    assert read_holder(npu(0)) is None
+    assert leases().try_hold(npu(0))
 
 
 def test_a_lease_that_is_not_given_back_is_noticed(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -158,34 +158,34 @@ def test_a_lease_that_is_not_given_back_is_noticed(pytester: pytest.Pytester, mo
         pytester.makepyfile(HOLDS)
         pytester.runpytest_inprocess("--npu").assert_outcomes(passed=1)
     with pytest.raises(AssertionError):
-        assert leases().try_hold(0)
+        assert leases().try_hold(npu(0))
     kept[0].release()
-    assert leases().try_hold(0)
+    assert leases().try_hold(npu(0))
 
 
 # The NPU that an in-process run leases, without the rest of the fixture.
 HOLDS = """
 from pytest_quantguard import devices
-from quantguard.host.leases import read_holder
+from quantguard.host.leases import npu, read_holder
 
 def test_it(request):
     devices.hold(request.config, "npu")
     devices.hold(request.config, "npu:0")
     devices.hold(request.config, "cpu")
-    assert read_holder(0).pid
+    assert read_holder(npu(0)).pid
 """
 
 
 def test_a_lease_keeps_every_other_out_until_it_is_given_back() -> None:
     first, second = leases(), leases()
-    first.hold(0)
-    first.hold(0)
-    assert not second.try_hold(0)
-    assert second.try_hold(1)
-    with pytest.raises(KernelError, match=rf"NPU 0 is still held by process {os.getpid()} \(pytest --npu\)"):
-        second.hold(0)
+    first.hold(npu(0))
+    first.hold(npu(0))
+    assert not second.try_hold(npu(0))
+    assert second.try_hold(npu(1))
+    with pytest.raises(LeaseError, match=rf"NPU 0 is still held by process {os.getpid()} \(pytest --npu\)"):
+        second.hold(npu(0))
     first.release()
-    second.hold(0)
+    second.hold(npu(0))
     second.release()
 
 
@@ -197,19 +197,19 @@ def test_the_files_of_the_leases_are_the_users_alone(tmp_path: pathlib.Path) -> 
 
 def test_a_damaged_card_names_nobody() -> None:
     first, said = leases(), list[str]()
-    first.hold(0)
+    first.hold(npu(0))
     (folder() / "npu-0.json").write_text("{")
-    with pytest.raises(KernelError, match="still held by another process"):
-        leases(said=said).hold(0)
+    with pytest.raises(LeaseError, match="still held by another process"):
+        leases(said=said).hold(npu(0))
     assert said == ["NPU 0 is held by another process; waiting for it, at most 0 s"]
     first.release()
 
 
 def test_two_workers_of_one_run_on_one_npu_are_an_error_at_once() -> None:
     first, said = leases(run="a"), list[str]()
-    first.hold(0)
-    with pytest.raises(KernelError, match="two workers would measure on one NPU"):
-        leases(run="a", wait_seconds=3600, said=said).hold(0)
+    first.hold(npu(0))
+    with pytest.raises(LeaseError, match="two workers would measure on one NPU"):
+        leases(run="a", wait_seconds=3600, said=said).hold(npu(0))
     assert said == []
     first.release()
 

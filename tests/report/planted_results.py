@@ -1,6 +1,7 @@
 """Results of every outcome, and texts that a page has to survive."""
 
 import dataclasses
+import math
 import pathlib
 import random
 import subprocess
@@ -9,7 +10,7 @@ from quantguard import baselines, registry
 from quantguard.baselines import Acceptance, Baseline
 from quantguard.gates import GateResult
 from quantguard.gates._comparing import beside
-from quantguard.records import Generation, GenerationConfig, LayerReport, RunRecord, Score, Verdict
+from quantguard.records import Generation, GenerationConfig, LayerReport, RunRecord, Score, TimedBlock, Verdict
 from quantguard.verdict import AccuracyRule, judge_accuracy, judge_ceiling, judge_speedup
 
 HOSTILE = {
@@ -95,17 +96,34 @@ def accuracy(
     return beside(result, "the run accepted on 2026-11-22", old, path="baselines/none.json", generations=before)
 
 
-def latency(recipe: str = "w8a8", minimum: float = 1.2, seed: int = 0) -> GateResult:
+def timed_blocks(
+    *, speedup: float, num_blocks: int, noise: float = 0.02, seed: int = 0, drift: float = 1.0
+) -> list[TimedBlock]:
+    """Time a planted candidate in blocks on a planted machine, which ends ``drift`` times as slow as it started."""
     draw = random.Random(seed)
-    logs = tuple(draw.gauss(0.4, 0.06) for _ in range(60))
+
+    def seconds(number: int, base: float) -> float:
+        return base * math.exp(math.log(drift) * number / (4 * num_blocks) + draw.gauss(0, noise))
+
+    blocks = []
+    for number in range(0, 4 * num_blocks, 4):
+        a, b, c, d = (seconds(number + i, 0.005 if i in (0, 3) else 0.005 / speedup) for i in range(4))
+        blocks.append(TimedBlock(reference_seconds=(a, d), candidate_seconds=(b, c)))
+    return blocks
+
+
+def latency(
+    recipe: str = "w8a8", minimum: float = 1.2, seed: int = 0, stage: str = "prefill", drift: float = 1.0
+) -> GateResult:
+    blocks = tuple(timed_blocks(speedup=1.5, num_blocks=60, noise=0.06, seed=seed, drift=drift))
     return GateResult(
         gate="latency",
         model="tiny-reasoner",
         recipe=recipe,
-        subject="prefill of 256 tokens",
+        subject="prefill of 256 tokens" if stage == "prefill" else "decode after 256 tokens",
         platform="cpu",
-        verdict=judge_speedup(logs, minimum=minimum, metric="prefill speed-up"),
-        log_speedups=logs,
+        verdict=judge_speedup(blocks, minimum=minimum, metric=f"{stage} speed-up"),
+        timings=blocks,
     )
 
 
@@ -147,6 +165,7 @@ def every_outcome() -> list[tuple[str, GateResult]]:
         accuracy(lost=2, gained=3),
         latency(),
         latency(recipe="w4a8", minimum=1.7, seed=1),
+        latency(stage="decode", seed=2, drift=3.0),
         memory(),
         memory(ratio=0.71),
         error(),

@@ -14,6 +14,7 @@ from quantguard import registry
 from quantguard.baselines.history import history_of
 from quantguard.errors import BaselineError
 from quantguard.gates import GateResult
+from quantguard.records import OUTCOMES
 from quantguard.report import files, measures, page, wording
 from quantguard.report.gathering import gather
 from quantguard.report.markdown import markdown
@@ -73,7 +74,7 @@ def test_the_page_needs_nothing_and_runs_nothing_that_a_model_wrote(results: Res
 
 def test_every_outcome_is_told_with_its_reason() -> None:
     text = page.html(gather(PLANTED["every outcome"]))
-    for label in ("PASS", "REGRESSED", "INCONCLUSIVE", "ERROR", "MEASURED"):
+    for label in (*OUTCOMES, "MEASURED"):
         assert f'<span class="badge {label}">{label}</span>' in text
     assert "there is no baseline baselines/cpu/x.json" in text
     assert "40 lost, 5 gained" in text

@@ -93,3 +93,21 @@ def test_the_ratio_of_noisy_timings_is_found_within_its_bounds() -> None:
 def test_a_spike_does_not_move_the_ratio() -> None:
     values = [0.01 * (-1) ** i for i in range(40)]
     assert stats.log_ratio_bounds([*values, 5.0], alpha=0.05).ratio == pytest.approx(1.0, abs=0.02)
+
+
+@pytest.mark.parametrize(
+    ("n", "alpha", "num_cut"),
+    [(5, 0.05, 0), (8, 0.025, 3), (10, 0.05, 10), (20, 0.05, 60), (30, 0.05, 151)],
+    ids=["5", "8", "10", "20", "30"],
+)
+def test_bounds_of_a_ratio_are_those_of_the_tables_of_the_signed_rank(n: int, alpha: float, num_cut: int) -> None:
+    values = [0.01 * 2**i / 2**n for i in range(n)]
+    walsh = sorted((a + b) / 2 for i, a in enumerate(values) for b in values[i:])
+    estimate = stats.log_ratio_bounds(values, alpha=alpha)
+    assert math.log(estimate.low) == pytest.approx(walsh[num_cut])
+    assert math.log(estimate.high) == pytest.approx(walsh[-1 - num_cut])
+
+
+def test_too_few_timings_have_no_bound() -> None:
+    with pytest.raises(ValueError, match=r"4 values have no bound of level 0\.05: at least 5 do"):
+        stats.log_ratio_bounds([0.0] * 4, alpha=0.05)

@@ -20,6 +20,7 @@ SAMPLES = {
         ["--without-peer", "--items", "5", "--rounds", "1", "--tasks", "word-problems"],
         "| word-problems | quantguard |",
     ),
+    "latency": (["--runs", "1", "--stages", "prefill", "--without-busy-loop"], "| prefill | 15 % slower"),
     "methods": (["--layers", "1", "--samples", "2", "--only", "w8a8", "smoothquant-w8a8"], "| smoothquant-w8a8 |"),
     "peer": (["--layers", "1", "--samples", "1", "--rounds", "1"], "| gptq | llm-compressor |"),
     "planted_faults": (["--only", "bias_added_twice", "--runs", "1", "--pool", "70"], "| `bias_added_twice` |"),

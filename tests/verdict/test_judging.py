@@ -9,7 +9,7 @@ import pytest
 
 from quantguard.errors import QuantguardError
 from quantguard.records import RunRecord, Score, Verdict
-from quantguard.verdict import AccuracyRule, judge, judge_accuracy, judge_speedup
+from quantguard.verdict import AccuracyRule, judge, judge_accuracy
 
 RULE = AccuracyRule(tol=0.045)
 
@@ -208,17 +208,3 @@ def test_records_of_different_data_are_not_compared() -> None:
 def test_a_tolerance_in_points_is_refused() -> None:
     with pytest.raises(QuantguardError, match=r"4\.5 points are 0\.045"):
         judge(record([1.0]), record([1.0]), tol=4.5)
-
-
-@pytest.mark.parametrize(
-    ("speedup", "outcome"), [(1.7, "PASS"), (1.5, "INCONCLUSIVE"), (1.3, "REGRESSED")], ids=["fast", "even", "slow"]
-)
-def test_a_speedup_is_judged_by_its_bounds(speedup: float, outcome: str) -> None:
-    rng = np.random.default_rng(4)
-    noise = 0.02 * rng.standard_normal(40)
-    log_ratios = list(np.log(speedup) + noise - noise.mean())
-    assert judge_speedup(log_ratios, minimum=1.5, metric="prefill speed-up").outcome == outcome
-
-
-def test_a_handful_of_timings_decides_nothing() -> None:
-    assert judge_speedup([1.0] * 9, minimum=1.5, metric="x").outcome == "ERROR"

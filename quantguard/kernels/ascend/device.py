@@ -9,14 +9,14 @@ import importlib
 import os
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 
 from quantguard.errors import KernelError, UsageError
 from quantguard.host import visibility
-from quantguard.host.leases import Leases
+from quantguard.host.leases import Leases, npu
 
 # The name of the emulated device: of its platform, and of what a model is loaded to.
 EMULATED = "emulated-910b"
@@ -72,7 +72,7 @@ def visible() -> list[int]:
 
 def take_free(ids: Sequence[int]) -> int | None:
     """Lease an NPU that nobody holds, until this process ends, and return its index; None where there is none."""
-    return next((index for index, device_id in enumerate(ids) if _leases().try_hold(device_id)), None)
+    return next((index for index, device_id in enumerate(ids) if _leases().try_hold(npu(device_id))), None)
 
 
 def compute(index: int) -> str:
@@ -88,6 +88,19 @@ def compute(index: int) -> str:
     if total != 2:
         raise KernelError(f"{name} adds 1 and 1 to {total}. Type: npu-smi info")
     return name
+
+
+def peaks(name: str, works: Sequence[Callable[[], object]]) -> list[int]:
+    """Run pieces of work on an NPU; return for each by how many bytes its peak was above what was allocated before."""
+    npu: Any = getattr(torch, "npu")  # noqa: B009 - torch has it once torch_npu is loaded
+    npu.synchronize(name)
+    before, found = int(npu.memory_allocated(name)), []
+    for work in works:
+        npu.reset_peak_memory_stats(name)
+        work()
+        npu.synchronize(name)
+        found.append(int(npu.max_memory_allocated(name)) - before)
+    return found
 
 
 @functools.cache

@@ -1,9 +1,11 @@
-"""How the timed pairs of a latency gate are distributed, beside what it asks."""
+"""How the timed blocks of a latency gate are distributed, beside what it asks, and what both models took over the run."""
 
 import math
 import statistics
+from collections.abc import Sequence
 from typing import Any
 
+from quantguard.records import TimedBlock
 from quantguard.report import measures
 from quantguard.report.axis import axis_over
 from quantguard.report.gathering import Entry, Report
@@ -30,19 +32,30 @@ TEMPLATE = """
 {% endfor %}
 </svg></div>
 </figure>
+<figure>
+<figcaption>{{ plot.course.caption }} <span class="key other"></span>full precision, <span class="key solid"></span>the candidate, at their blocks' places in the run.</figcaption>
+<div class="plot"><svg height="{{ plot.height + 24 }}" role="img" aria-label="{{ plot.course.caption }}">
+{% for dot in plot.course.dots %}
+<circle class="{{ dot.kind }}" cx="{{ dot.x }}%" cy="{{ dot.y }}" r="2"/>
+{% endfor %}
+<line class="axis" x1="0%" x2="100%" y1="{{ plot.height }}" y2="{{ plot.height }}"/>
+<text x="0%" y="{{ plot.height + 18 }}">first block</text>
+<text x="100%" y="{{ plot.height + 18 }}" text-anchor="end">last</text>
+</svg></div>
+</figure>
 {% endfor %}
 """
 
 
 def context(report: Report) -> dict[str, Any] | None:
-    """Return a histogram for each result that has timed pairs."""
-    plots = [_plot(entry) for entry in report.entries if entry.result.log_speedups]
+    """Return a histogram and the course of the run for each result that has timings, prefill and decode apart."""
+    plots = [_plot(entry) for entry in report.entries if entry.result.timings]
     return {"plots": plots} if plots else None
 
 
 def _plot(entry: Entry) -> dict[str, Any]:
     result = entry.result
-    ratios = sorted(math.exp(value) for value in result.log_speedups)
+    ratios = sorted(math.exp(block.log_speedup) for block in result.timings)
     limit, median = measures.threshold(result), statistics.median(ratios)
     axis = axis_over([*ratios, *([] if limit is None else [limit])])
     counts = _histogram(ratios)
@@ -50,7 +63,7 @@ def _plot(entry: Entry) -> dict[str, Any]:
     return {
         "label": result.label,
         "name": f"{result.subject}, {result.model}, {result.recipe}",
-        "caption": f"Time of full precision over time of the candidate, {len(ratios)} pairs: {ratios[0]:.2f}× to"
+        "caption": f"Time of full precision over time of the candidate, {len(ratios)} blocks: {ratios[0]:.2f}× to"
         f" {ratios[-1]:.2f}×, median {median:.2f}×.",
         "height": _HEIGHT,
         "bars": [
@@ -64,7 +77,29 @@ def _plot(entry: Entry) -> dict[str, Any]:
         "limit": None if limit is None else axis.at(limit),
         "median": axis.at(median),
         "ticks": [{"at": axis.at(tick), "text": f"{tick:.3g}×"} for tick in axis.ticks],
+        "course": _course(result.timings),
     }
+
+
+def _course(blocks: Sequence[TimedBlock]) -> dict[str, Any]:
+    """Return a dot for what each model took in each block, in milliseconds from zero up."""
+    sides = {"reference_seconds": "hollow", "candidate_seconds": "dot"}
+    means = {side: [1000 * statistics.fmean(getattr(block, side)) for block in blocks] for side in sides}
+    most = max(max(values) for values in means.values())
+    medians = [f"{statistics.median(values):.3g} ms" for values in means.values()]
+    return {
+        "caption": f"Time of a call, zero to {most:.3g} ms: medians {medians[0]} for full precision and {medians[1]} for"
+        " the candidate.",
+        "dots": [
+            {"kind": sides[side], "x": round(100 * (index + 0.5) / len(blocks), 2), "y": _height(value, most)}
+            for side, values in means.items()
+            for index, value in enumerate(values)
+        ],
+    }
+
+
+def _height(value: float, most: float) -> float:
+    return round(_HEIGHT - (_HEIGHT - 4) * value / most, 1)
 
 
 def _histogram(values: list[float]) -> list[tuple[float, float, int]]:
