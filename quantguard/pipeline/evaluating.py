@@ -16,7 +16,8 @@ from quantguard.pipeline.generation_store import GenerationStore, Policy
 from quantguard.pipeline.in_process import InProcess
 from quantguard.pipeline.opening import load
 from quantguard.pipeline.progress import Progress, silent
-from quantguard.pipeline.scoring import how_scored, reasoning, score_all, summarize
+from quantguard.pipeline.scoring import Scoring, how_scored, reasoning, summarize
+from quantguard.pipeline.watching import Watch, watching
 from quantguard.records import Generation, GenerationConfig, RunRecord, Sample
 
 
@@ -82,11 +83,13 @@ def run(
     store: GenerationStore | None = None,
     policy: Policy = "resume",
     known: dict[str, Generation] | None = None,
+    watch: Watch | None = None,
 ) -> RunRecord:
     """Generate, score and record; the scores come in the order of samples, epoch by epoch.
 
     Answers are kept in ``store``, where there is one, as ``policy`` says; those that it has are not asked for again.
-    Neither are those that are ``known``, to which new ones are added.
+    Neither are those that are ``known``, to which new ones are added. ``watch`` shows them where a display is open
+    already; absent, ``progress`` opens one.
     """
     batch_size = subject.default_batch_size if batch_size is None else batch_size
     if batch_size < 1:
@@ -100,11 +103,18 @@ def run(
             # Whatever the items and their scorer, an answer depends on its own prompt alone.
             facts = {key: value for key, value in matching.items() if key not in ("data", "scorer")}
             shelf = stack.enter_context(store.shelf(facts | recorded | {"subject": subject.name}, policy))
-        advance = stack.enter_context(progress(f"{subject.name} on {data.name}", len(requests)))
+        seen = watch or stack.enter_context(watching(progress, f"{subject.name} on {data.name}", len(requests)))
+        scoring = stack.enter_context(Scoring(data, samples, seen.scored))
+
+        def answered(generations: Sequence[Generation], *, resumed: bool = False) -> None:
+            for generation in generations:
+                scoring.take(generation)
+            seen.answered(len(generations), resumed=resumed)
+
         generations, resumed = generate(
-            subject, requests, config, batch_size=batch_size, advance=advance, shelf=shelf, known=known
+            subject, requests, config, batch_size=batch_size, answered=answered, shelf=shelf, known=known
         )
-        scores = score_all(data, samples, generations)
+        scores = scoring.finish(generations)
         metrics = summarize(scores) | reasoning(generations)
     return RunRecord(
         model=subject.name,
