@@ -20,7 +20,7 @@ def test_a(guard):
 def test_b(guard):
     guard.check("tiny-reasoner", recipe="w8a8")
 
-@quantguard.accuracy(tol=0.045)
+@quantguard.accuracy(tol=0.045, against="reference")
 def test_c(guard):
     guard.check("tiny-reasoner", recipe="w3a16")
 """
