@@ -27,6 +27,7 @@ class Collector:
     def __init__(self, options: Options) -> None:
         self._options = options
         self._results: list[tuple[str, GateResult]] = []
+        self._order: dict[str, int] = {}
         self._written: dict[str, bool] = {}
         self._num_skipped = 0
         self._plans: list[tuple[str, list[str]]] = []
@@ -46,8 +47,16 @@ class Collector:
             if result.pending is not None and result.pending_path is not None:
                 self._store(result)
 
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_node_collection_finished(self, node: Any, ids: list[str]) -> None:
+        """Learn the order of the tests, which workers finish in any other."""
+        del node
+        self._order = {nodeid: index for index, nodeid in enumerate(ids)}
+
+    @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Write the report, and refuse to end well when gates were asked for and none was decided."""
+        self._results.sort(key=lambda pair: self._order.get(pair[0], 0))
         self._look_through_baselines(session)
         if self._options.report is not None:
             files.write_all(self._options.report, self._results, self._notices)

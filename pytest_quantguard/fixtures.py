@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import sys
-from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
-from pytest_quantguard import devices, planning, suite
+from pytest_quantguard import devices, planning, suite, terminal
 from pytest_quantguard.markers import gates_of
 from pytest_quantguard.options import Options
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterator
 
     from quantguard.gates import GateResult
     from quantguard.pipeline import GenerationStore, PipelineSession, RerunStore
+    from quantguard.pipeline.progress import Progress
 
 # Under this name the results of a test travel on its report, between xdist's processes too.
 REPORT_ATTRIBUTE = "quantguard_results"
@@ -110,10 +108,10 @@ class Guard:
 
         results: list[GateResult] = []
         session: PipelineSession | None = None
-        with _terminal(self._item.config) as stream:
+        with terminal.shown(self._item.config) as progress:
             for name, gate in gates.items():
                 try:
-                    session = session or self._open(target, stream)
+                    session = session or self._open(target, progress)
                     result = registry.gates[name].check(gate, session)
                     # One result of a check says how the layers fared: it is the same model in all.
                     layers = session.layer_reports() if not results else ()
@@ -123,9 +121,8 @@ class Guard:
                 results.append(dataclasses.replace(result, place=suite.place_of(name, gate, session)))
         return results
 
-    def _open(self, target: _Target, stream: TextIO) -> PipelineSession:
+    def _open(self, target: _Target, progress: Progress) -> PipelineSession:
         from quantguard.pipeline import Service, Settings, open_served, open_session  # noqa: PLC0415 - loads torch
-        from quantguard.pipeline.progress import bar  # noqa: PLC0415
 
         _refuse_contradictions(target)
         settings = Settings(
@@ -135,7 +132,7 @@ class Guard:
             limit=self._options.limit,
             seed=self._options.seed,
             threads=self._options.threads,
-            progress=bar(stream),
+            progress=progress,
             store=_store(self._item.config, self._options),
             early_stop=self._options.early_stop,
             inconclusive=self._options.inconclusive,
@@ -217,17 +214,6 @@ def _error_result(name: str, gate: Any, target: _Target, error: Exception) -> Ga
         platform="endpoint" if target.endpoint else target.device.partition(":")[0],
         verdict=Verdict(outcome="ERROR", metric=name, reason=str(error)),
     )
-
-
-@contextlib.contextmanager
-def _terminal(config: pytest.Config) -> Iterator[TextIO]:
-    """Yield the real standard error, so that a bar of a long run is seen although pytest captures output."""
-    capture = config.pluginmanager.getplugin("capturemanager")
-    if capture is None or not sys.__stderr__ or hasattr(config, "workerinput"):
-        yield sys.stderr
-        return
-    with capture.global_and_fixture_disabled():
-        yield sys.stderr
 
 
 @pytest.fixture

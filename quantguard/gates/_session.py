@@ -23,6 +23,8 @@ from quantguard.records import (
 from quantguard.stats import Method
 
 Update = Literal["new", "changed", "all"]
+# Words what the scores of a run that goes on amount to; empty where they are too few.
+Estimate = Callable[[Sequence[Score]], str]
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,6 +129,9 @@ class Session(Protocol):
 
     def draw(self, benchmark: str, subset: int | None) -> tuple[str, ...]:
         """Return the ids of the items of a new baseline: ``subset`` of the benchmark, or its default number."""
+
+    def watched(self, benchmark: str, num_answers: int, estimate: Estimate) -> AbstractContextManager[None]:
+        """Show the runs of the candidate within the block as one of so many answers, with what they amount to."""
 
     def run(self, benchmark: str, sample_ids: Sequence[str], config: GenerationConfig) -> RunRecord:
         """Run the candidate on the named samples."""

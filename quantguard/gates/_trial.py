@@ -8,11 +8,14 @@ nothing less.
 
 import dataclasses
 import datetime as dt
+import functools
 import hashlib
 import statistics
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 
 from quantguard import stats
+from quantguard.gates._running import change_so_far
 from quantguard.gates._session import EarlierRun, Session
 from quantguard.records import GenerationConfig, RunRecord, Score, Verdict
 from quantguard.verdict import AccuracyRule, Look, judge_accuracy
@@ -38,6 +41,11 @@ class Trial:
             scores, self.baseline, expected_ids=ids, rule=self.rule, clusters=self.clusters, look=look
         )
 
+    def watched(self, session: Session) -> AbstractContextManager[None]:
+        """Show how the runs within the block fare beside the baseline so far."""
+        estimate = functools.partial(change_so_far, baseline=self.baseline, rule=self.rule, clusters=self.clusters)
+        return session.watched(self.benchmark, len(self.sample_ids) * self.config.epochs, estimate)
+
 
 def decide(trial: Trial, session: Session) -> tuple[Verdict, RunRecord]:
     """Run until the verdict is clear or the budget spent; the notes of the record say what else was weighed."""
@@ -48,7 +56,8 @@ def decide(trial: Trial, session: Session) -> tuple[Verdict, RunRecord]:
         if number:
             runs = (*runs, _as_earlier(verdict, record))
             config = dataclasses.replace(trial.config, seed=trial.config.seed + number)
-            record = session.run(trial.benchmark, trial.sample_ids, config)
+            with trial.watched(session):
+                record = session.run(trial.benchmark, trial.sample_ids, config)
         if runs:
             verdict = _judge_together(trial, record.scores, runs)
         if verdict.outcome != "INCONCLUSIVE":
@@ -67,14 +76,15 @@ def _in_blocks(trial: Trial, session: Session, *, stop_early: bool) -> tuple[Ver
         ids = random_order(ids, seed=session.seed)
     records: list[RunRecord] = []
     num_done = 0
-    for stage in looks:
-        records.append(session.run(trial.benchmark, ids[num_done : stage.num_items], trial.config))
-        record, num_done = session.join(records), stage.num_items
-        look = Look(stage.level, len(ids), last=num_done == len(ids), betting=stage.betting)
-        verdict = trial.judge(record.scores, ids[:num_done], look)
-        # Few items may seem incomparable by chance: only the last look calls a run an ERROR.
-        if verdict.outcome in ("PASS", "REGRESSED"):
-            break
+    with trial.watched(session):
+        for stage in looks:
+            records.append(session.run(trial.benchmark, ids[num_done : stage.num_items], trial.config))
+            record, num_done = session.join(records), stage.num_items
+            look = Look(stage.level, len(ids), last=num_done == len(ids), betting=stage.betting)
+            verdict = trial.judge(record.scores, ids[:num_done], look)
+            # Few items may seem incomparable by chance: only the last look calls a run an ERROR.
+            if verdict.outcome in ("PASS", "REGRESSED"):
+                break
     return verdict, record
 
 

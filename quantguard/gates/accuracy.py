@@ -1,6 +1,7 @@
 """``@quantguard.accuracy``: the accuracy on a benchmark has not fallen by more than is tolerated."""
 
 import dataclasses
+import functools
 import pathlib
 import statistics
 from collections.abc import Sequence
@@ -23,6 +24,7 @@ from quantguard.gates._planning import (
     why_undecidable,
 )
 from quantguard.gates._proposing import FULL_PRECISION, propose
+from quantguard.gates._running import change_so_far
 from quantguard.gates._session import GateResult, Session
 from quantguard.gates._trial import Trial, decide
 from quantguard.records import GenerationConfig, RunRecord, Score, Verdict
@@ -212,17 +214,20 @@ def _measure_baseline(gate: Gate, session: Session, path: str) -> GateResult:
     ids = previous.sample_ids if previous and keep else session.draw(gate.benchmark, gate.subset)
     # Full precision first: what it answered is kept for good, should the second run be broken off.
     reference = session.run_reference(gate.benchmark, ids, config)
-    record = session.run(gate.benchmark, ids, config)
+    rule, clusters = gate.rule, _clusters(gate, ids)
+    estimate = functools.partial(change_so_far, baseline=reference.scores, rule=rule, clusters=clusters)
+    with session.watched(gate.benchmark, len(ids) * config.epochs, estimate):
+        record = session.run(gate.benchmark, ids, config)
     record = _with_length_ratio(record, reference.scores)
     proposed = propose(
         record,
         reference.scores,
         previous,
         subject=subject_of(gate),
-        rule=gate.rule,
+        rule=rule,
         reason=session.accepted_regression,
         how_to_give_one="add --quantguard-accept-regression=REASON",
-        clusters=_clusters(gate, ids),
+        clusters=clusters,
     )
     name, verdict = proposed.against, proposed.verdict
     result = _beside_worst(_result(gate, session, verdict, record), name, reference, previous, path)

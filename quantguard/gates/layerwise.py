@@ -15,6 +15,8 @@ from quantguard.records import LayerError, LayerSketch, Verdict
 LIMIT = "ceiling"
 METRIC = "layer error"
 _SUBJECT = "layers"
+# What two platforms may differ in and still be compared where that is asked for.
+_OF_THE_PLATFORM = frozenset({"dtype", "threads"})
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,17 +25,23 @@ class Gate:
 
     ``max_relative_error`` is ``||found - expected|| / ||expected||`` of a layer's output on a fixed text, 0.02 for two
     per cent. ``backend`` compares with the same recipe on that kernel backend, such as ``reference``, exactly and
-    without a baseline; absent, with the stored profile of the accepted model, estimated from sketches to about a
-    quarter.
+    without a baseline; ``platform`` with the profile that is stored of another platform, such as ``cpu`` for a run on
+    an NPU, estimated from sketches to about a quarter; both absent, with the profile of this one.
     """
 
     max_relative_error: float = 0.02
     backend: str | None = None
+    platform: str | None = None
 
     def __post_init__(self) -> None:
         if not 0 < self.max_relative_error < 1:
             raise UsageError(
                 f"layerwise(max_relative_error={self.max_relative_error!r}): a share between 0 and 1 such as 0.02"
+            )
+        if self.backend is not None and self.platform is not None:
+            raise UsageError(
+                f"layerwise(backend={self.backend!r}, platform={self.platform!r}): one of the two is compared with; for"
+                " both write two gates"
             )
 
 
@@ -41,7 +49,9 @@ def check(gate: Gate, session: Session) -> GateResult:
     """Compare layer by layer; raises BaselineError for a profile that is missing, damaged, stale or foreign."""
     if gate.backend is not None:
         return _result(session, _judge(session.layer_errors(gate.backend), gate, f"the backend {gate.backend}"))
-    path = _path(session)
+    if gate.platform is not None:
+        return _beside_platform(gate, gate.platform, session)
+    path = _path(session, session.platform)
     found = _profile(session)
     if session.update == "all" or (session.update == "new" and not path.is_file()):
         return _measured(session, found, str(path))
@@ -56,11 +66,11 @@ def check(gate: Gate, session: Session) -> GateResult:
 
 
 def place(gate: Gate, session: Session) -> Place | None:
-    """Return where the gate's profile belongs; None where it compares with another backend."""
-    if gate.backend is not None:
+    """Return where the gate's profile belongs; None where it compares with another backend or platform."""
+    if gate.backend is not None or gate.platform is not None:
         return None
     return Place(
-        path=str(_path(session)),
+        path=str(_path(session, session.platform)),
         platform=session.platform,
         model=session.model,
         recipe=session.recipe,
@@ -69,10 +79,42 @@ def place(gate: Gate, session: Session) -> Place | None:
     )
 
 
-def _path(session: Session) -> pathlib.Path:
+def _path(session: Session, platform: str) -> pathlib.Path:
     return baseline_path(
-        session.baselines, platform=session.platform, model=session.model, recipe=session.recipe, benchmark=_SUBJECT
+        session.baselines, platform=platform, model=session.model, recipe=session.recipe, benchmark=_SUBJECT
     )
+
+
+def _beside_platform(gate: Gate, platform: str, session: Session) -> GateResult:
+    """Compare with the profile of another platform, whose number format and threads may be others; notes name them."""
+    if platform == session.platform:
+        raise UsageError(f"layerwise(platform={platform!r}) runs on {platform} itself: leave platform out")
+    path = _path(session, platform)
+    if not path.is_file():
+        raise BaselineError(
+            f"there is no profile {path} to compare {session.platform} with. Measure it on {platform}, by a gate"
+            " @quantguard.layerwise() there and: pytest --quantguard --quantguard-update=new"
+        )
+    stored = read(path, LayerProfile)
+    # Measured as one of the platform that is asked for, so that everything else has to be the same.
+    found = dataclasses.replace(_profile(session), platform=platform)
+    then, now = stored.must_match, found.must_match
+    notes = [
+        f"{key} is {then[key]} on {platform}, {now[key]} here"
+        for key in sorted(_OF_THE_PLATFORM & then.keys() & now.keys())
+        if then[key] != now[key]
+    ]
+    _require_same(
+        _without(stored, _OF_THE_PLATFORM), _without(found, _OF_THE_PLATFORM), str(path), where=f" on {platform}"
+    )
+    verdict = _judge(distances(found.layers, stored.layers), gate, f"the stored profile of {platform}")
+    result = _result(session, verdict)
+    return dataclasses.replace(result, notes=(*result.notes, *notes))
+
+
+def _without(profile: LayerProfile, keys: frozenset[str]) -> LayerProfile:
+    kept = {key: value for key, value in profile.must_match.items() if key not in keys}
+    return dataclasses.replace(profile, must_match=kept)
 
 
 def distances(found: tuple[LayerSketch, ...], expected: tuple[LayerSketch, ...]) -> tuple[LayerError, ...]:
@@ -106,9 +148,9 @@ def _measured(session: Session, found: LayerProfile, path: str) -> GateResult:
     return dataclasses.replace(_result(session, verdict), pending=found, pending_path=path)
 
 
-def _require_same(stored: LayerProfile, found: LayerProfile, path: str) -> None:
-    """Raise BaselineError where the profile belongs to something else than what ran."""
-    update = "If that is meant, type: pytest --quantguard --quantguard-update=changed"
+def _require_same(stored: LayerProfile, found: LayerProfile, path: str, *, where: str = "") -> None:
+    """Raise BaselineError where the profile belongs to something else than what ran; ``where`` it is to be mended."""
+    update = f"If that is meant, type{where}: pytest --quantguard --quantguard-update=changed"
     for name in ("platform", "model", "recipe"):
         if getattr(stored, name) != getattr(found, name):
             raise BaselineError(f"the baseline {path} is foreign: it is for {name} {getattr(stored, name)!r}")

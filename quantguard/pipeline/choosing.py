@@ -1,5 +1,6 @@
 """Multiple choice: the model is not asked to write, the likeliest of the given answers is taken for its own."""
 
+import contextlib
 import statistics
 from collections.abc import Sequence
 
@@ -11,23 +12,36 @@ from quantguard.modeling.likelihood import likelihoods
 from quantguard.pipeline import provenance
 from quantguard.pipeline.in_process import InProcess
 from quantguard.pipeline.progress import Progress, silent
+from quantguard.pipeline.watching import Watch, watching
 from quantguard.records import GenerationConfig, RunRecord, Sample, Score
 
 # Nothing is generated; this stands for it in the fingerprint.
 NOTHING = GenerationConfig(max_new_tokens=1)
 
 
-def run(subject: Subject, data: Benchmark, samples: Sequence[Sample], *, progress: Progress = silent) -> RunRecord:
-    """Choose for every sample and record; raises UsageError for a model whose logits are not at hand."""
+def run(
+    subject: Subject,
+    data: Benchmark,
+    samples: Sequence[Sample],
+    *,
+    progress: Progress = silent,
+    watch: Watch | None = None,
+) -> RunRecord:
+    """Choose for every sample and record; raises UsageError for a model whose logits are not at hand.
+
+    ``watch`` shows the choices where a display is open already; absent, ``progress`` opens one.
+    """
     if not isinstance(subject, InProcess):
         raise UsageError(f"{data.name} reads logits, so it takes a model of this process, not {subject.name}")
     scores, by_length = [], []
-    with progress(f"{subject.name} on {data.name}", len(samples)) as advance:
+    opened = watching(progress, f"{subject.name} on {data.name}", len(samples))
+    with opened if watch is None else contextlib.nullcontext(watch) as seen:
         for sample in samples:
             score, right = _choose(subject.loaded, sample)
             scores.append(score)
             by_length.append(right)
-            advance(1)
+            seen.scored(score)
+            seen.answered(1)
     return RunRecord(
         model=subject.name,
         recipe=subject.recipe,

@@ -3,6 +3,7 @@
 import contextlib
 import os
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 
 from quantguard import registry
 from quantguard.benchmarks import Benchmark, choose_subset
@@ -11,12 +12,13 @@ from quantguard.engines._subject import Subject
 from quantguard.errors import UsageError
 from quantguard.modeling import LoadedModel
 from quantguard.pipeline import choosing, fidelity, provenance
-from quantguard.pipeline.generating import generate
-from quantguard.pipeline.generation_store import GenerationStore, Policy
+from quantguard.pipeline.generating import Answered, generate
+from quantguard.pipeline.generation_store import GenerationStore, Policy, Shelf
 from quantguard.pipeline.in_process import InProcess
 from quantguard.pipeline.opening import load
 from quantguard.pipeline.progress import Progress, silent
-from quantguard.pipeline.scoring import how_scored, reasoning, score_all, summarize
+from quantguard.pipeline.scoring import Scoring, how_scored, reasoning, summarize
+from quantguard.pipeline.watching import Watch, watching
 from quantguard.records import Generation, GenerationConfig, RunRecord, Sample
 
 
@@ -82,11 +84,12 @@ def run(
     store: GenerationStore | None = None,
     policy: Policy = "resume",
     known: dict[str, Generation] | None = None,
+    watch: Watch | None = None,
 ) -> RunRecord:
     """Generate, score and record; the scores come in the order of samples, epoch by epoch.
 
     Answers are kept in ``store``, where there is one, as ``policy`` says; those that it has are not asked for again.
-    Neither are those that are ``known``, to which new ones are added.
+    Neither are those that are ``known``, to which new ones are added. Without a ``watch``, ``progress`` opens one.
     """
     batch_size = subject.default_batch_size if batch_size is None else batch_size
     if batch_size < 1:
@@ -95,16 +98,15 @@ def run(
     matching = provenance.must_match(subject, data, config, batch_size=batch_size)
     recorded = provenance.recorded(subject, config, batch_size=batch_size)
     with contextlib.ExitStack() as stack:
-        shelf = None
-        if store is not None:
-            # Whatever the items and their scorer, an answer depends on its own prompt alone.
-            facts = {key: value for key, value in matching.items() if key not in ("data", "scorer")}
-            shelf = stack.enter_context(store.shelf(facts | recorded | {"subject": subject.name}, policy))
-        advance = stack.enter_context(progress(f"{subject.name} on {data.name}", len(requests)))
+        facts = matching | recorded | {"subject": subject.name}
+        shelf = None if store is None else stack.enter_context(_shelf(store, facts, policy))
+        seen = watch or stack.enter_context(watching(progress, f"{subject.name} on {data.name}", len(requests)))
+        scoring = stack.enter_context(Scoring(data, samples, seen.scored))
+        told = _telling(scoring, seen)
         generations, resumed = generate(
-            subject, requests, config, batch_size=batch_size, advance=advance, shelf=shelf, known=known
+            subject, requests, config, batch_size=batch_size, answered=told, shelf=shelf, known=known
         )
-        scores = score_all(data, samples, generations)
+        scores = scoring.finish(generations)
         metrics = summarize(scores) | reasoning(generations)
     return RunRecord(
         model=subject.name,
@@ -121,6 +123,22 @@ def run(
         notes=(*subject.notes, *([resumed] if resumed and policy == "resume" else [])),
         generations=generations,
     )
+
+
+def _shelf(store: GenerationStore, facts: dict[str, str], policy: Policy) -> AbstractContextManager[Shelf | None]:
+    """Open the shelf of a run: whatever the items and their scorer, an answer depends on its own prompt alone."""
+    return store.shelf({key: value for key, value in facts.items() if key not in ("data", "scorer")}, policy)
+
+
+def _telling(scoring: Scoring, seen: Watch) -> Answered:
+    """Return what has answers scored and shown as they come."""
+
+    def answered(generations: Sequence[Generation], *, resumed: bool = False) -> None:
+        for generation in generations:
+            scoring.take(generation)
+        seen.answered(len(generations), resumed=resumed)
+
+    return answered
 
 
 def requests_of(data: Benchmark, samples: Sequence[Sample], config: GenerationConfig) -> list[Request]:

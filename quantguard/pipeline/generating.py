@@ -1,13 +1,20 @@
 """Having requests answered, those that were answered before left out."""
 
 from collections.abc import Sequence
+from typing import Protocol
 
 from quantguard.engines._prompting import Request
 from quantguard.engines._subject import Subject
 from quantguard.errors import MeasurementError
 from quantguard.pipeline.generation_store import Shelf, key_of
-from quantguard.pipeline.progress import Advance
 from quantguard.records import Generation, GenerationConfig
+
+
+class Answered(Protocol):
+    """Told what was just answered."""
+
+    def __call__(self, generations: Sequence[Generation], *, resumed: bool = False) -> None:
+        """Take it in; ``resumed`` answers were there before."""
 
 
 def generate(
@@ -16,15 +23,15 @@ def generate(
     config: GenerationConfig,
     *,
     batch_size: int,
-    advance: Advance,
+    answered: Answered,
     shelf: Shelf | None,
     known: dict[str, Generation] | None = None,
 ) -> tuple[tuple[Generation, ...], str | None]:
     """Return the generations in the order of the requests, and what to say of those that the shelf had already.
 
     Those that are ``known``, by the names of their requests, are not asked for; new ones are added to them, and put on
-    the shelf as they end. Raises MeasurementError where the engine leaves one out or gives one
-    twice, and what the engine raises.
+    the shelf as they end; ``answered`` is told of all. Raises MeasurementError where the engine leaves one out or gives
+    one twice, and what the engine raises.
     """
     asked = {(request.sample_id, request.epoch): request for request in requests}
     known = {} if known is None else known
@@ -34,7 +41,7 @@ def generate(
         found = {key: shelf.find(request) for key, request in asked.items() if key not in done}
         done |= {key: generation for key, generation in found.items() if generation is not None}
     resumed = len(done) - num_known
-    advance(len(done))
+    answered(tuple(done.values()), resumed=True)
 
     def finished(generation: Generation) -> None:
         key = (generation.sample_id, generation.epoch)
@@ -43,7 +50,7 @@ def generate(
         done[key] = generation
         if shelf is not None:
             shelf.put(asked[key], generation)
-        advance(1)
+        answered((generation,))
 
     missing = [request for key, request in asked.items() if key not in done]
     if missing:

@@ -126,7 +126,7 @@ def quantize_decoder(
         activations = activations.replaced(journal.hidden_states())
     total = len(decoder.blocks)
     with progress(f"quantizing with {recipe.name}", total) as advance:
-        advance(len(reports))
+        advance(len(reports), resumed=True)
         for block in decoder.blocks[len(reports) :]:
             step = BlockStep(block, recipe, transforms, decoder.model.config, settings)
             with matmul_precision(settings.precision):

@@ -4,7 +4,8 @@ import collections
 import concurrent.futures
 import os
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Self
 
 from quantguard import registry
 from quantguard.benchmarks import Benchmark
@@ -15,23 +16,51 @@ from quantguard.scorers._reasoning import after_thinking, is_repeating
 from quantguard.stats import pass_at_k
 
 
-def score_all(data: Benchmark, samples: Sequence[Sample], generations: Sequence[Generation]) -> tuple[Score, ...]:
-    """Score every generation by the benchmark's scorer, in their order; as many at once as it can and cores allow.
+class Scoring:
+    """Scores answers by the benchmark's scorer: one at a time beside the engine, the rest once that has ended.
 
-    Raises MeasurementError where the scorer gets an answer wrong whose score is known.
+    A thread of its own does it, so that an engine never waits for a program to end or a proof to be found. ``scored``
+    is told of every score, from that thread or another. Raises MeasurementError where the scorer gets an answer wrong
+    whose score is known.
     """
-    by_id = {sample.id: sample for sample in samples}
-    scorer = registry.scorers[str(data.scorer)]
-    require_sound(scorer, str(data.scorer))
 
-    def score(generation: Generation) -> Score:
-        result: Score = scorer.score(by_id[generation.sample_id], generation)
-        return result
+    def __init__(self, data: Benchmark, samples: Sequence[Sample], scored: Callable[[Score], None]) -> None:
+        self._scorer = registry.scorers[str(data.scorer)]
+        require_sound(self._scorer, str(data.scorer))
+        self._samples = {sample.id: sample for sample in samples}
+        self._scored = scored
+        self._beside = concurrent.futures.ThreadPoolExecutor(1)
+        self._scores: dict[tuple[str, int], concurrent.futures.Future[Score]] = {}
 
-    if not getattr(scorer, "PARALLEL", False):
-        return tuple(map(score, generations))
-    with concurrent.futures.ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-        return tuple(pool.map(score, generations))
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._beside.shutdown(cancel_futures=True)
+
+    def take(self, generation: Generation) -> None:
+        """Score an answer as soon as those before it are."""
+        key = (generation.sample_id, generation.epoch)
+        self._scores[key] = self._beside.submit(self._score, generation)
+
+    def finish(self, generations: Sequence[Generation]) -> tuple[Score, ...]:
+        """Return the scores of answers that were taken, in their order, and raise what the scorer raised.
+
+        Nothing else is going on any more, so a scorer that threads may share gets a thread for each core.
+        """
+        if not getattr(self._scorer, "PARALLEL", False):
+            return tuple(self._scores[generation.sample_id, generation.epoch].result() for generation in generations)
+        with concurrent.futures.ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+            for generation in generations:
+                key = (generation.sample_id, generation.epoch)
+                if self._scores[key].cancel():
+                    self._scores[key] = pool.submit(self._score, generation)
+            return tuple(self._scores[generation.sample_id, generation.epoch].result() for generation in generations)
+
+    def _score(self, generation: Generation) -> Score:
+        score: Score = self._scorer.score(self._samples[generation.sample_id], generation)
+        self._scored(score)
+        return score
 
 
 def how_scored(data: Benchmark) -> dict[str, str]:

@@ -16,7 +16,7 @@ from quantguard.baselines import Baseline
 from quantguard.benchmarks import choose_subset
 from quantguard.engines._subject import Subject
 from quantguard.errors import UsageError
-from quantguard.gates._session import Bytes, Peak, SupportsDecoding, Update
+from quantguard.gates._session import Bytes, Estimate, Peak, SupportsDecoding, Update
 from quantguard.modeling import LoadedModel, tracing
 from quantguard.modeling.swapping import weight_bytes
 from quantguard.pipeline import choosing, evaluating, fidelity, joining, peaks, provenance, timing
@@ -26,6 +26,7 @@ from quantguard.pipeline.opening import full_precision_of, load, made_from
 from quantguard.pipeline.progress import Progress, silent
 from quantguard.pipeline.quantizing import quantize
 from quantguard.pipeline.rerun_store import RerunStore
+from quantguard.pipeline.watching import Watch, watching
 from quantguard.records import Generation, GenerationConfig, LayerError, LayerReport, LayerSketch, RunRecord, TimedBlock
 from quantguard.records.codec import digest
 from quantguard.records.evaluation import recipe_name
@@ -66,6 +67,7 @@ class PipelineSession:
         self._candidate, self._reference, self._settings = candidate, reference, settings
         # The candidate's answers by decoding: the gates of one check share them.
         self._answers: dict[GenerationConfig, dict[str, Generation]] = {}
+        self._watch: Watch | None = None
         self.model = candidate.name
         self.recipe = recipe_name(candidate.recipe, served=candidate.served)
         self.platform = candidate.platform
@@ -119,10 +121,23 @@ class PipelineSession:
         data = registry.benchmarks[benchmark].load()
         return tuple(sample.id for sample in choose_subset(data, subset, seed=_SUBSET_SEED))
 
+    @contextlib.contextmanager
+    def watched(self, benchmark: str, num_answers: int, estimate: Estimate) -> Iterator[None]:
+        """Show the runs of the candidate within the block as one of so many answers, with what they amount to."""
+        label = f"{self.recipe} on {benchmark}"
+        with watching(self._settings.progress, label, num_answers, estimate) as watch:
+            self._watch = watch
+            try:
+                yield
+            finally:
+                self._watch = None
+
     def run(self, benchmark: str, sample_ids: Sequence[str], config: GenerationConfig) -> RunRecord:
         """Run the candidate on the named samples; what a gate of this check has had answered is not asked again."""
         known = self._answers.setdefault(config, {})
-        return self._run(self._candidate, benchmark, sample_ids, config, policy="resume", known=known)
+        return self._run(
+            self._candidate, benchmark, sample_ids, config, policy="resume", known=known, watch=self._watch
+        )
 
     def run_reference(self, benchmark: str, sample_ids: Sequence[str], config: GenerationConfig) -> RunRecord:
         """Run the full-precision model on the named samples, or take what it answered before.
@@ -221,11 +236,12 @@ class PipelineSession:
         *,
         policy: Policy,
         known: dict[str, Generation] | None = None,
+        watch: Watch | None = None,
     ) -> RunRecord:
         data, settings = registry.benchmarks[benchmark].load(), self._settings
         samples = evaluating.named_samples(data, sample_ids)
         if data.task == "choice":
-            return choosing.run(subject, data, samples, progress=settings.progress)
+            return choosing.run(subject, data, samples, progress=settings.progress, watch=watch)
         return evaluating.run(
             subject,
             data,
@@ -235,6 +251,7 @@ class PipelineSession:
             store=settings.store,
             policy=policy,
             known=known,
+            watch=watch,
         )
 
 

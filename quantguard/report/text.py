@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from quantguard.gates import GateResult
 from quantguard.records import RunRecord
 from quantguard.records.judgement import OUTCOMES
+from quantguard.report.wording import visible
 
 
 def gate_lines(results: Sequence[GateResult]) -> list[str]:
@@ -20,7 +21,8 @@ def gate_lines(results: Sequence[GateResult]) -> list[str]:
             details.append(record_line(result.record))
         details += [f"note: {note}" for note in result.notes]
         lines += [f"    {detail}" for detail in details]
-    return lines
+    # What models and servers wrote does not steer the terminal, nor pass for a line of its own.
+    return [visible(line).replace("\n", "\n        ") for line in lines]
 
 
 def record_line(record: RunRecord) -> str:

@@ -1,7 +1,7 @@
 """Judging, and nothing else: numbers in, Verdict out, no file and no model touched."""
 
 from quantguard.verdict._evidence import Look
-from quantguard.verdict.accuracy import AccuracyRule, judge_accuracy
+from quantguard.verdict.accuracy import AccuracyRule, judge_accuracy, weigh_so_far
 from quantguard.verdict.ratio import judge_ceiling, judge_speedup
 from quantguard.verdict.reasoning import judge_length, judge_rate
 from quantguard.verdict.records import judge
@@ -18,5 +18,6 @@ __all__ = [
     "judge_length",
     "judge_rate",
     "judge_speedup",
+    "weigh_so_far",
     "worst_of",
 ]

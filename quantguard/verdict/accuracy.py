@@ -81,6 +81,22 @@ def judge_accuracy(
     return _check_rates(decide(answers), candidate, baseline, answers, decide)
 
 
+def weigh_so_far(
+    candidate: Sequence[Score], baseline: Sequence[Score], *, rule: AccuracyRule, clusters: Mapping[str, str] | None
+) -> Evidence | None:
+    """Weigh a run that goes on, by the answers that it has and bounds of level ``alpha``; decide nothing.
+
+    None where fewer than two items have been judged in both runs, or fewer clusters than a verdict asks for.
+    """
+    ids = tuple(dict.fromkeys(score.sample_id for score in candidate))
+    new, old = _by_answer(candidate, ids), _by_answer(baseline, ids)
+    answers = sorted(new.keys() & old.keys())
+    items = {id_ for id_, _ in answers}
+    if len(items) < 2 or (clusters is not None and len({clusters[id_] for id_ in items}) < FEWEST_CLUSTERS):
+        return None
+    return _weigh(answers, new, old, clusters=clusters, look=Look(rule.alpha, len(items)))
+
+
 def _why_not(
     answers: list[_Key],
     new: dict[_Key, float],
@@ -124,11 +140,23 @@ def _decide_on(
     look: Look,
 ) -> Verdict:
     margin = rule.margin(statistics.fmean(old[key] for key in answers))
+    num_items = len({id_ for id_, _ in answers})
+    return _decide(_weigh(answers, new, old, clusters=clusters, look=look), margin, num_items, rule, look)
+
+
+def _weigh(
+    answers: list[_Key],
+    new: dict[_Key, float],
+    old: dict[_Key, float],
+    *,
+    clusters: Mapping[str, str] | None,
+    look: Look,
+) -> Evidence:
     differences = _per_item(new, old, answers)
     epochs = {epoch for _, epoch in answers}
     binary = len(epochs) == 1 and {new[key] for key in answers} | {old[key] for key in answers} <= {0.0, 1.0}
     groups = None if clusters is None else [clusters[id_] for id_ in differences]
-    return _decide(weigh(list(differences.values()), groups, look, binary=binary), margin, len(differences), rule, look)
+    return weigh(list(differences.values()), groups, look, binary=binary)
 
 
 def _by_answer(scores: Sequence[Score], expected_ids: Sequence[str]) -> dict[_Key, float]:

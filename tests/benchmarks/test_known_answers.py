@@ -5,7 +5,7 @@ import pytest
 from quantguard import registry
 from quantguard.benchmarks import word_problems
 from quantguard.errors import MeasurementError
-from quantguard.pipeline.scoring import score_all
+from quantguard.pipeline.scoring import Scoring
 from quantguard.records import Generation
 from quantguard.scorers import _answers, boxed, math, numbers
 from quantguard.scorers._known_answers import require_sound
@@ -21,9 +21,8 @@ def test_every_scorer_of_texts_has_known_answers_and_gets_them_right(name: str) 
 def test_a_scorer_that_takes_everything_for_right_judges_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(boxed, "same_answer", lambda _answer, _target: True)
     data = word_problems.load()
-    answer = Generation(sample_id=data.samples[0].id, epoch=0, text="no box", num_tokens=2, finish_reason="stop")
     with pytest.raises(MeasurementError, match=r"scorer boxed is broken: to the text .*28.* it gives 1.0, where '27'"):
-        score_all(data, data.samples, [answer])
+        Scoring(data, data.samples, lambda _score: None)
 
 
 def test_a_scorer_that_reads_thinking_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,8 +21,8 @@ import quantguard
 from quantguard import registry, sandbox
 from quantguard.benchmarks import Benchmark, _files, choose_subset
 from quantguard.errors import DataError, QuantguardError, SandboxError
-from quantguard.pipeline.scoring import score_all
-from quantguard.records import Generation, Sample
+from quantguard.pipeline.scoring import Scoring
+from quantguard.records import Generation, Sample, Score
 from quantguard.sandbox import bubblewrap, choosing
 from quantguard.scorers import code
 from quantguard.scorers._cases import Case, unpack
@@ -127,7 +127,12 @@ def test_answers_are_scored_side_by_side_in_their_order() -> None:
         Generation(sample_id="twice", epoch=i, text=text, num_tokens=1, finish_reason="stop")
         for i, text in enumerate(texts)
     ]
-    scores = score_all(data, data.samples, generations)
+    told: list[Score] = []
+    with Scoring(data, data.samples, told.append) as scoring:
+        for generation in generations:
+            scoring.take(generation)
+        scores = scoring.finish(generations)
+    assert sorted(score.epoch for score in told) == list(range(12))
     assert [score.epoch for score in scores] == list(range(12))
     assert [score.explanation for score in scores] == ["passed", "failed", "passed", "error"] * 3
 

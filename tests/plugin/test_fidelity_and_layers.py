@@ -32,13 +32,17 @@ def write(pytester: pytest.Pytester, marker: str) -> None:
 @pytest.fixture
 def damaged(monkeypatch: pytest.MonkeyPatch) -> None:
     """Weights of one linear whose scales are all a little too large."""
+    plant(monkeypatch, 1.1)
+
+
+def plant(monkeypatch: pytest.MonkeyPatch, factor: float) -> None:
     quantize = pipeline.quantizing.quantize
 
     def damage(model: LoadedModel, recipe: str, *, backend: str = "auto") -> LoadedModel:
         quantized = quantize(model, recipe, backend=backend)
         if backend != "reference":
             scale: torch.Tensor = quantized.model.model.layers[2].mlp.up_proj.weight_scale
-            scale.mul_(1.1)
+            scale.mul_(factor)
         return quantized
 
     monkeypatch.setattr(sessions, "quantize", damage)
@@ -89,6 +93,41 @@ def test_a_profile_is_measured_kept_and_compared(
     run(pytester).stdout.fnmatch_lines(["*REGRESSED*", "*model.layers.2.mlp.up_proj (int8_linear) is the first of*"])
 
 
+ON_TWO_PLATFORMS = """
+import quantguard
+
+@quantguard.layerwise()
+def test_cpu(guard):
+    guard.check("tiny-reasoner", recipe="w8a8")
+
+@quantguard.layerwise(platform="cpu", max_relative_error=0.2)
+def test_npu(guard, npu_device):
+    guard.check("tiny-reasoner", recipe="w8a8", device=npu_device, backend="ascend")
+"""
+
+
+def test_two_platforms_are_compared_layer_by_layer_where_that_is_asked_for(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytester.makepyfile(ON_TWO_PLATFORMS)
+    on_npu = ("--npu=emulated", "-k", "test_npu")
+    assert_error(pytester, run(pytester, *on_npu), "*no profile*cpu*layers.json to compare emulated-910b with*on cpu*")
+    run(pytester, "-k", "test_cpu", "--quantguard-update=new").stdout.fnmatch_lines(["*baseline written: *cpu*"])
+    stored = (pytester.path / PROFILE).read_bytes()
+    result = run(pytester, *on_npu, "--quantguard-update=all")
+    result.stdout.fnmatch_lines(
+        ["*PASS*(emulated-910b)*", "*within *% of the stored profile of cpu", "*dtype is float32 on cpu, bfloat16 here"]
+    )
+    assert (pytester.path / PROFILE).read_bytes() == stored
+    with monkeypatch.context() as patch:
+        patch.setattr(sessions, "_TRACED_TOKENS", 64)
+        assert_error(pytester, run(pytester, *on_npu), "*is stale: data changed. If that is meant, type on cpu: *")
+    plant(monkeypatch, 1.5)
+    result = run(pytester, *on_npu)
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*model.layers.2.mlp.up_proj (int8_linear) is the first of*stored profile of cpu: *"])
+
+
 @pytest.mark.parametrize("damage", ["truncated", "edited", "empty"])
 def test_a_damaged_profile_is_an_error(pytester: pytest.Pytester, damage: str) -> None:
     write(pytester, "layerwise()")
@@ -107,8 +146,10 @@ def test_a_damaged_profile_is_an_error(pytester: pytest.Pytester, damage: str) -
         ("fidelity(max_kl=-1)", "*max_kl=-1*between 0 and 100*"),
         ("fidelity(max_flips=3)", "*max_flips=3*between 0 and 1 *"),
         ("layerwise(max_relative_error=2)", "*a share between 0 and 1*"),
+        ("layerwise(backend='reference', platform='cpu')", "*one of the two is compared with*"),
+        ("layerwise(platform='cpu')", "*runs on cpu itself: leave platform out*"),
     ],
-    ids=["none", "negative", "share", "layer"],
+    ids=["none", "negative", "share", "layer", "both", "itself"],
 )
 def test_limits_that_cannot_be_meant_are_refused(pytester: pytest.Pytester, marker: str, message: str) -> None:
     write(pytester, marker)

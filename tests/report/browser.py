@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-WIDTHS = {"desktop": (1280, 900), "phone": (360, 740)}
+WIDTHS = {"desktop": (1280, 900), "phone": (320, 640)}
 SCHEMES = ("light", "dark")
 _CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 
@@ -32,7 +32,15 @@ class Browser:
     def __init__(self, driver: Any) -> None:
         self.driver = driver
 
-    def open(self, path: pathlib.Path, *, width: str = "desktop", scheme: str = "light") -> None:
+    def open(
+        self,
+        path: pathlib.Path,
+        *,
+        width: str = "desktop",
+        scheme: str = "light",
+        script: bool = True,
+        with_policy: bool = True,
+    ) -> None:
         w, h = WIDTHS[width]
         phone = width == "phone"
         self.command("Network.enable")
@@ -42,6 +50,8 @@ class Browser:
             "Emulation.setDeviceMetricsOverride", width=w, height=h, deviceScaleFactor=2 if phone else 1, mobile=phone
         )
         self.command("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+        self.command("Emulation.setScriptExecutionDisabled", value=not script)
+        self.command("Page.setBypassCSP", enabled=not with_policy)
         self.driver.get_log("performance")
         self.driver.get_log("browser")
         self.driver.get(path.as_uri())
@@ -51,6 +61,16 @@ class Browser:
 
     def run(self, script: str) -> Any:
         return self.driver.execute_script(script)
+
+    def press(self, key: str) -> None:
+        """Press a key, as selenium names it, where the focus is."""
+        from selenium.webdriver import ActionChains, Keys
+
+        ActionChains(self.driver).send_keys(getattr(Keys, key)).perform()
+
+    def click(self, selector: str) -> None:
+        """Click on the first element that the selector finds."""
+        self.driver.find_element("css selector", selector).click()
 
     def requests(self) -> list[str]:
         """Return the addresses that were asked for since the page was opened, blocked ones too."""

@@ -15,7 +15,7 @@ from quantguard.baselines.history import history_of
 from quantguard.errors import BaselineError
 from quantguard.gates import GateResult
 from quantguard.records import OUTCOMES
-from quantguard.report import files, measures, page, wording
+from quantguard.report import files, measures, page, text, wording
 from quantguard.report.gathering import gather
 from quantguard.report.markdown import markdown
 
@@ -142,3 +142,18 @@ def test_history_is_read_from_git_and_nothing_is_said_without_one(tmp_path: path
     assert [point.accepted for point in history_of(path, count=2)] == [0.7, 0.9]
     result = dataclasses.replace(planted_results.accuracy(lost=1, gained=1), baseline=str(path))
     assert "3 commits" in page.html(gather([("test_a", result)]))
+
+
+@pytest.mark.parametrize("name", planted_results.HOSTILE)
+def test_what_a_model_or_server_wrote_does_not_steer_the_terminal(name: str) -> None:
+    ((_, result),) = [pair for pair in planted_results.hostile() if pair[1].recipe == f"hostile {name}"]
+    lines = text.gate_lines([result])
+    assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]", "\n".join(lines))
+    # No text passes for the headline of another gate.
+    assert [index for index, line in enumerate("\n".join(lines).splitlines()) if not line.startswith("    ")] == [0]
+
+
+def test_a_text_that_steers_the_terminal_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(text, "visible", str)
+    with pytest.raises(AssertionError):
+        test_what_a_model_or_server_wrote_does_not_steer_the_terminal("null")

@@ -1,5 +1,6 @@
 """A run ends once it is decided, and running again cannot turn red into green by luck."""
 
+import contextlib
 import dataclasses
 import datetime as dt
 import pathlib
@@ -11,6 +12,7 @@ import pytest
 
 from quantguard.errors import MeasurementError
 from quantguard.gates import GateResult, Session
+from quantguard.gates._session import Estimate
 from quantguard.gates._trial import Trial, decide, random_order
 from quantguard.pipeline import RerunStore, rerun_store
 from quantguard.pipeline.joining import join
@@ -41,6 +43,13 @@ class Bench:
     reruns: RerunStore | None = None
     seed: int = 0
     asked: list[tuple[str, ...]] = dataclasses.field(default_factory=list)
+    shown: list[tuple[str, int]] = dataclasses.field(default_factory=list)
+    estimate: Estimate | None = None
+
+    def watched(self, benchmark: str, num_answers: int, estimate: Estimate) -> contextlib.AbstractContextManager[None]:
+        self.estimate = estimate
+        self.shown.append((benchmark, num_answers))
+        return contextlib.nullcontext()
 
     def run(self, benchmark: str, sample_ids: Sequence[str], config: GenerationConfig) -> RunRecord:
         self.asked.append(tuple(sample_ids))
@@ -117,6 +126,9 @@ def test_without_early_stopping_all_items_run_in_the_order_of_the_baseline() -> 
     bench = Bench(same)
     assert bench.decide()[0].n == N
     assert bench.asked == [IDS]
+    assert bench.shown == [("b", N)]
+    assert bench.estimate is not None
+    assert bench.estimate(bench.run("b", IDS[:40], SAMPLED).scores).startswith("+0.0 points (-7.")
 
 
 def test_the_order_is_random_by_seed_and_has_every_item() -> None:

@@ -43,7 +43,7 @@ commit of the baseline{{ "; the ring is this run" if chart.now is not none }}.</
 <td role="cell" class="number" data-label="Items">{{ point.num_items }}</td>
 <td role="cell" class="number" data-label="Accepted">{{ point.accepted | percent }}</td>
 <td role="cell" class="number" data-label="Full precision">{{ point.reference | percent }}</td>
-<td role="cell">{{ point.by }}</td><td role="cell">{{ point.why }}</td></tr>
+<td role="cell" data-label="By">{{ point.by }}</td><td role="cell" data-label="Why">{{ point.why }}</td></tr>
 {% endfor %}
 </tbody></table></div></details>
 {% endfor %}

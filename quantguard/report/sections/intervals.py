@@ -28,11 +28,11 @@ TEMPLATE = """
 {% if row.margin is not none %}
 <line class="margin" x1="{{ row.margin }}%" x2="{{ row.margin }}%" y1="0" y2="34"/>
 {% endif %}
-<line class="interval {{ row.outcome }}" x1="{{ row.low }}%" x2="{{ row.high }}%" y1="17" y2="17"/>
+<line class="interval {{ row.label }}" x1="{{ row.low }}%" x2="{{ row.high }}%" y1="17" y2="17"/>
 {% for end in [row.low, row.high] %}
-<line class="interval {{ row.outcome }}" x1="{{ end }}%" x2="{{ end }}%" y1="11" y2="23"/>
+<line class="interval {{ row.label }}" x1="{{ end }}%" x2="{{ end }}%" y1="11" y2="23"/>
 {% endfor %}
-<circle class="estimate {{ row.outcome }}" cx="{{ row.estimate }}%" cy="17" r="5"/>
+<circle class="estimate {{ row.label }}" cx="{{ row.estimate }}%" cy="17" r="5"/>
 </svg></div>
 </li>
 {% endfor %}
@@ -95,7 +95,6 @@ def _row(entry: Entry, axis: Axis) -> dict[str, Any]:
     right = margin if measure.limit != "ceiling" else 100.0
     return {
         "label": result.label,
-        "outcome": verdict.outcome,
         "name": f"{result.subject}, {result.model}, {result.recipe}",
         "description": f"{measure.write(verdict.delta)}, {measures.interval(result)}; {measures.worded_limit(result)}",
         "low": axis.at(verdict.ci_low),

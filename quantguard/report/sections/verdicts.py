@@ -21,7 +21,7 @@ TEMPLATE = """
 {% set result, verdict = entry.result, entry.result.verdict %}
 <tr role="row">
 <td role="cell" data-value="{{ severity[result.label] }}"><span class="badge {{ result.label }}">{{ result.label }}</span></td>
-<td role="cell"><a href="#{{ entry.anchor }}">{{ result.gate }}</a></td>
+<td role="cell" class="name"><a href="#{{ entry.anchor }}">{{ result.gate }}</a></td>
 <td role="cell"><bdi>{{ result.model }}</bdi></td>
 <td role="cell"><bdi>{{ result.recipe }}</bdi></td>
 <td role="cell" class="wide"><span>{{ result.subject }} <span class="quiet">{{ result.platform }}</span></span></td>
