@@ -14,7 +14,7 @@ import torch
 from quantguard.checkpoints import _packed as packed
 from quantguard.checkpoints import _words as words
 from quantguard.checkpoints._packed import PackedCheckpoint, PackedLinear, Settings
-from quantguard.checkpoints._stored import POSITIVE, Spec
+from quantguard.checkpoints._stored import POSITIVE, Spec, Values
 from quantguard.errors import ModelError
 from quantguard.modeling.block_state import Tensors
 from quantguard.numerics import QuantTensor
@@ -26,6 +26,9 @@ _BITS = 4
 _IN_A_WORD = 8
 # Where in a word the integer of each of its eight outputs is.
 _PLACES = (0, 4, 1, 5, 2, 6, 3, 7)
+_MIDDLE = Values(
+    "zero_point is false, so every stored zero point is 8", lambda found: found == words.repeated(8, _BITS, 32)[0]
+)
 _MEANING = ("bits", "group_size", "zero_point", "version")
 _HOW = frozenset(
     [
@@ -41,7 +44,7 @@ _HOW = frozenset(
 )
 # Settings that have one value here, or are absent.
 _FIXED: dict[str, tuple[Any, ...]] = {
-    "zero_point": (True,),
+    "zero_point": (True, False),
     "method": (None, "awq"),
     "checkpoint_format": (None, "gemm"),
     "format": (None, "gemm"),
@@ -70,7 +73,7 @@ def open_checkpoint(path: pathlib.Path) -> PackedCheckpoint:
     for key, possible in _FIXED.items():
         settings.require(key, possible)
     layout = _Layout(
-        weights=packed.weight_args(settings, bits=(_BITS,), symmetric=False),
+        weights=packed.weight_args(settings, bits=(_BITS,), symmetric=not settings.values["zero_point"]),
         float_parts=_float_parts(settings),
     )
     config, dtype, tensors = packed.open_folder(path)
@@ -122,13 +125,15 @@ class _Layout:
         return None if any(part in name for part in self.float_parts) else self.weights
 
     def specs(self, name: str, in_features: int, out_features: int) -> dict[str, Spec]:
-        """Return what the tensors of a linear have to be; every pattern of bits is an integer or a zero point."""
+        """Return what the tensors of a linear have to be; every pattern of bits is an integer."""
         if out_features % _IN_A_WORD:
             raise ModelError(f"{name} has {out_features} outputs; AWQ packs multiples of {_IN_A_WORD}")
         groups, packed_out = -(-in_features // (self.weights.group_size or in_features)), out_features // _IN_A_WORD
         return {
             "qweight": Spec(dtypes=("I32",), shape=(in_features, packed_out), bulk=True),
-            "qzeros": Spec(dtypes=("I32",), shape=(groups, packed_out)),
+            "qzeros": Spec(
+                dtypes=("I32",), shape=(groups, packed_out), values=_MIDDLE if self.weights.symmetric else None
+            ),
             "scales": Spec(dtypes=("F16", "BF16"), shape=(groups, out_features), values=POSITIVE),
         }
 
@@ -137,7 +142,7 @@ class _Layout:
         weight = QuantTensor(
             data=_unpack(stored["qweight"]),
             scale=stored["scales"].t().float().contiguous(),
-            zero_point=_unpack(stored["qzeros"]).to(torch.int32),
+            zero_point=None if self.weights.symmetric else _unpack(stored["qzeros"]).to(torch.int32),
             args=self.weights,
         )
         return PackedLinear(weight=weight)

@@ -151,13 +151,15 @@ def write_gptq(
     return written
 
 
-def write_awq(model: Any, *, group_size: int = 32, float_linears: tuple[str, ...] = ()) -> Written:
+def write_awq(
+    model: Any, *, group_size: int = 32, zero_point: bool = True, float_linears: tuple[str, ...] = ()
+) -> Written:
     """Round every linear to the nearest and write it as AWQ's gemm."""
     written = _begin(model, float_linears)
     for name, linear in _linears(model, float_linears):
         weight = linear.weight.detach().float().numpy().T
         groups = np.arange(len(weight)) // (weight.shape[0] if group_size == -1 else group_size)
-        scale, zero = _choose(weight, groups, bits=4, sym=False)
+        scale, zero = _choose(weight, groups, bits=4, sym=not zero_point)
         codes = np.clip(np.round(weight / scale[groups]) + zero[groups], 0, 15).astype(np.int64)
         parts = {"qweight": pack_awq(codes), "qzeros": pack_awq(zero), "scales": scale.astype(np.float16)}
         written.tensors |= _tensors(name, **parts)
@@ -166,7 +168,7 @@ def write_awq(model: Any, *, group_size: int = 32, float_linears: tuple[str, ...
         "quant_method": "awq",
         "bits": 4,
         "group_size": group_size,
-        "zero_point": True,
+        "zero_point": zero_point,
         "version": "gemm",
         "modules_to_not_convert": list(float_linears) or None,
     }

@@ -93,9 +93,11 @@ def test_a_gptq_checkpoint_is_the_model_that_it_stands_for(
     assert loaded.recipe.name == f"gptq-w{settings.get('bits', 4)}a16"
 
 
-@pytest.mark.parametrize("group_size", [32, 64, -1])
-def test_an_awq_checkpoint_is_the_model_that_it_stands_for(model: Any, group_size: int, tmp_path: pathlib.Path) -> None:
-    written = write_awq(model, group_size=group_size)
+@pytest.mark.parametrize("settings", [{}, {"group_size": 64}, {"group_size": -1}, {"zero_point": False}], ids=str)
+def test_an_awq_checkpoint_is_the_model_that_it_stands_for(
+    model: Any, settings: dict[str, Any], tmp_path: pathlib.Path
+) -> None:
+    written = write_awq(model, **settings)
     loaded = assert_means_the_same(model, written, written.save(tmp_path, shards=2))
     assert loaded.recipe is not None
     assert loaded.recipe.name == "auto-awq-w4a16"
