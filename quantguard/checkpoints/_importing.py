@@ -1,8 +1,8 @@
 """Loading a checkpoint that another tool quantized onto kernels of ours."""
 
 import hashlib
+import json
 import pathlib
-from typing import Any
 
 import torch
 
@@ -39,7 +39,7 @@ def read(stored: StoredCheckpoint, *, dtype: torch.dtype, device: str, backend: 
         calibration=default_calibration(stored.path),
         recipe=stored.recipe,
         notes=stored.notes,
-        source=_source(stored.config),
+        source=_source(stored.path),
         imported=True,
     )
 
@@ -75,9 +75,12 @@ def float_tensors(block: Block, tensors: Tensors) -> Tensors:
     return {name: tensor.to(places.get(name, tensor.dtype)) for name, tensor in tensors.items()}
 
 
-def _source(config: Any) -> str | None:
-    """Return what the checkpoint says that it was made from, where that is on this machine."""
-    named = str(getattr(config, "_name_or_path", "") or "")
+def _source(path: pathlib.Path) -> str | None:
+    """Return what the checkpoint says that it was made from, where that is on this machine.
+
+    A configuration that transformers has read says where it was read from instead.
+    """
+    named = str(json.loads((path / "config.json").read_text()).get("_name_or_path") or "")
     here = named and (pathlib.Path(named).is_dir() or catalog.find(named) is not None)
     return named if here else None
 

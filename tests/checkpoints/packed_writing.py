@@ -185,6 +185,7 @@ def _begin(model: Any, float_linears: tuple[str, ...]) -> Written:
         if name not in quantized and not (tied and name == "lm_head.weight")
     }
     config = json.loads(model.config.to_json_string(use_diff=False))
+    config.pop("_name_or_path", None)
     return Written(floats, {**config, "dtype": "float16", "architectures": [type(model).__name__]})
 
 
