@@ -23,6 +23,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the model, the recipe, the benchmark and how to run them."""
     parser.add_argument("model", help="short name, Hugging Face id, folder or .gguf file")
     parser.add_argument("--recipe", help="name of a recipe or path of a .toml file (default: full precision)")
+    parser.add_argument(
+        "--reference",
+        metavar="MODEL",
+        help="what a checkpoint of another tool was made from, which text-fidelity needs",
+    )
     parser.add_argument("--benchmark", default="word-problems", help="name of a benchmark (default: word-problems)")
     parser.add_argument(
         "--data", type=pathlib.Path, metavar="DIR", help="folder of benchmark files (default: QUANTGUARD_DATA)"
@@ -91,16 +96,20 @@ def _open(args: argparse.Namespace) -> "LoadedModel | Subject":
     """Load and quantize the model, or find it where it is served."""
     import quantguard  # noqa: PLC0415
     from quantguard.pipeline import Service  # noqa: PLC0415
+    from quantguard.pipeline.opening import made_from  # noqa: PLC0415
 
     engine = args.engine or ("openai" if args.endpoint else None)
     if engine is None:
         if args.tokenizer is not None:
             raise UsageError("--tokenizer goes with --endpoint or --engine; this process loads the model's own")
-        model = quantguard.load(args.model, dtype=args.dtype, device=args.device)
+        model = quantguard.load(args.model, dtype=args.dtype, device=args.device, backend=args.backend)
+        if args.reference is not None:
+            model = made_from(model, args.reference)
         return model if args.recipe is None else quantguard.quantize(model, recipe=args.recipe, backend=args.backend)
-    if (args.recipe, args.dtype, args.device, args.backend) != (None, None, "cpu", "auto"):
+    if (args.recipe, args.reference, args.dtype, args.device, args.backend) != (None, None, None, "cpu", "auto"):
         raise UsageError(
-            f"{args.model} is run as it is by the engine {engine}: leave out --recipe, --dtype, --device and --backend"
+            f"{args.model} is run as it is by the engine {engine}: leave out --recipe, --reference, --dtype, --device"
+            " and --backend"
         )
     return Service(engine=engine, url=args.endpoint, tokenizer=args.tokenizer).connect(args.model)
 

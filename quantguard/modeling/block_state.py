@@ -34,7 +34,8 @@ def block_state(block: Block, layers: dict[str, QuantizedLayer], report: LayerRe
 
     A linear's integers are ``weight_data``, int8 ``[out_features, in_features]`` or, up to 4 bits, two to a byte as
     uint8 ``[out_features, ceil(in_features / 2)]``; with them go ``weight_scale``, float32 ``[out_features,
-    num_groups]``, and ``weight_zero_point``, int32, where the weight is asymmetric.
+    num_groups]``, and ``weight_zero_point``, int32, where the weight is asymmetric. ``input_permutation``, int64
+    ``[in_features]``, is there where the columns of the weight take the inputs in another order than their own.
     """
     tensors = {f"{block.name}.{key}": tensor for key, tensor in block.layer.state_dict().items()}
     for name, layer in layers.items():
@@ -70,6 +71,7 @@ def restore_block(
     widths = {name: linear.in_features for name, linear in block.linears.items()}
     codes = {name: _take_codes(name, args, widths[name], left) for name, args in state.linears.items()}
     scales = {name: left.pop(f"{name}.input_scale", None) for name in state.linears}
+    orders = {name: left.pop(f"{name}.input_permutation", None) for name in codes if codes[name] is not None}
     local = {name.removeprefix(f"{block.name}."): tensor for name, tensor in left.items()}
     _, strange = block.layer.load_state_dict(local, strict=False, assign=True)
     integers = {f"{name}.weight" for name, args in state.linears.items() if args.weights.type == "int"}
@@ -80,7 +82,12 @@ def restore_block(
     layers = {}
     for name, args in state.linears.items():
         weight = codes[name] or FakeQuantTensor(weight=block.linears[name].weight.detach(), args=args.weights)
-        layers[name] = QuantizedLayer(weight=weight, input_activations=args.input_activations, input_scale=scales[name])
+        layers[name] = QuantizedLayer(
+            weight=weight,
+            input_activations=args.input_activations,
+            input_scale=scales[name],
+            input_permutation=orders.get(name),
+        )
     swap_linears(block, layers, backend=backend, device_type=device_type)
 
 

@@ -16,10 +16,13 @@ class QuantLinear(nn.Module):
     """A linear layer on quantized weights; its kernels are chosen once, when it is built.
 
     ``kernels`` maps each op that it calls to the backend that runs it. ``input_transform`` works on the input before
-    it is quantized; ``input_scale``, float32 ``[1, 1]``, is the fixed scale of static activations.
+    it is quantized; ``input_scale``, float32 ``[1, 1]``, is the fixed scale of static activations. Column ``i`` of the
+    weight takes input ``input_permutation[i]``, int64 ``[in_features]``, of what the transform gives: where act-order
+    rounding spread the scale groups over the inputs, those of the weight in that order are contiguous.
     """
 
     input_scale: torch.Tensor | None
+    input_permutation: torch.Tensor | None
     bias: torch.Tensor | None
 
     def __init__(
@@ -32,6 +35,7 @@ class QuantLinear(nn.Module):
         device_type: str,
         input_scale: torch.Tensor | None = None,
         input_transform: nn.Module | None = None,
+        input_permutation: torch.Tensor | None = None,
     ) -> None:
         super().__init__()
         self.out_features, self.in_features = weight.data.shape
@@ -57,6 +61,7 @@ class QuantLinear(nn.Module):
             raise RecipeError("static activations need a scale from calibration, and only they take one")
         self.input_transform = input_transform
         self.register_buffer("input_scale", input_scale)
+        self.register_buffer("input_permutation", input_permutation)
         packed = self._linear.pack(weight, input_scale, bias) if self._fixes_scales else self._linear.pack(weight)
         self._names = tuple(packed)
         for name, buffer in packed.items():
@@ -72,6 +77,8 @@ class QuantLinear(nn.Module):
         """Apply to float ``[..., in_features]``; returns the same type, ``[..., out_features]``."""
         if self.input_transform is not None:
             x = self.input_transform(x)
+        if self.input_permutation is not None:
+            x = x[..., self.input_permutation]
         tokens = x.reshape(-1, self.in_features)
         weight = {name: getattr(self, f"weight_{name}") for name in self._names}
         if self._quantize is None:

@@ -16,11 +16,16 @@ from quantguard.records import QuantArgs
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class QuantizedLayer:
-    """What takes a linear's place: its weight, the settings of its input and, where they are static, their scale."""
+    """What takes a linear's place: its weight, and what is done to its input.
+
+    ``input_scale`` is that of static activations; ``input_permutation`` is the order in which the columns of the weight
+    take the inputs, where that is not their own.
+    """
 
     weight: QuantTensor | FakeQuantTensor
     input_activations: QuantArgs | None
     input_scale: torch.Tensor | None = None
+    input_permutation: torch.Tensor | None = None
 
 
 def swap_linears(
@@ -54,6 +59,7 @@ def _replacement(linear: nn.Linear, layer: QuantizedLayer, *, backend: str, devi
         input_activations=layer.input_activations,
         input_scale=layer.input_scale,
         input_transform=transform,
+        input_permutation=layer.input_permutation,
         backend=backend,
         device_type=device_type,
     )
