@@ -16,11 +16,15 @@ from quantguard.records import QuantArgs
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class QuantizedLayer:
-    """What takes a linear's place: its weight, the settings of its input and, where they are static, their scale."""
+    """What takes a linear's place: its weight, the settings of its input and, where they are static, their scale.
+
+    ``input_zero_point`` goes with asymmetric ones; :class:`QuantLinear` says what the bias is then.
+    """
 
     weight: QuantTensor | FakeQuantTensor
     input_activations: QuantArgs | None
     input_scale: torch.Tensor | None = None
+    input_zero_point: torch.Tensor | None = None
 
 
 def swap_linears(
@@ -53,6 +57,7 @@ def _replacement(linear: nn.Linear, layer: QuantizedLayer, *, backend: str, devi
         linear.bias,
         input_activations=layer.input_activations,
         input_scale=layer.input_scale,
+        input_zero_point=layer.input_zero_point,
         input_transform=transform,
         backend=backend,
         device_type=device_type,
