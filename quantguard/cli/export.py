@@ -10,7 +10,7 @@ HELP = "write a quantized model in the format of a server"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the model, the format and where to write."""
     parser.add_argument("model", help="folder that quantguard quantized; with --recipe, a full-precision model")
-    parser.add_argument("--format", required=True, help="format to write, such as ascend (others are refused by name)")
+    parser.add_argument("--format", required=True, help="format to write: ascend")
     parser.add_argument("--output", required=True, type=pathlib.Path, metavar="DIR", help="empty or new folder")
     parser.add_argument(
         "--recipe", help="quantize the model by this recipe first: its name or the path of a .toml file"

@@ -214,6 +214,34 @@ def test_backends_without_zero_points_say_so(copied: pathlib.Path, monkeypatch: 
         quantguard.load(copied, backend="reference")
 
 
+def test_a_static_linear_may_come_without_the_scale_of_its_weight(copied: pathlib.Path) -> None:
+    before = quantguard.load(copied, dtype="float32").model.get_submodule(LINEAR)
+    index, description = copied / "quant_model_weights.safetensors.index.json", copied / "quant_model_description.json"
+    stored, types = json.loads(index.read_text()), json.loads(description.read_text())
+    for part in ("weight_scale", "weight_offset"):
+        change(copied, f"{LINEAR}.{part}", None)
+        del stored["weight_map"][f"{LINEAR}.{part}"], types[f"{LINEAR}.{part}"]
+    index.write_text(json.dumps(stored))
+    description.write_text(json.dumps(types))
+    loader_rules.load(copied)
+    x = torch.randn(5, before.in_features) * 1e-3
+    found = quantguard.load(copied, dtype="float32").model.get_submodule(LINEAR)(x)
+    assert torch.allclose(found, before(x), rtol=1e-6)
+
+
+def test_what_flatquant_calls_bias_and_matrices_of_a_linear_with_bias_is_known(
+    ours: Callable[[str], pathlib.Path], tmp_path: pathlib.Path
+) -> None:
+    folder = export(ours("W4A4_FLATQUANT_DYNAMIC"), tmp_path / "theirs", form="ascend").path
+    file = folder / "quant_model_description.json"
+    types = json.loads(file.read_text())
+    beside = [n for n in types if "q_proj" in n and n.endswith(("bias", "left_trans", "right_trans", "clip_ratio"))]
+    file.write_text(json.dumps(types | dict.fromkeys(beside, "FLOAT_FLATQUANT")))
+    assert checking.check(folder).defects == ()
+    file.write_text(json.dumps(types | {beside[0].rpartition(".")[0] + ".weight": "FLOAT_FLATQUANT"}))
+    assert any("'FLOAT_FLATQUANT'; supported" in defect.rule for defect in checking.check(folder).defects)
+
+
 def test_files_are_readable_by_another_user_and_nothing_stale_is_left(static: pathlib.Path) -> None:
     mask = os.umask(0)
     os.umask(mask)

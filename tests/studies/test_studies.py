@@ -15,12 +15,17 @@ HERE = pathlib.Path(__file__).parent
 SAMPLES = {
     "cpu_linear": (["--pairs", "2", "--decoder-layers", "1"], "| decoder | 2 | W4A8 |"),
     "decisions": (["--runs", "20"], "| 500 | 5% | group-sequential |"),
+    "export": (
+        ["--folder", "FOLDER", "--hidden-size", "64", "--layers", "3", "--vocabulary", "4096"],
+        "No rule of the format is broken",
+    ),
     "flatquant": (["--items", "5", "--samples", "2", "--rates", "2"], "stopped: model.layers.0: FlatQuant diverged"),
     "generation": (
         ["--without-peer", "--items", "5", "--rounds", "1", "--tasks", "word-problems"],
         "| word-problems | quantguard |",
     ),
     "methods": (["--layers", "1", "--samples", "2", "--only", "w8a8", "smoothquant-w8a8"], "| smoothquant-w8a8 |"),
+    "msmodelslim": (["--folder", "FOLDER"], "| sample | 0.00 % | 0 |"),
     "peer": (["--layers", "1", "--samples", "1", "--rounds", "1"], "| gptq | llm-compressor |"),
     "programs": (["--items", "2"], "| mbpp | always equal | 0 of 2 |"),
     "report": (["--gates", "2", "--items", "50"], "| report.html, summary.md, results.json |"),
