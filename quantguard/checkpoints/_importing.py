@@ -3,6 +3,7 @@
 import hashlib
 import json
 import pathlib
+from collections.abc import Iterable
 
 import torch
 
@@ -65,13 +66,18 @@ def _fill_block(
     tensors = stored.tensors.read_named(names)
     refuse(stored, value_defects(stored, specs, tensors))
     state, decoded = stored.decode(block, tensors)
-    kept = float_tensors(block, decoded)
+    kept = float_tensors(block, decoded, quantized=state.linears)
     restore_block(block, state, kept, config=stored.config, backend=backend, device_type=device_type)
 
 
-def float_tensors(block: Block, tensors: Tensors) -> Tensors:
-    """Bring what a float block has a place for into the type that this place has; the rest stays as it is."""
-    places = {f"{block.name}.{name}": place.dtype for name, place in block.layer.state_dict().items()}
+def float_tensors(block: Block, tensors: Tensors, *, quantized: Iterable[str] = ()) -> Tensors:
+    """Bring what a float block has a place for into the type that this place has; the rest stays as it is.
+
+    So does the bias of a quantized linear, which is added in float32.
+    """
+    biases = {f"{name}.bias" for name in quantized}
+    names = {f"{block.name}.{name}": place.dtype for name, place in block.layer.state_dict().items()}
+    places = {name: dtype for name, dtype in names.items() if name not in biases}
     return {name: tensor.to(places.get(name, tensor.dtype)) for name, tensor in tensors.items()}
 
 

@@ -5,6 +5,7 @@ import itertools
 from typing import Any
 
 import torch
+from torch import nn
 
 from quantguard.errors import ModelError
 from quantguard.modeling.attention import AttentionExtension, extend_attention
@@ -35,7 +36,8 @@ def block_state(block: Block, layers: dict[str, QuantizedLayer], report: LayerRe
     A linear's integers are ``weight_data``, int8 ``[out_features, in_features]`` or, up to 4 bits, two to a byte as
     uint8 ``[out_features, ceil(in_features / 2)]``; with them go ``weight_scale``, float32 ``[out_features,
     num_groups]``, and ``weight_zero_point``, int32, where the weight is asymmetric. ``input_permutation``, int64
-    ``[in_features]``, is there where the columns of the weight take the inputs in another order than their own.
+    ``[in_features]``, is there where the columns of the weight take the inputs in another order than their own. Static
+    activations have an ``input_scale`` and, where they are asymmetric, an ``input_zero_point``.
     """
     tensors = {f"{block.name}.{key}": tensor for key, tensor in block.layer.state_dict().items()}
     for name, layer in layers.items():
@@ -72,6 +74,9 @@ def restore_block(
     codes = {name: _take_codes(name, args, widths[name], left) for name, args in state.linears.items()}
     scales = {name: left.pop(f"{name}.input_scale", None) for name in state.linears}
     orders = {name: left.pop(f"{name}.input_permutation", None) for name in codes if codes[name] is not None}
+    zero_points = {name: left.pop(f"{name}.input_zero_point", None) for name in state.linears}
+    for name in (name for name, zero_point in zero_points.items() if zero_point is not None):
+        _make_room_for_bias(block.linears[name])
     local = {name.removeprefix(f"{block.name}."): tensor for name, tensor in left.items()}
     _, strange = block.layer.load_state_dict(local, strict=False, assign=True)
     integers = {f"{name}.weight" for name, args in state.linears.items() if args.weights.type == "int"}
@@ -87,6 +92,7 @@ def restore_block(
             input_activations=args.input_activations,
             input_scale=scales[name],
             input_permutation=orders.get(name),
+            input_zero_point=zero_points[name],
         )
     swap_linears(block, layers, backend=backend, device_type=device_type)
 
@@ -107,6 +113,12 @@ def _take_codes(name: str, args: LayerArgs, in_features: int, left: Tensors) -> 
     if args.weights.num_bits <= 4:
         data = unpack_int4(data, in_features)
     return QuantTensor(data=data, scale=scale, zero_point=zero_point, args=args.weights)
+
+
+def _make_room_for_bias(linear: nn.Linear) -> None:
+    """Let a linear without a bias have one: what the zero point of its input adds."""
+    if linear.bias is None:
+        linear.bias = nn.Parameter(torch.empty(linear.out_features, device="meta"), requires_grad=False)
 
 
 def _take(left: Tensors, name: str) -> torch.Tensor:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from quantguard.errors import RecipeError
+from quantguard.errors import KernelError, RecipeError
 from quantguard.kernels import choose_backend, has_own_static, resolve
 from quantguard.numerics import FakeQuantTensor, QuantTensor
 from quantguard.records import QuantArgs
@@ -16,12 +16,15 @@ class QuantLinear(nn.Module):
     """A linear layer on quantized weights; its kernels are chosen once, when it is built.
 
     ``kernels`` maps each op that it calls to the backend that runs it. ``input_transform`` works on the input before
-    it is quantized; ``input_scale``, float32 ``[1, 1]``, is the fixed scale of static activations. Column ``i`` of the
-    weight takes input ``input_permutation[i]``, int64 ``[in_features]``, of what the transform gives: where act-order
-    rounding spread the scale groups over the inputs, those of the weight in that order are contiguous.
+    it is quantized; ``input_scale``, float32 ``[1, 1]``, is the fixed scale of static activations, and
+    ``input_zero_point``, int32 ``[1, 1]``, their zero point where they are asymmetric: ``bias`` then holds what the
+    zero point adds to every product, ``-scale * zero_point * sum_in(weight)``, as well. Column ``i`` of the weight
+    takes input ``input_permutation[i]``, int64 ``[in_features]``, of what the transform gives: where act-order rounding
+    spread the scale groups over the inputs, those of the weight in that order are contiguous.
     """
 
     input_scale: torch.Tensor | None
+    input_zero_point: torch.Tensor | None
     input_permutation: torch.Tensor | None
     bias: torch.Tensor | None
 
@@ -34,6 +37,7 @@ class QuantLinear(nn.Module):
         backend: str,
         device_type: str,
         input_scale: torch.Tensor | None = None,
+        input_zero_point: torch.Tensor | None = None,
         input_transform: nn.Module | None = None,
         input_permutation: torch.Tensor | None = None,
     ) -> None:
@@ -59,14 +63,27 @@ class QuantLinear(nn.Module):
                 self._quantize_and_apply = getattr(self._linear, "quantize_and_apply", None)
         if (input_activations is not None and not input_activations.dynamic) != (input_scale is not None):
             raise RecipeError("static activations need a scale from calibration, and only they take one")
+        self._require_asymmetric(chosen, input_zero_point)
         self.input_transform = input_transform
         self.register_buffer("input_scale", input_scale)
+        self.register_buffer("input_zero_point", input_zero_point)
         self.register_buffer("input_permutation", input_permutation)
         packed = self._linear.pack(weight, input_scale, bias) if self._fixes_scales else self._linear.pack(weight)
         self._names = tuple(packed)
         for name, buffer in packed.items():
             self.register_buffer(f"weight_{name}", buffer)
         self.register_buffer("bias", None if bias is None else bias.detach().float())
+
+    def _require_asymmetric(self, backend: str, zero_point: torch.Tensor | None) -> None:
+        """Hold settings, zero point and backend together."""
+        asymmetric = self.input_activations is not None and not self.input_activations.symmetric
+        if asymmetric != (zero_point is not None):
+            raise RecipeError("a zero point belongs to asymmetric static activations, and only to them")
+        if asymmetric and not hasattr(self._quantize, "apply_asymmetric"):
+            raise KernelError(
+                f"the {backend!r} backend takes static activations without a zero point, and this layer's have one;"
+                " load the model on the CPU with backend='cpu' or 'reference'"
+            )
 
     @property
     def packed_names(self) -> tuple[str, ...]:
@@ -89,7 +106,12 @@ class QuantLinear(nn.Module):
         else:
             assert self.input_activations is not None
             fixed = () if self.input_scale is None else (self.input_scale,)
-            q, scale = self._quantize.apply(tokens, *fixed, args=self.input_activations)
+            if self.input_zero_point is None:
+                q, scale = self._quantize.apply(tokens, *fixed, args=self.input_activations)
+            else:
+                q, scale = self._quantize.apply_asymmetric(
+                    tokens, *fixed, self.input_zero_point, args=self.input_activations
+                )
             factors = (q, weight) if self._fixes_scales else (q, scale, weight, self.bias)
             y = self._linear.apply(*factors, args=self.args, output_dtype=x.dtype)
         return y.reshape(*x.shape[:-1], self.out_features)

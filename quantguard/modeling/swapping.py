@@ -18,13 +18,15 @@ from quantguard.records import QuantArgs
 class QuantizedLayer:
     """What takes a linear's place: its weight, and what is done to its input.
 
-    ``input_scale`` is that of static activations; ``input_permutation`` is the order in which the columns of the weight
-    take the inputs, where that is not their own.
+    ``input_scale`` is that of static activations, ``input_zero_point`` goes with asymmetric ones (:class:`QuantLinear`
+    says what the bias is then); ``input_permutation`` is the order in which the columns of the weight take the inputs,
+    where that is not their own.
     """
 
     weight: QuantTensor | FakeQuantTensor
     input_activations: QuantArgs | None
     input_scale: torch.Tensor | None = None
+    input_zero_point: torch.Tensor | None = None
     input_permutation: torch.Tensor | None = None
 
 
@@ -58,6 +60,7 @@ def _replacement(linear: nn.Linear, layer: QuantizedLayer, *, backend: str, devi
         linear.bias,
         input_activations=layer.input_activations,
         input_scale=layer.input_scale,
+        input_zero_point=layer.input_zero_point,
         input_transform=transform,
         input_permutation=layer.input_permutation,
         backend=backend,

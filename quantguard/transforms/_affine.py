@@ -88,7 +88,13 @@ class AffineMaps(nn.Module):
                 for name, linear in block.linears.items()
             }
         )
-        self.input_clips = nn.ParameterDict({_key(name): nn.Parameter(torch.tensor(start)) for name in block.linears})
+        self._clip_owners = {
+            _key(name): _key(group.names[0] if options["share_clips"] else name)
+            for group in block.groups
+            for name in group.names
+        }
+        owners = dict.fromkeys(self._clip_owners.values())
+        self.input_clips = nn.ParameterDict({owner: nn.Parameter(torch.tensor(start)) for owner in owners})
 
     def maps(self) -> dict[str, AffineMap]:
         """Return the maps of the four inputs, by group."""
@@ -111,7 +117,8 @@ class AffineMaps(nn.Module):
 
     def clip_of(self, name: str) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the clipping ratios of a linear's rows, ``[out, 1]``, and of its input."""
-        return self.weight_clips[_key(name)].sigmoid(), self.input_clips[_key(name)].sigmoid()
+        key = _key(name)
+        return self.weight_clips[key].sigmoid(), self.input_clips[self._clip_owners[key]].sigmoid()
 
 
 def _key(name: str) -> str:

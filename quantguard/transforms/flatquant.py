@@ -28,6 +28,7 @@ from quantguard.numerics import fake_quantize
 from quantguard.recipes.options import settings
 from quantguard.records import LayerArgs, Recipe
 from quantguard.transforms._affine import AffineMap, AffineMaps
+from quantguard.transforms._functional import FunctionalLayer, in_float32
 from quantguard.transforms._transform import Transform
 
 DEFAULTS = {
@@ -39,6 +40,7 @@ DEFAULTS = {
     "scale_init": "smoothquant",
     "alpha": 0.3,
     "clip_init": 4.0,
+    "share_clips": False,
     "seed": 0,
 }
 # What `quantguard tune` tries, one option after the other.
@@ -61,6 +63,7 @@ def create(recipe: Recipe, options: dict[str, Any]) -> "FlatQuant":
     ``learning_rate`` is that of matrices and scales, clipping ratios learn ten times as fast; ``batch_size`` counts
     sequences. ``parametrization`` of a matrix is ``direct`` (its entries) or ``svd`` (two rotations and positive
     singular values). ``scale_init`` starts the diagonal from SmoothQuant's scale with ``alpha``, or from ``ones``.
+    ``share_clips`` learns one clipping ratio for linears of one input, as servers need that run them as one.
     """
     chosen = settings("flatquant", DEFAULTS, options)
     for name, possible in (("parametrization", PARAMETRIZATIONS), ("scale_init", SCALE_INITS)):
@@ -112,10 +115,9 @@ class _Learner:
 
     def _batches(self) -> list[tuple[Batch, torch.Tensor]]:
         """Return inputs and float outputs in batches of ``batch_size`` sequences."""
-        size = self.options["batch_size"]
-        targets = self.calibration.float_outputs().batches
+        size, targets = self.options["batch_size"], self.calibration.float_outputs().batches
         return [
-            (part, target.hidden)
+            (in_float32(part), target.hidden)
             for batch, outputs in zip(self.calibration.activations.batches, targets, strict=True)
             for part, target in zip(batch.split(size), outputs.split(size), strict=True)
         ]
@@ -184,11 +186,11 @@ class _Learner:
             if bias is not None:
                 weights[f"{name.removeprefix(prefix)}.bias"] = bias
         self._set_keys(transformed=transformed)
-        runner = _Functional(self.block.layer, weights)
+        runner = FunctionalLayer(self.block.layer, weights)
         return self.calibration.run(batch, runner)
 
     def _weight(self, name: str, linear: nn.Linear, *, transformed: bool) -> tuple[torch.Tensor, torch.Tensor | None]:
-        weight, bias = linear.weight.detach(), None if linear.bias is None else linear.bias.detach()
+        weight, bias = linear.weight.detach().float(), None if linear.bias is None else linear.bias.detach().float()
         args = self.args[name]
         clip: torch.Tensor | float = 1.0
         if transformed:
@@ -278,18 +280,6 @@ class _Learner:
         up.weight.copy_(up.weight.double() * scale[:, None])
         if up.bias is not None:
             up.bias.copy_(up.bias.double() * scale)
-
-
-class _Functional(nn.Module):
-    """A layer run with other weights in the place of its own."""
-
-    def __init__(self, layer: nn.Module, weights: dict[str, torch.Tensor]) -> None:
-        super().__init__()
-        self._parts = (layer, weights)
-
-    def forward(self, hidden: torch.Tensor, **beside: Any) -> Any:
-        layer, weights = self._parts
-        return torch.func.functional_call(layer, weights, (hidden,), beside)
 
 
 def _rate(step: int, num_steps: int, warm_up: int) -> float:

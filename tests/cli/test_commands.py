@@ -17,7 +17,19 @@ def invoke(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
 
 def test_help_names_every_command() -> None:
     text = cli.build_parser().format_help()
-    for command in ("aa", "baseline", "compare", "doctor", "evaluate", "fetch", "list", "plan", "sensitivity", "tune"):
+    for command in (
+        "aa",
+        "baseline",
+        "compare",
+        "doctor",
+        "evaluate",
+        "export",
+        "fetch",
+        "list",
+        "plan",
+        "sensitivity",
+        "tune",
+    ):
         assert f"    {command}" in text
 
 

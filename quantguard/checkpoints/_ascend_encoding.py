@@ -1,0 +1,193 @@
+"""A block of ours to AscendV1: the integers as they are, scales in the type that vLLM-Ascend keeps them in.
+
+Its loader holds the scales of weights and inputs in the type of the model, so that is what they are rounded to here,
+before ``deq_scale`` and ``quant_bias`` are made of them. The integers stay those that the recipe's rounding chose for
+the unrounded scale: a weight changes by 2^-9 of itself at most in bfloat16, which shows when the exported folder is
+evaluated.
+"""
+
+import dataclasses
+from collections.abc import Collection
+
+import torch
+
+from quantguard.checkpoints import _ascend_refusing as refusing
+from quantguard.checkpoints._ascend_decoding import scale_bias
+from quantguard.checkpoints._ascend_types import (
+    CACHE,
+    FLATQUANT,
+    FLOAT,
+    PACKED,
+    SCALED_IN_MODEL_TYPE,
+    STATIC,
+)
+from quantguard.errors import ModelError
+from quantguard.modeling import Block
+from quantguard.modeling.block_state import BlockState, Tensors
+from quantguard.modeling.online import kronecker_multiply
+from quantguard.modeling.structure import LinearGroup
+from quantguard.numerics import unpack_int4
+from quantguard.numerics.affine import SMALLEST_SCALE
+
+_SIDES = ("left", "right")
+
+
+@dataclasses.dataclass(slots=True, kw_only=True)
+class BlockEncoder:
+    """One block on its way out; ``types`` gets the type of every tensor."""
+
+    block: Block
+    state: BlockState
+    tensors: Tensors
+    dtype: torch.dtype
+    forced: Collection[str]
+    tensor_parallel_size: int
+    types: dict[str, str] = dataclasses.field(default_factory=dict)
+
+    def encode(self) -> Tensors:
+        """Return the tensors to store; raise ModelError for what AscendV1 has no place for."""
+        left, written = dict(self.tensors), Tensors()
+        for group in self.block.groups:
+            written |= self._group(group, left)
+        written |= self._cache(left)
+        for name, tensor in left.items():
+            if ".extension." in name or "input_transform" in name:
+                raise ModelError(f"{name}: AscendV1 has no place for this transform; take a recipe without it")
+            written[name] = tensor
+            self.types[name] = FLOAT
+        return {name: tensor.contiguous() for name, tensor in written.items()}
+
+    def _group(self, group: LinearGroup, left: Tensors) -> Tensors:
+        factors = self._factors(group, left)
+        transformed = any(factor is not None for factor in factors)
+        kinds = []
+        for name in group.names:
+            args = self.state.linears.get(name)
+            kinds.append(None if args is None else refusing.type_name(name, args, transformed=transformed))
+        if transformed and kinds == [None] * len(kinds):
+            return self._folded(group, factors, left)
+        clips = {name: self._clip(name) for name in group.names}
+        refusing.check_group(
+            self.block,
+            group,
+            kinds,
+            set(clips.values()),
+            factors,
+            forced=self.forced,
+            tensor_parallel_size=self.tensor_parallel_size,
+        )
+        written: Tensors = {}
+        for name in group.names if kinds[0] is not None else ():
+            kind = str(kinds[0])
+            parts = self._linear(name, kind, left)
+            if kind == FLATQUANT:
+                parts |= self._flatquant(factors, clips[name])
+            written |= {f"{name}.{part}": tensor for part, tensor in parts.items()}
+            self.types |= {f"{name}.{part}": FLOAT if part == "bias" else kind for part in parts}
+        return written
+
+    def _folded(
+        self, group: LinearGroup, factors: tuple[torch.Tensor | None, torch.Tensor | None], left: Tensors
+    ) -> Tensors:
+        """Put the transform of the input of float linears into their weights, where nothing is lost by it."""
+        duals = [None if factor is None else factor.t() for factor in factors]
+        written = {}
+        for name in group.names:
+            weight = left.pop(f"{name}.weight")
+            written[f"{name}.weight"] = kronecker_multiply(weight.double(), *duals).to(weight.dtype)
+        self.types |= dict.fromkeys(written, FLOAT)
+        return written
+
+    def _factors(self, group: LinearGroup, left: Tensors) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+        """Take the online transform of a group's input out of what is left, and give its norm the plain name."""
+        owners = list(group.names)
+        if group.norm_name is not None:
+            norm = f"{self.block.name}.{group.norm_name}"
+            owners = [norm]
+            if f"{norm}.norm.weight" in left:
+                left[f"{norm}.weight"] = left.pop(f"{norm}.norm.weight")
+        found = [[left.pop(f"{owner}.input_transform.{side}", None) for side in _SIDES] for owner in owners]
+        return found[0][0], found[0][1]
+
+    def _clip(self, name: str) -> float:
+        args = self.state.linears.get(name)
+        return 1.0 if args is None or args.input_activations is None else args.input_activations.clip_ratio
+
+    def _linear(self, name: str, kind: str, left: Tensors) -> Tensors:
+        width = self.block.linears[name].in_features
+        data, scale = left.pop(f"{name}.weight_data"), left.pop(f"{name}.weight_scale")
+        if data.dtype == torch.uint8:
+            data = unpack_int4(data, width)
+        scale = _scale_of_zeros(data, scale)
+        bias = left.pop(f"{name}.bias", None)
+        parts = {} if bias is None else {"bias": bias.float()}
+        if kind in SCALED_IN_MODEL_TYPE:
+            scale = self._rounded(f"{name}.weight_scale", scale)
+        if kind == STATIC:
+            parts |= self._static(name, scale, left.pop(f"{name}.input_scale"), bias)
+        if kind == PACKED:
+            parts["scale_bias"] = scale_bias(name, data, scale)
+        parts["weight"] = pack_rows(data) if kind == PACKED else data
+        return parts | {"weight_scale": scale, "weight_offset": torch.zeros_like(scale)}
+
+    def _static(self, name: str, scale: torch.Tensor, input_scale: torch.Tensor, bias: torch.Tensor | None) -> Tensors:
+        rounded = self._rounded(f"{name}.input_scale", input_scale.flatten())
+        deq_scale = (scale * rounded).flatten()
+        steps = torch.zeros_like(deq_scale).double() if bias is None else bias.double() / deq_scale.double()
+        steps = steps.round()
+        if bool((steps.abs() >= 2**31).any()):
+            raise ModelError(f"{name}.quant_bias: a bias is more than an int32 in steps of its channel's scale")
+        return {
+            "input_scale": rounded,
+            "input_offset": torch.zeros_like(rounded),
+            "deq_scale": deq_scale if self.dtype == torch.bfloat16 else float_bits(deq_scale),
+            "quant_bias": steps.to(torch.int32),
+        }
+
+    def _flatquant(self, factors: tuple[torch.Tensor | None, torch.Tensor | None], clip: float) -> Tensors:
+        parts = {"clip_ratio": torch.tensor([clip], dtype=torch.float32)}
+        for side, factor in zip(_SIDES, factors, strict=True):
+            if factor is not None:
+                parts[f"{side}_trans"] = factor.to(self.dtype).float()
+        return parts
+
+    def _cache(self, left: Tensors) -> Tensors:
+        args, attention = self.state.kv_cache, self.block.groups[0]
+        if args is None:
+            return {}
+        refusing.check_cache(attention.prefix, args)
+        written = {}
+        for which, linear in (("keys", attention.names[1]), ("values", attention.names[2])):
+            scale = left.pop(f"{attention.prefix}.extension.{which}.scale").flatten()
+            name = f"{linear}.kv_cache_scale"
+            written[name] = self._rounded(name, scale).to(self.dtype)
+            written[f"{linear}.kv_cache_offset"] = torch.zeros_like(written[name])
+        self.types |= dict.fromkeys(written, CACHE)
+        return written
+
+    def _rounded(self, name: str, scale: torch.Tensor) -> torch.Tensor:
+        """Round scales to the type of the model, as float32."""
+        rounded = scale.to(self.dtype).float()
+        if not bool((torch.isfinite(rounded) & (rounded > 0)).all()):
+            kind = str(self.dtype).removeprefix("torch.")
+            raise ModelError(f"{name}: a scale of {float(scale.min()):.1e} to {float(scale.max()):.1e} leaves {kind}")
+        return rounded
+
+
+def _scale_of_zeros(data: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+    """Give channels of zeros, whose scale is nearly 0, the largest one: zeros they stay."""
+    zeros = (scale <= SMALLEST_SCALE) & (data == 0).all(dim=1, keepdim=True)
+    if not bool(zeros.any()):
+        return scale
+    largest = scale.max() if bool((scale > SMALLEST_SCALE).any()) else torch.ones(())
+    return torch.where(zeros, largest, scale)
+
+
+def pack_rows(data: torch.Tensor) -> torch.Tensor:
+    """Pack int8 ``[out, in]``, -8..7, to ``[out / 2, in]``: an even row in the low, an odd one in the high nibble."""
+    return (data[0::2] & 0xF) | (data[1::2] << 4)
+
+
+def float_bits(values: torch.Tensor) -> torch.Tensor:
+    """Return the bits of float32 as int64 of the same shape."""
+    return values.view(torch.int32).to(torch.int64)

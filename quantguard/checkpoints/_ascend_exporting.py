@@ -1,0 +1,136 @@
+"""Writing a model of ours as AscendV1: a file a block, one block in memory, the folder whole or not at all."""
+
+import json
+import pathlib
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Collection, Iterator
+from typing import Any
+
+import safetensors.torch
+import torch
+
+from quantguard.checkpoints import _ascend_refusing as refusing
+from quantguard.checkpoints._ascend_description import FILE, VERSION
+from quantguard.checkpoints._ascend_encoding import BlockEncoder
+from quantguard.checkpoints._ascend_types import CACHE, DEQ_SCALE, FLOAT, TYPES
+from quantguard.checkpoints._native import OwnFolder
+from quantguard.errors import ModelError, UsageError
+from quantguard.modeling.block_state import Tensors
+
+_PREFIX = "quant_model_weights"
+# What a server reads beside weights and configuration.
+_COPIED = ("*.json", "*.py", "*.txt", "*.jinja", "*.model")
+_FLOAT16_NOTE = "vLLM-Ascend computes W4A4_DYNAMIC in float16: activations beyond 65504 overflow there, and do not here"
+
+
+def export(
+    folder: OwnFolder, output: pathlib.Path, *, forced: Collection[str], tensor_parallel_size: int
+) -> tuple[str, ...]:
+    """Write ``folder`` into ``output``; see :func:`quantguard.checkpoints.ascend.export`."""
+    refusing.require_known(forced)
+    if folder.dtype not in DEQ_SCALE:
+        raise ModelError(
+            f"{folder.path} is {str(folder.dtype).removeprefix('torch.')}; vLLM-Ascend runs bfloat16 and float16:"
+            " quantize the model with --dtype bfloat16"
+        )
+    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise UsageError(f"{output} is not empty; give an empty or a new folder")
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=output.parent, prefix=".exporting-") as scratch:
+        staged = pathlib.Path(scratch) / "model"
+        staged.mkdir()
+        notes = _fill(folder, staged, forced, tensor_parallel_size)
+        staged.replace(output)
+    return notes
+
+
+def _fill(folder: OwnFolder, staged: pathlib.Path, forced: Collection[str], size: int) -> tuple[str, ...]:
+    total = len(folder.decoder.blocks) + 2
+    weight_map: dict[str, str] = {}
+    types: dict[str, str] = {}
+    num_bytes = 0
+    for number, (tensors, kinds) in enumerate(_parts(folder, forced, size), start=1):
+        file = f"{_PREFIX}-{number:05d}-of-{total:05d}.safetensors"
+        _write_part(staged / file, tensors)
+        weight_map |= dict.fromkeys(tensors, file)
+        types |= kinds
+        num_bytes += sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
+    counted = Counter(kind for name, kind in types.items() if kind in TYPES and name.endswith(".weight"))
+    if not counted:
+        raise ModelError(f"{folder.path}: no linear is quantized; AscendV1 is for quantized models")
+    index = {"metadata": {"total_size": num_bytes}, "weight_map": weight_map}
+    _write_json(staged / f"{_PREFIX}.safetensors.index.json", index)
+    _write_json(staged / FILE, _settings(counted.most_common(1)[0][0], cache=CACHE in types.values()) | types)
+    _write_config(folder, staged)
+    lacking = _copy_beside(folder, staged)
+    overflow = [_FLOAT16_NOTE] if "W4A4_DYNAMIC" in counted and folder.dtype != torch.float16 else []
+    return (*overflow, *lacking)
+
+
+def _parts(folder: OwnFolder, forced: Collection[str], size: int) -> Iterator[tuple[Tensors, dict[str, str]]]:
+    """Yield what goes into a file each: the embedding, every block, and norm and head."""
+    embedding = folder.tensors.read_named(["model.embed_tokens.weight"])
+    yield embedding, dict.fromkeys(embedding, FLOAT)
+    del embedding
+    for block in folder.decoder.blocks:
+        state, tensors = folder.block(block)
+        encoder = BlockEncoder(
+            block=block, state=state, tensors=tensors, dtype=folder.dtype, forced=forced, tensor_parallel_size=size
+        )
+        yield encoder.encode(), encoder.types
+    heads = [name for name in folder.tensors.names if name.startswith(("model.norm.", "lm_head."))]
+    last = folder.tensors.read_named(heads)
+    if folder.config.tie_word_embeddings:
+        # A server looks the head up although it is tied.
+        last["lm_head.weight"] = folder.tensors.read_named(["model.embed_tokens.weight"])["model.embed_tokens.weight"]
+    yield last, dict.fromkeys(last, FLOAT)
+
+
+def _settings(model_quant_type: str, *, cache: bool) -> dict[str, Any]:
+    settings = {
+        "version": VERSION,
+        "model_quant_type": model_quant_type,
+        "group_size": 0,
+        "metadata": {},
+        "optional": {},
+    }
+    return settings | ({"kv_cache_type": CACHE, "kv_quant_type": CACHE} if cache else {})
+
+
+def _write_part(file: pathlib.Path, tensors: Tensors) -> None:
+    file.touch()
+    mode = file.stat().st_mode
+    safetensors.torch.save_file(tensors, file)
+    file.chmod(mode)  # which it has made the owner's alone
+
+
+def _write_json(file: pathlib.Path, value: Any) -> None:
+    file.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _write_config(folder: OwnFolder, staged: pathlib.Path) -> None:
+    """Write the configuration of the float model, with the type that the scales were made for."""
+    config = json.loads((folder.path / "config.json").read_text())
+    config.pop("quantization_config", None)
+    dtype = str(folder.dtype).removeprefix("torch.")
+    names = [name for name in ("dtype", "torch_dtype") if name in config] or ["torch_dtype"]
+    _write_json(staged / "config.json", config | dict.fromkeys(names, dtype))
+
+
+def _copy_beside(folder: OwnFolder, staged: pathlib.Path) -> list[str]:
+    """Copy tokenizer, template and code; return notes on code that the configuration names and nobody has."""
+    beside = {file for pattern in _COPIED for file in folder.path.glob(pattern)}
+    for file in beside:
+        own = file.name.startswith("quantguard") or file.name.endswith(".index.json")
+        if not own and not (staged / file.name).exists():
+            shutil.copyfile(file, staged / file.name)
+    config = json.loads((staged / "config.json").read_text())
+    named = {f"{str(target).split('.')[0].split('--')[-1]}.py" for target in (config.get("auto_map") or {}).values()}
+    source = pathlib.Path(folder.manifest.source)
+    for name in sorted(named):
+        if not (staged / name).exists() and (source / name).is_file():
+            shutil.copyfile(source / name, staged / name)
+    lacking = sorted(name for name in named if not (staged / name).exists())
+    return [f"config.json names {name}, which is not in {folder.path}; put it beside" for name in lacking]

@@ -1,0 +1,202 @@
+"""AscendV1, which msModelSlim writes and vLLM-Ascend serves: W8A8, W8A16, W4A8, W4A4 and FlatQuant, cache in C8.
+
+``quant_model_description.json`` has the type of every tensor.
+"""
+
+import dataclasses
+import functools
+import pathlib
+from collections import Counter
+from collections.abc import Collection, Iterator
+from typing import Any
+
+import torch
+
+from quantguard.checkpoints import _ascend_exporting as exporting
+from quantguard.checkpoints import _ascend_refusing as refusing
+from quantguard.checkpoints._ascend_decoding import BlockDecoder
+from quantguard.checkpoints._ascend_description import (
+    FILE,
+    Description,
+    folder_defects,
+    is_by_older_writer,
+    weight_index,
+)
+from quantguard.checkpoints._ascend_types import CACHE, FLATQUANT, FLOAT, KV_CACHE, TYPES, cache_specs, linear_specs
+from quantguard.checkpoints._native import OwnFolder
+from quantguard.checkpoints._stored import Spec, float_end_specs, float_specs
+from quantguard.errors import ModelError
+from quantguard.modeling import Block, Decoder, find_decoder
+from quantguard.modeling.block_state import BlockState, Tensors
+from quantguard.modeling.configuration import read_config
+from quantguard.modeling.streaming import skeleton
+from quantguard.modeling.structure import LinearGroup
+from quantguard.modeling.tensor_files import TensorFiles
+from quantguard.records import Defect, Override, Recipe
+
+DESCRIPTION = "AscendV1 of msModelSlim, for vLLM-Ascend: W8A8, W8A16, W4A8, W4A4 with and without FlatQuant, C8"
+REFUSALS = refusing.REFUSALS
+
+
+def recognises(path: pathlib.Path) -> bool:
+    """Tell whether a folder has the description that makes it such a checkpoint."""
+    return (path / FILE).is_file()
+
+
+def open_checkpoint(path: pathlib.Path) -> "AscendCheckpoint":
+    """Open a checkpoint; raise ModelError where its configuration or description cannot be read."""
+    return AscendCheckpoint(path)
+
+
+def export(
+    folder: OwnFolder, output: pathlib.Path, *, forced: Collection[str] = (), tensor_parallel_size: int = 1
+) -> tuple[str, ...]:
+    """Write a model that quantguard quantized into an empty or new folder, all or nothing; return notes.
+
+    ``forced`` are names of ``REFUSALS``: what vLLM-Ascend is known to mishandle and is written nevertheless. Raises
+    ModelError saying what the format, or the loader, has no place for.
+    """
+    return exporting.export(folder, output, forced=forced, tensor_parallel_size=tensor_parallel_size)
+
+
+def require_exportable(recipe: Recipe, *, forced: Collection[str] = ()) -> None:
+    """Raise ModelError, or UnknownNameError for ``forced``, before a model is quantized by a recipe in vain."""
+    refusing.require_known(forced)
+    refusing.check_recipe(recipe, forced)
+
+
+class AscendCheckpoint:
+    """A checkpoint on disk, its description and headers read."""
+
+    def __init__(self, path: pathlib.Path) -> None:
+        self.path = path
+        self.config: Any = read_config(path)
+        stored = getattr(self.config, "dtype", None)
+        self._named = stored if isinstance(stored, torch.dtype) else None
+        self.dtype = self._named or torch.bfloat16
+        if getattr(self.config, "quantization_config", None) is not None:
+            del self.config.quantization_config
+        self.description = Description(path)
+        if not self.description.quantizes_anything():
+            raise ModelError(f"{path / FILE}: every tensor is {FLOAT}; that is no quantized checkpoint")
+        self.tensors = TensorFiles(path, index=weight_index(path))
+        self._notes: list[str] = []
+        if self.dtype == torch.float32:
+            self._notes.append(
+                "config.json says float32, and scales are as they are stored; vLLM-Ascend runs another type, and rounds"
+                " them to that"
+            )
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What vLLM-Ascend would do otherwise than the file says, as far as it has been read."""
+        return tuple(self._notes)
+
+    @functools.cached_property
+    def _blocks(self) -> tuple[Block, ...]:
+        return tuple(find_decoder(skeleton(self.config, self.dtype)).blocks)
+
+    @functools.cached_property
+    def recipe(self) -> Recipe:
+        """The settings of the most frequent type; the others are overrides."""
+        kinds = {name: self.description.type_of(name) or FLOAT for block in self._blocks for name in block.linears}
+        counted = Counter(kind for kind in kinds.values() if kind in TYPES).most_common()
+        if not counted:
+            name, kind = next((pair for pair in kinds.items() if pair[1] != FLOAT), ("lm_head", FLOAT))
+            raise ModelError(
+                f"{self.path / FILE}: {name}.weight: its type is {kind!r}; supported: {', '.join((FLOAT, *TYPES))}"
+            )
+        main = counted[0][0]
+        overrides = tuple(
+            Override(
+                targets=tuple(name for name, found in kinds.items() if found == kind),
+                weights=TYPES[kind].weights,
+                input_activations=TYPES[kind].input_activations,
+            )
+            for kind, _ in counted[1:]
+        )
+        cache = self.description.quantizes_cache
+        return Recipe(
+            name="-".join(["ascend", *(k.lower().replace("_", "-") for k, _ in counted), *([CACHE.lower()] * cache)]),
+            weights=TYPES[main].weights,
+            input_activations=TYPES[main].input_activations,
+            kv_cache=KV_CACHE if cache else None,
+            ignore=("lm_head", *(name for name, kind in kinds.items() if kind == FLOAT)),
+            overrides=overrides,
+        )
+
+    def defects(self) -> Iterator[Defect]:
+        """Find what contradicts the description, in the files, in it and beside it."""
+        yield from folder_defects(self.path, self._named)
+        yield from self.description.defects(self.tensors)
+        linears = {name for block in self._blocks for name in block.linears}
+        for name, kind in self.description.types.items():
+            if kind in TYPES and name.endswith(".weight") and name.removesuffix(".weight") not in linears:
+                yield Defect(file=FILE, tensor=name, rule=f"its type is {kind!r} and has to be {FLOAT}")
+        for block in self._blocks:
+            yield from self.description.group_defects(block)
+        if self.description.quantizes_cache and is_by_older_writer(self.tensors.index):
+            keys = next(name for name in self.description.types if ".kv_cache_" in name)
+            yield Defect(
+                file=FILE,
+                tensor=keys,
+                rule="msModelSlim's older writer, which named these files, scales keys before RoPE, not behind",
+            )
+
+    def end_specs(self, decoder: Decoder) -> dict[str, Spec]:
+        """Return the specs of embedding, norm and head, which is always stored."""
+        return {name: dataclasses.replace(spec, optional=False) for name, spec in float_end_specs(decoder).items()}
+
+    def block_specs(self, block: Block) -> dict[str, Spec]:
+        """Return the specs of a block's tensors by the types in the description."""
+        kinds = {name: self.description.type_of(name) for name in block.linears}
+        quantized = {name: kind for name, kind in kinds.items() if kind in TYPES}
+        odd = {name for name, kind in kinds.items() if kind not in (*TYPES, FLOAT) and f"{name}.weight" in self._there}
+        specs = float_specs(block, [*quantized, *odd])
+        for name in odd:
+            specs |= self._as_they_are(name)
+        for group in block.groups:
+            for name in group.names:
+                if name in quantized:
+                    specs |= self._linear_specs(block, group, name, quantized[name] or FLOAT)
+        for index in (1, 2):
+            name = block.groups[0].names[index]
+            if any(other.startswith(f"{block.name}.") and ".kv_cache_" in other for other in self.description.types):
+                channels = block.num_key_value_heads * block.head_dim
+                specs |= {f"{name}.{part}": spec for part, spec in cache_specs(channels).items()}
+        return specs
+
+    def _linear_specs(self, block: Block, group: LinearGroup, name: str, kind: str) -> dict[str, Spec]:
+        has_right = f"{name}.right_trans" in self.description.types or group is not block.groups[1]
+        found = linear_specs(
+            kind,
+            name=name,
+            out_features=block.linears[name].out_features,
+            in_features=group.in_features,
+            num_heads=block.num_heads,
+            has_right=has_right or kind != FLATQUANT,
+            dtype=self.dtype,
+        )
+        return {f"{name}.{part}": spec for part, spec in found.items()}
+
+    @property
+    def _there(self) -> dict[str, Any]:
+        return dict(self.tensors.entries)
+
+    def _as_they_are(self, linear: str) -> dict[str, Spec]:
+        """Return specs that a linear of an unknown type meets: its type is the defect, not its tensors."""
+        mine = {n: entry for n, entry in self.tensors.entries.items() if n.rpartition(".")[0] == linear}
+        return {n: Spec(dtypes=(entry.dtype,), shape=entry.shape) for n, entry in mine.items()}
+
+    def decode(self, block: Block, stored: Tensors) -> tuple[BlockState, Tensors]:
+        """Turn a block's tensors into ours; raise ModelError where two of them contradict each other."""
+        files = {name: entry.file for name, entry in self.tensors.entries.items()}
+        return BlockDecoder(
+            path=self.path,
+            files=files,
+            description=self.description,
+            dtype=self.dtype,
+            block=block,
+            stored=stored,
+            notes=self._notes,
+        ).decode()
