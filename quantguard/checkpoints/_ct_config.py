@@ -18,14 +18,16 @@ _WEIGHT_STRATEGIES = ("channel", "group", "tensor")
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class LinearScheme:
-    """How a linear is stored: its settings, whether its weight is a bit stream, and whether it has but one scale.
+    """How a linear is stored: its settings, whether its weight is a bit stream, and what is there beside it.
 
-    A weight with one scale is, to us, one of channels whose scales are equal.
+    A weight with one scale, ``per_tensor``, is to us one of channels whose scales are equal. ``act_order`` weights say
+    which group each input belongs to.
     """
 
     args: LayerArgs
     packed: bool
     per_tensor: bool = False
+    act_order: bool = False
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,21 +122,22 @@ def _linear_scheme(key: str, group: Mapping[str, Any], whole: Any) -> LinearSche
     args = _args(f"{key}.weights", {**weights, "strategy": "channel"} if per_tensor else weights)
     activations = group.get("input_activations")
     inputs = None if activations is None else _args(f"{key}.input_activations", activations)
-    if inputs is not None and (inputs.strategy not in ("token", "tensor") or not inputs.symmetric):
+    if inputs is not None and (inputs.strategy not in ("token", "tensor") or (inputs.dynamic and not inputs.symmetric)):
         raise RecipeError(
             f"{key}.input_activations has the strategy {inputs.strategy!r}, symmetric = {inputs.symmetric}; possible:"
-            " token (dynamic) and tensor (static), symmetric"
+            " token (dynamic), symmetric, and tensor (static)"
         )
     return LinearScheme(
-        args=LayerArgs(weights=args, input_activations=inputs), packed=form == _PACKED, per_tensor=per_tensor
+        args=LayerArgs(weights=args, input_activations=inputs),
+        packed=form == _PACKED,
+        per_tensor=per_tensor,
+        act_order=weights.get("actorder") in ("group", "dynamic"),
     )
 
 
 def _args(key: str, stored: Mapping[str, Any]) -> QuantArgs:
     if stored.get("type", "int") != "int":
         raise RecipeError(f"{key} has the type {stored['type']!r}; quantguard runs integers, type 'int'")
-    if stored.get("actorder") in ("group", "dynamic"):
-        raise RecipeError(f"{key} has actorder {stored['actorder']!r}, which is not built; 'static' and none are")
     try:
         return QuantArgs(
             num_bits=stored["num_bits"],

@@ -2,15 +2,17 @@
 
 ``int-quantized``: ``weight`` int8 ``[out, in]``. ``pack-quantized``: ``weight_packed``, a bit stream along ``in``,
 int32, and ``weight_shape``. Both: ``weight_scale`` ``[out, groups]``, ``weight_zero_point`` where asymmetric (a bit
-stream along ``out`` in the packed form), ``input_scale`` ``[1]`` where activations are static.
+stream along ``out`` in the packed form), ``input_scale`` and ``input_zero_point`` ``[1]`` where activations are
+static, and ``weight_g_idx`` ``[in]`` where act-order rounding spread the groups.
 """
 
 import torch
 
+from quantguard.checkpoints._act_order import input_order, spread_groups
 from quantguard.checkpoints._ct_config import LinearScheme
 from quantguard.checkpoints._stored import FLOATS, POSITIVE, Spec, Values, within
 from quantguard.modeling.block_state import Tensors
-from quantguard.numerics import pack_int4, unpack_int4
+from quantguard.numerics import QuantTensor, dequantize, pack_int4, unpack_int4
 from quantguard.numerics.affine import group_slices
 from quantguard.numerics.bit_stream import num_words, pack_bits, unpack_bits
 from quantguard.records import QuantArgs
@@ -37,6 +39,12 @@ def linear_specs(name: str, scheme: LinearScheme, shape: tuple[int, int]) -> dic
     inputs = scheme.args.input_activations
     if inputs is not None and not inputs.dynamic:
         specs["input_scale"] = Spec(dtypes=FLOATS, shape=(1,), values=POSITIVE)
+        if not inputs.symmetric:
+            integers = within(inputs.minimum, inputs.maximum)
+            specs["input_zero_point"] = Spec(dtypes=("I8", "I32"), shape=(1,), values=integers)
+    if scheme.act_order:
+        grouping = spread_groups(columns, args.group_size or columns)
+        specs["weight_g_idx"] = Spec(dtypes=("I32",), shape=(columns,), values=grouping)
     return {f"{name}.{key}": spec for key, spec in specs.items()}
 
 
@@ -52,6 +60,9 @@ def decode_linear(name: str, scheme: LinearScheme, shape: tuple[int, int], store
         data = unpack_bits(stored[f"{name}.weight_packed"], args.num_bits, columns)
     else:
         data = stored[f"{name}.weight"]
+    order = input_order(stored.get(f"{name}.weight_g_idx"))
+    if order is not None:
+        data = data[:, order]
     ours = {
         "weight_data": pack_int4(data) if args.num_bits <= 4 else data,
         "weight_scale": _per_row(stored[f"{name}.weight_scale"].float(), rows, groups),
@@ -63,7 +74,20 @@ def decode_linear(name: str, scheme: LinearScheme, shape: tuple[int, int], store
         ours["weight_zero_point"] = _per_row(zeros.to(torch.int32), rows, groups)
     if f"{name}.input_scale" in stored:
         ours["input_scale"] = stored[f"{name}.input_scale"].float().view(1, 1)
+    if order is not None:
+        ours["input_permutation"] = order
+    if f"{name}.input_zero_point" in stored:
+        ours["input_zero_point"] = stored[f"{name}.input_zero_point"].to(torch.int32).view(1, 1)
+        ours["bias"] = _with_zero_point(data, ours, args, stored.get(f"{name}.bias"))
     return {f"{name}.{key}": tensor for key, tensor in ours.items()}
+
+
+def _with_zero_point(data: torch.Tensor, ours: Tensors, args: QuantArgs, bias: torch.Tensor | None) -> torch.Tensor:
+    """Return the bias with what the zero point of the inputs takes from every product, float32 ``[out]``."""
+    whole = QuantTensor(data=data, scale=ours["weight_scale"], zero_point=ours.get("weight_zero_point"), args=args)
+    sums = dequantize(whole).double().sum(dim=1)
+    taken = ours["input_scale"].double() * ours["input_zero_point"].double() * sums
+    return (-taken[0] if bias is None else bias.double() - taken[0]).float()
 
 
 def _per_row(values: torch.Tensor, rows: int, groups: int) -> torch.Tensor:

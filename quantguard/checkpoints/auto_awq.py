@@ -12,12 +12,11 @@ from typing import Any
 import torch
 
 from quantguard.checkpoints import _packed as packed
-from quantguard.checkpoints import _words as words
 from quantguard.checkpoints._packed import PackedCheckpoint, PackedLinear, Settings
 from quantguard.checkpoints._stored import POSITIVE, Spec, Values
 from quantguard.errors import ModelError
 from quantguard.modeling.block_state import Tensors
-from quantguard.numerics import QuantTensor
+from quantguard.numerics import QuantTensor, bit_stream
 from quantguard.records import QuantArgs, Recipe
 
 DESCRIPTION = "4 bits of AutoAWQ and GPTQModel, layout gemm"
@@ -27,7 +26,7 @@ _IN_A_WORD = 8
 # Where in a word the integer of each of its eight outputs is.
 _PLACES = (0, 4, 1, 5, 2, 6, 3, 7)
 _MIDDLE = Values(
-    "zero_point is false, so every stored zero point is 8", lambda found: found == words.repeated(8, _BITS, 32)[0]
+    "zero_point is false, so every stored zero point is 8", lambda found: found == bit_stream.repeated(8, _BITS, 32)[0]
 )
 _MEANING = ("bits", "group_size", "zero_point", "version")
 _HOW = frozenset(
@@ -150,6 +149,6 @@ class _Layout:
 
 def _unpack(stored: torch.Tensor) -> torch.Tensor:
     """Return signed integers with outputs first: int32 ``[rows, out / 8]`` to int8 ``[out, rows]``."""
-    in_words = words.unpack(stored, _BITS).unflatten(1, (-1, _IN_A_WORD))
+    in_words = bit_stream.unpack_unsigned(stored, _BITS).unflatten(1, (-1, _IN_A_WORD))
     signed: torch.Tensor = in_words[..., _PLACES].flatten(1).t().to(torch.int8) - 2 ** (_BITS - 1)
     return signed.contiguous()

@@ -62,7 +62,13 @@ class CompressedTensors:
     config: Any
     scheme: ct_config.Scheme
     tensors: TensorFiles
-    notes: tuple[str, ...] = ()
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Say where inputs have zero points, which no recipe asks for."""
+        inputs = [scheme.args.input_activations for _, scheme in self.scheme.groups]
+        shifted = any(args is not None and not args.symmetric for args in inputs)
+        return ("static activations have zero points",) if shifted else ()
 
     @property
     def dtype(self) -> torch.dtype:
@@ -77,11 +83,15 @@ class CompressedTensors:
             name=f"{ct_config.METHOD}-{bits(first.args, self.scheme.kv_cache)}",
             rounding="as-stored",
             weights=first.args.weights,
-            input_activations=first.args.input_activations,
+            input_activations=_symmetric(first.args.input_activations),
             kv_cache=self.scheme.kv_cache,
             ignore=self.scheme.ignore,
             overrides=tuple(
-                Override(targets=targets, weights=s.args.weights, input_activations=s.args.input_activations)
+                Override(
+                    targets=targets,
+                    weights=s.args.weights,
+                    input_activations=_symmetric(s.args.input_activations),
+                )
                 for targets, s in rest
             ),
         )
@@ -131,9 +141,10 @@ class CompressedTensors:
         ours: Tensors = {}
         for name, scheme in schemes.items():
             shape = _shape(block, name)
-            ours |= decode_linear(name, scheme, shape, left)
-            for key in linear_specs(name, scheme, shape):
+            decoded = decode_linear(name, scheme, shape, left)
+            for key in (*linear_specs(name, scheme, shape), *decoded):
                 left.pop(key, None)
+            ours |= decoded
         for which, whole in _CACHE.items() if self.scheme.kv_cache is not None else ():
             for key in ("scale", "zero_point"):
                 tensor = left.pop(f"{block.name}.self_attn.{which}_{key}", None)
@@ -149,6 +160,11 @@ class CompressedTensors:
     def _schemes(self, block: Block) -> dict[str, ct_config.LinearScheme]:
         found = {name: self.scheme.of_linear(name) for name in block.linears}
         return {name: scheme for name, scheme in found.items() if scheme is not None}
+
+
+def _symmetric(args: QuantArgs | None) -> QuantArgs | None:
+    """Leave out of the recipe that inputs have zero points, which it has no word for; a note has it."""
+    return None if args is None else dataclasses.replace(args, symmetric=True)
 
 
 def _shape(block: Block, name: str) -> tuple[int, int]:

@@ -14,12 +14,12 @@ from typing import Any, Literal
 import torch
 
 from quantguard.checkpoints import _packed as packed
-from quantguard.checkpoints import _words as words
+from quantguard.checkpoints._act_order import input_order, spread_groups
 from quantguard.checkpoints._packed import PackedCheckpoint, PackedLinear, Settings
 from quantguard.checkpoints._stored import POSITIVE, Spec, Values
 from quantguard.errors import ModelError
 from quantguard.modeling.block_state import Tensors
-from quantguard.numerics import QuantTensor
+from quantguard.numerics import QuantTensor, bit_stream
 from quantguard.records import QuantArgs, Recipe
 
 DESCRIPTION = "2, 3, 4 or 8 bits of AutoGPTQ and GPTQModel, with and without act-order"
@@ -146,10 +146,10 @@ class _Layout:
         chosen = self.chosen(name)
         bits, size = chosen.args.num_bits, chosen.args.group_size or in_features
         groups = -(-in_features // size)
-        packed_out = words.num_words(out_features, bits)
-        grouping = _spread_groups(in_features, size) if chosen.act_order else _groups_in_order(size)
+        packed_out = bit_stream.num_words(out_features, bits)
+        grouping = spread_groups(in_features, size) if chosen.act_order else _groups_in_order(size)
         return {
-            "qweight": Spec(dtypes=("I32",), shape=(words.num_words(in_features, bits), out_features), bulk=True),
+            "qweight": Spec(dtypes=("I32",), shape=(bit_stream.num_words(in_features, bits), out_features), bulk=True),
             "qzeros": Spec(dtypes=("I32",), shape=(groups, packed_out), values=self._zero_rule(chosen, out_features)),
             "scales": Spec(dtypes=("F16", "BF16"), shape=(groups, out_features), values=POSITIVE),
             "g_idx": Spec(dtypes=("I32",), shape=(in_features,), values=grouping, optional=not chosen.act_order),
@@ -159,25 +159,25 @@ class _Layout:
         bits = chosen.args.num_bits
         if chosen.args.symmetric:
             middle = 2 ** (bits - 1) - self.zero_offset
-            expected = words.repeated(middle, bits, out_features)
+            expected = bit_stream.repeated(middle, bits, out_features)
             return Values(f"sym is true, so every stored zero point is {middle}", lambda found: found == expected)
         if not self.zero_offset:
             return None
         return Values(
             f"a zero point of 0 is stored as {2**bits - 1} in the format gptq, and programs read it differently: save"
             " the checkpoint as gptq_v2",
-            lambda found: ~words.mark_words(words.unpack(found, bits) == 2**bits - 1, bits),
+            lambda found: ~bit_stream.mark_words(bit_stream.unpack_unsigned(found, bits) == 2**bits - 1, bits),
         )
 
     def unpack(self, name: str, stored: Tensors) -> PackedLinear:
         """Make integers of ours of a linear's tensors, the columns of a scale group side by side."""
         args = self.chosen(name).args
-        data = _signed(words.unpack(stored["qweight"].t(), args.num_bits), args, 0)
+        data = _signed(bit_stream.unpack_unsigned(stored["qweight"].t(), args.num_bits), args, 0)
         zero_point = None
         if not args.symmetric:
-            zeros = words.unpack(stored["qzeros"], args.num_bits).t()
+            zeros = bit_stream.unpack_unsigned(stored["qzeros"], args.num_bits).t()
             zero_point = _signed(zeros, args, self.zero_offset).to(torch.int32).contiguous()
-        order = _order(stored.get("g_idx"))
+        order = input_order(stored.get("g_idx"))
         weight = QuantTensor(
             data=data if order is None else data[:, order],
             scale=stored["scales"].t().float().contiguous(),
@@ -191,30 +191,11 @@ def _signed(values: torch.Tensor, args: QuantArgs, offset: int) -> torch.Tensor:
     return (values.to(torch.int16) + (args.minimum + offset)).to(torch.int8)
 
 
-def _order(groups: torch.Tensor | None) -> torch.Tensor | None:
-    """Return the inputs in the order of their groups; None where that is their own order."""
-    if groups is None or bool((groups.diff() >= 0).all()):
-        return None
-    return torch.argsort(groups, stable=True)
-
-
 def _groups_in_order(size: int) -> Values:
     return Values(
         f"desc_act is false, so group i holds {size} inputs from {size} * i on",
         lambda found: found == torch.arange(len(found)) // size,
     )
-
-
-def _spread_groups(in_features: int, size: int) -> Values:
-    """Return the rule that every group has ``size`` inputs, the last one what is left."""
-    expected = torch.bincount(torch.arange(in_features) // size)
-
-    def hold(found: torch.Tensor) -> torch.Tensor:
-        inside = (found >= 0) & (found < len(expected))
-        counts = torch.bincount(found[inside], minlength=len(expected))
-        return inside & (counts == expected)[found.clamp(0, len(expected) - 1).long()]
-
-    return Values(f"groups are from 0 to {len(expected) - 1}, of {size} inputs each and the last of the rest", hold)
 
 
 def _zero_offset(settings: Settings, found: dict[str, Any]) -> int:

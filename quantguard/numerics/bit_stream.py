@@ -9,7 +9,7 @@ _WORD = 32
 
 
 def num_words(columns: int, num_bits: int) -> int:
-    """Count the int32 words that a row of ``columns`` elements takes."""
+    """Count the int32 words that a row of ``columns`` elements takes; the last may be in part unused."""
     return -(-columns * num_bits // _WORD)
 
 
@@ -29,14 +29,38 @@ def pack_bits(values: torch.Tensor, num_bits: int) -> torch.Tensor:
 
 def unpack_bits(words: torch.Tensor, num_bits: int, columns: int) -> torch.Tensor:
     """Unpack int32 ``[rows, num_words]`` to int8 ``[rows, columns]``."""
-    rows, half = len(words), 1 << (num_bits - 1)
-    padded = torch.nn.functional.pad(words, (0, -words.shape[1] % num_bits)).view(rows, -1, num_bits)
-    values = torch.empty(rows, padded.shape[1], _WORD, dtype=torch.int8)
-    for i in range(_WORD):
-        word, offset = divmod(i * num_bits, _WORD)
-        bits = padded[..., word] >> offset
-        if offset + num_bits > _WORD:
-            # The shift above has copied the sign into the place of what is in the next word.
-            bits = bits & ((1 << (_WORD - offset)) - 1) | padded[..., word + 1] << (_WORD - offset)
-        values[..., i] = (bits & ((1 << num_bits) - 1)) - half
-    return values.view(rows, -1)[:, :columns].contiguous()
+    padded = torch.nn.functional.pad(words, (0, -words.shape[1] % num_bits))
+    signed = unpack_unsigned(padded, num_bits).to(torch.int16) - (1 << (num_bits - 1))
+    return signed[:, :columns].to(torch.int8)
+
+
+def unpack_unsigned(words: torch.Tensor, num_bits: int) -> torch.Tensor:
+    """Return what is stored: int32 ``[rows, words]`` to uint8 ``[rows, 32 * words / num_bits]``.
+
+    ``words`` must hold whole integers: a multiple of ``num_bits`` words where that does not divide 32.
+    """
+    # Eight integers take num_bits bytes, whatever the words are; the lowest byte of a word comes first.
+    eight = words.contiguous().view(torch.uint8).unflatten(1, (-1, num_bits))
+    values = torch.empty(*eight.shape[:2], 8, dtype=torch.uint8)
+    for index in range(8):
+        byte, shift = divmod(index * num_bits, 8)
+        value = eight[..., byte] >> shift
+        if shift + num_bits > 8:
+            value |= eight[..., byte + 1] << (8 - shift)
+        values[..., index] = value & (2**num_bits - 1)
+    return values.flatten(1)
+
+
+def mark_words(marked: torch.Tensor, num_bits: int) -> torch.Tensor:
+    """Return which words hold the start of a marked integer: bool ``[rows, count]`` to bool ``[rows, words]``."""
+    rows, count = marked.shape
+    owner = torch.arange(count) * num_bits // _WORD
+    counts = torch.zeros(rows, num_words(count, num_bits), dtype=torch.int32)
+    return counts.index_add_(1, owner, marked.to(torch.int32)) > 0
+
+
+def repeated(value: int, num_bits: int, count: int) -> torch.Tensor:
+    """Return int32 ``[words]`` that hold one value ``count`` times, a multiple of 32."""
+    stream = sum(value << (num_bits * index) for index in range(_WORD))
+    words = stream.to_bytes(num_bits * 4, "little")
+    return torch.frombuffer(bytearray(words), dtype=torch.int32).repeat(count // _WORD)

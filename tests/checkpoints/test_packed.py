@@ -21,7 +21,6 @@ from packed_writing import (
 )
 
 import quantguard
-from quantguard.checkpoints import _words as words
 from quantguard.checkpoints import auto_awq, gptq, recognise
 from quantguard.errors import ModelError
 from quantguard.modeling import LoadedModel, QuantizedLayer, find_decoder
@@ -29,7 +28,7 @@ from quantguard.modeling.block_state import Tensors, block_state, restore_block
 from quantguard.modeling.online import KroneckerTransform
 from quantguard.modeling.quant_linear import QuantLinear
 from quantguard.modeling.streaming import skeleton
-from quantguard.numerics import QuantTensor, unpack_int4
+from quantguard.numerics import QuantTensor, bit_stream, unpack_int4
 from quantguard.pipeline import checking
 from quantguard.records import LayerArgs, LayerReport, QuantArgs
 
@@ -225,13 +224,13 @@ def test_packed_streams_come_back(data: st.DataObject) -> None:
     rows, count = data.draw(st.integers(1, 3)), 32 * data.draw(st.integers(1, 3))
     values = np.array(data.draw(lists(rows * count, 2**bits - 1))).reshape(rows, count)
     packed = torch.from_numpy(np.ascontiguousarray(pack_stream(values.T, bits).T))
-    assert packed.shape == (rows, words.num_words(count, bits))
-    assert np.array_equal(words.unpack(packed, bits).numpy(), values)
+    assert packed.shape == (rows, bit_stream.num_words(count, bits))
+    assert np.array_equal(bit_stream.unpack_unsigned(packed, bits).numpy(), values)
     marked = torch.from_numpy(values == 2**bits - 1)
     expected = np.zeros(packed.shape, bool)
     for row, column in zip(*np.nonzero(marked.numpy()), strict=True):
         expected[row, column * bits // 32] = True
-    assert np.array_equal(words.mark_words(marked, bits).numpy(), expected)
+    assert np.array_equal(bit_stream.mark_words(marked, bits).numpy(), expected)
 
 
 @hypothesis.given(st.data())
@@ -239,7 +238,7 @@ def test_a_repeated_value_is_packed_like_any(data: st.DataObject) -> None:
     bits = data.draw(st.sampled_from((2, 3, 4, 8)))
     value, count = data.draw(st.integers(0, 2**bits - 1)), 32 * data.draw(st.integers(1, 3))
     packed = pack_stream(np.full((count, 1), value), bits)[:, 0]
-    assert np.array_equal(words.repeated(value, bits, count).numpy(), packed)
+    assert np.array_equal(bit_stream.repeated(value, bits, count).numpy(), packed)
 
 
 @hypothesis.given(st.data())
