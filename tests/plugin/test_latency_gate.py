@@ -101,7 +101,7 @@ def test_an_unstable_run_is_red_whatever_is_done_with_undecided_gates(
 
 def assert_told_in_files(folder: pathlib.Path) -> None:
     """Expect the outcome and its reason in every file of a report."""
-    told = json.loads((folder / "results.json").read_text())[0]
+    told = json.loads((folder / "results.json").read_text())["gates"][0]
     assert told["outcome"] == told["verdict"]["outcome"] == "UNSTABLE"
     assert len(told["timings"]) == 240
     assert "| UNSTABLE | latency |" in (folder / "summary.md").read_text()

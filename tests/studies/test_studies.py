@@ -13,7 +13,7 @@ from quantguard.catalog import cache_folder
 
 HERE = pathlib.Path(__file__).parent
 SAMPLES = {
-    "cpu_linear": (["--pairs", "2", "--decoder-layers", "1"], "| decoder | 2 | W4A8 |"),
+    "cpu_linear": (["--pairs", "10", "--decoder-layers", "1"], "| decoder | 2 | W4A8 |"),
     "decisions": (["--runs", "20"], "| 500 | 5% | group-sequential |"),
     "export": (
         ["--folder", "FOLDER", "--hidden-size", "64", "--layers", "3", "--vocabulary", "4096"],
@@ -27,6 +27,7 @@ SAMPLES = {
     "latency": (["--runs", "1", "--stages", "prefill", "--without-busy-loop"], "| prefill | 15 % slower"),
     "methods": (["--layers", "1", "--samples", "2", "--only", "w8a8", "smoothquant-w8a8"], "| smoothquant-w8a8 |"),
     "msmodelslim": (["--folder", "FOLDER"], "| sample | 0.00 % | 0 |"),
+    "overhead": (["--items", "5", "--rounds", "1"], "| 5 items, round |"),
     "peer": (["--layers", "1", "--samples", "1", "--rounds", "1"], "| gptq | llm-compressor |"),
     "planted_faults": (["--only", "bias_added_twice", "--runs", "1", "--pool", "70"], "| `bias_added_twice` |"),
     "programs": (["--items", "2"], "| mbpp | always equal | 0 of 2 |"),

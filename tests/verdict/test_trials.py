@@ -225,7 +225,7 @@ def test_a_damaged_memory_is_an_error_and_not_a_clean_slate(tmp_path: pathlib.Pa
     Bench(always_worse, RerunStore(tmp_path)).decide()
     path = tmp_path / "gate.json"
     path.write_text(path.read_text()[:-30])
-    with pytest.raises(MeasurementError, match=f"damaged: .*rm '{path}'"):
+    with pytest.raises(MeasurementError, match=f"damaged: .*rm -r '{path}'"):
         Bench(same, RerunStore(tmp_path)).decide()
 
 
