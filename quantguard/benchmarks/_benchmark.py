@@ -2,6 +2,7 @@
 
 import collections
 import dataclasses
+import functools
 import hashlib
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -14,7 +15,7 @@ from quantguard.records.codec import digest
 _BOXED_INSTRUCTION = "Please reason step by step, and put your final answer within \\boxed{}."
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Benchmark:
     """A fixed set of items and the conventions to run it by.
 
@@ -39,7 +40,7 @@ class Benchmark:
         if not self.samples or repeated:
             raise DataError(f"benchmark {self.name}: " + (f"ids repeat: {repeated[:3]}" if repeated else "no samples"))
 
-    @property
+    @functools.cached_property
     def sha256(self) -> str:
         """The hash of all items and of the instruction."""
         return digest([self.instruction, *self.samples])

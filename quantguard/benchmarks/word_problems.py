@@ -6,6 +6,7 @@ The 1,200 items are fixed in ``word_problems.jsonl``, made by ``python -m quantg
 side of the split that training never sees.
 """
 
+import functools
 import json
 import pathlib
 
@@ -15,8 +16,9 @@ from quantguard.records import Sample, from_json
 _ITEMS = pathlib.Path(__file__).with_name("word_problems.jsonl")
 
 
+@functools.cache
 def load() -> Benchmark:
-    """Read the items."""
+    """Read the items, once in a process."""
     lines = _ITEMS.read_text(encoding="utf-8").splitlines()
     return Benchmark(
         name="word-problems",

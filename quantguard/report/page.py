@@ -1,6 +1,7 @@
 """The report as one HTML page that needs nothing else: sections in their order, within one frame."""
 
 import base64
+import functools
 import hashlib
 import importlib.resources
 from typing import Any
@@ -18,16 +19,15 @@ _TEMPLATES = importlib.resources.files("quantguard.report") / "templates"
 
 def html(report: Report) -> str:
     """Return the page."""
-    environment = _environment()
     style, script = (_TEMPLATES.joinpath(name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
     sections = []
     for name in sorted(registry.report_sections, key=lambda name: registry.report_sections[name].ORDER):
         module = registry.report_sections[name]
         context = module.context(report)
         if context is not None:
-            body = environment.from_string(module.TEMPLATE).render(context)
+            body = _template(module.TEMPLATE).render(context)
             sections.append({"name": name, "title": module.TITLE, "body": markupsafe.Markup(body)})  # noqa: S704
-    return environment.from_string(_TEMPLATES.joinpath("page.html").read_text(encoding="utf-8")).render(
+    return _template(_TEMPLATES.joinpath("page.html").read_text(encoding="utf-8")).render(
         report=report,
         sections=sections,
         labels=[entry.result.label for entry in report.entries],
@@ -37,6 +37,12 @@ def html(report: Report) -> str:
         style_hash=_hash(style),
         script_hash=_hash(script),
     )
+
+
+@functools.cache
+def _template(text: str) -> jinja2.Template:
+    """Return a compiled template; compiling takes most of the time of a small report."""
+    return _environment().from_string(text)
 
 
 def _environment() -> jinja2.Environment:

@@ -31,12 +31,14 @@ def is_repeating(text: str) -> bool:
     numbers: dict[str, int] = {}
     units = np.array([numbers.setdefault(unit, len(numbers)) for unit in _UNIT.findall(text)])
     return any(
-        _longest_run(units[period:] == units[:-period]) >= max((_TIMES - 1) * period, _UNITS - period)
+        _has_run(units[period:] == units[:-period], max((_TIMES - 1) * period, _UNITS - period))
         for period in range(1, min(_LONGEST_PASSAGE, len(units) // _TIMES) + 1)
     )
 
 
-def _longest_run(same: np.ndarray) -> int:
-    """Return the length of the longest stretch of true values."""
+def _has_run(same: np.ndarray, length: int) -> bool:
+    """Tell whether there is a stretch of so many true values; mostly there are too few of them in all."""
+    if np.count_nonzero(same) < length:
+        return False
     breaks = np.flatnonzero(~same)
-    return int(np.diff(np.concatenate(([-1], breaks, [len(same)]))).max()) - 1
+    return int(np.diff(np.concatenate(([-1], breaks, [len(same)]))).max()) - 1 >= length

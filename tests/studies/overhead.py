@@ -18,6 +18,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import torch
+
 from quantguard import pipeline
 from quantguard.baselines import Acceptance, baseline_from_runs, baseline_path, write
 from quantguard.engines import transformers as engine
@@ -64,6 +66,7 @@ def main() -> None:
     parser.add_argument("--items", type=int, default=300)
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
+    torch.set_num_threads(1)  # as pytest has it
     model = pipeline.load("tiny-reasoner")
     quantized = pipeline.quantize(model, RECIPE)
     records = [pipeline.evaluate(m, BENCHMARK, subset=options.items) for m in (quantized, model)]
@@ -85,7 +88,10 @@ def main() -> None:
 def one(folder: pathlib.Path, quantized: Any, model: Any) -> tuple[float, float, float]:
     """Return the seconds in the engine, of everything else, and in the scorer."""
     settings = Settings(
-        baselines=folder, early_stop="off", inconclusive="warn", store=GenerationStore(folder / "generations", fresh=True)
+        baselines=folder,
+        early_stop="off",
+        inconclusive="warn",
+        store=GenerationStore(folder / "generations", fresh=True),
     )
     session = PipelineSession(InProcess(quantized), InProcess(model), settings)
     gate = accuracy.Gate(benchmark=BENCHMARK, tol=0.045)
