@@ -20,13 +20,14 @@ Nothing of it was calibrated.
 {% endif %}
 
 ## Loading it
+
 {% if m.beyond %}
 With quantguard: `quantguard.load("PATH")`. compressed-tensors, which others load, cannot express
 {{ m.beyond | join(", nor ") }}.
 {% else %}
-The format is compressed-tensors: vLLM, SGLang and transformers (with the package compressed-tensors) load it as it is,
-and so does `quantguard.load("PATH")`. Dynamic scales of activations are max / 127 in quantguard and in serving
-kernels; transformers computes max / 127.5.
+The format is compressed-tensors, which vLLM, SGLang and transformers (with the package compressed-tensors) load, and so
+does `quantguard.load("PATH")`. Dynamic scales of activations are max / 127 in quantguard and in serving kernels;
+transformers computes max / 127.5, and its loader (5.23) takes no asymmetric weights of this format, whoever wrote them.
 {% endif %}
 
 Gate it: `guard.check("PATH")` in a test that is marked with gates. Check its files: `quantguard check PATH`.

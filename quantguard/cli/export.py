@@ -4,6 +4,8 @@ import argparse
 import pathlib
 import sys
 
+import tqdm
+
 HELP = "write a quantized model in the format of a server"
 
 
@@ -43,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
         tensor_parallel_size=args.tensor_parallel_size,
         progress=bar_or_lines(sys.stderr),
     )
-    print(f"{exported.path}: {args.format}, {exported.num_bytes / 1e9:.2f} GB")
+    print(f"{exported.path}: {args.format}, {tqdm.tqdm.format_sizeof(exported.num_bytes, 'B')}")
     for note in exported.notes:
         print(f"  note: {note}")
     return 0

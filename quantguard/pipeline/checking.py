@@ -4,6 +4,8 @@ import collections
 import dataclasses
 import pathlib
 
+import tqdm
+
 from quantguard import registry
 from quantguard.checkpoints import _checking as rules
 from quantguard.checkpoints import recognise
@@ -26,8 +28,9 @@ class CheckedFolder:
         """Say in a line what was checked."""
         count = len(self.defects)
         found = "no rule is broken" if not count else f"{count} rule{'s are' if count > 1 else ' is'} broken"
+        size = tqdm.tqdm.format_sizeof(self.num_bytes, "B")
         types = ", ".join(f"{number} {name}" for name, number in self.types.items())
-        return f"{self.path}: {self.form}, {self.recipe}, {self.num_bytes / 1e9:.2f} GB of tensors ({types}): {found}"
+        return f"{self.path}: {self.form}, {self.recipe}, {size} of tensors ({types}): {found}"
 
 
 def check(path: pathlib.Path) -> CheckedFolder:

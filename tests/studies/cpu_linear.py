@@ -58,7 +58,7 @@ def main() -> None:
     torch.set_num_threads(2)
     for name in ("W8A8", "W4A8"):
         work, reference, share = decoder(name, args.decoder_layers)
-        print(row("decoder", 2, name, reference, work, share, max(2, args.pairs // 6)), flush=True)
+        print(row("decoder", 2, name, reference, work, share, max(5, args.pairs // 6)), flush=True)
 
 
 def candidates(shape: tuple[int, int, int], threads: int, *, peers: bool) -> dict[str, tuple[Call, Call, str]]:
