@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import torch
 
-from quantguard.checkpoints._stored import FLOATS, Spec, Values, float_end_specs, float_specs
+from quantguard.checkpoints._stored import FLOATS, Spec, Values, float_end_specs, float_specs, fused_defects
 from quantguard.errors import ModelError
 from quantguard.modeling import Block, Decoder
 from quantguard.modeling.block_state import BlockState, Tensors
@@ -18,8 +18,6 @@ from quantguard.numerics import QuantTensor, pack_int4
 from quantguard.records import Defect, LayerArgs, LayerReport, QuantArgs, Recipe
 
 CONFIG, OLD_CONFIG = "config.json", "quantize_config.json"
-# What programs that serve put into one matrix: its parts have to be of one type.
-_FUSED = {"self_attn": ("q_proj", "k_proj", "v_proj"), "mlp": ("gate_proj", "up_proj")}
 _ZERO = Values("the model has no bias here, so a stored one is 0", lambda bias: bias == 0)
 
 
@@ -139,15 +137,12 @@ class PackedCheckpoint:
     def defects(self) -> Iterator[Defect]:
         """Find stale settings, and what cannot be fused."""
         yield from self.stale
-        for index in range(self.config.num_hidden_layers):
-            for parent, parts in _FUSED.items():
-                found = {part: self.layout.args(f"model.layers.{index}.{parent}.{part}") for part in parts}
-                first = found[parts[0]]
-                for part, args in found.items():
-                    if args != first:
-                        rule = f"it is {_told(args)} and {parts[0]} is {_told(first)}; programs that serve fuse them"
-                        name = f"model.layers.{index}.{parent}.{part}"
-                        yield Defect(file=self.settings_file, tensor=name, rule=rule)
+
+        def args_of(name: str) -> LayerArgs | None:
+            weights = self.layout.args(name)
+            return None if weights is None else LayerArgs(weights=weights, input_activations=None)
+
+        yield from fused_defects(self.config.num_hidden_layers, args_of, file=self.settings_file)
 
     def end_specs(self, decoder: Decoder) -> dict[str, Spec]:
         """Return what embedding, final norm and head have to be: floats."""
@@ -201,13 +196,6 @@ def _ours(linear: PackedLinear) -> Tensors:
     if linear.input_permutation is not None:
         tensors["input_permutation"] = linear.input_permutation
     return tensors
-
-
-def _told(args: QuantArgs | None) -> str:
-    if args is None:
-        return "float"
-    kind = "symmetric" if args.symmetric else "asymmetric"
-    return f"{kind} {args.num_bits} bits in {f'groups of {args.group_size}' if args.group_size else 'one group'}"
 
 
 def _read_object(file: pathlib.Path) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import pathlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Protocol
 
 import torch
@@ -10,9 +10,10 @@ import torch
 from quantguard.modeling import Block, Decoder
 from quantguard.modeling.block_state import BlockState, Tensors
 from quantguard.modeling.tensor_files import TensorFiles
-from quantguard.records import Defect, Recipe
+from quantguard.records import Defect, LayerArgs, Recipe
 
 FLOATS = ("BF16", "F16", "F32")
+_FUSED = {"self_attn": ("q_proj", "k_proj", "v_proj"), "mlp": ("gate_proj", "up_proj")}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -84,6 +85,32 @@ class StoredCheckpoint(Protocol):
 
     def decode(self, block: Block, stored: Tensors) -> tuple[BlockState, Tensors]:
         """Turn a block's tensors into what :func:`quantguard.modeling.block_state.restore_block` takes."""
+
+
+def fused_defects(num_layers: int, args_of: Callable[[str], LayerArgs | None], *, file: str) -> Iterator[Defect]:
+    """Find linears that ``file`` gives different settings although programs that serve put them into one matrix."""
+    for index in range(num_layers):
+        for parent, parts in _FUSED.items():
+            names = [f"model.layers.{index}.{parent}.{part}" for part in parts]
+            first = args_of(names[0])
+            for name in names[1:]:
+                args = args_of(name)
+                if args != first:
+                    rule = f"it is {told(args)} and {parts[0]} is {told(first)}; programs that serve fuse them"
+                    yield Defect(file=file, tensor=name, rule=rule)
+
+
+def told(args: LayerArgs | None) -> str:
+    """Say the settings of a linear in a few words."""
+    if args is None:
+        return "float"
+    weights, inputs = args.weights, args.input_activations
+    kind = "symmetric" if weights.symmetric else "asymmetric"
+    groups = f"groups of {weights.group_size}" if weights.group_size else "one group"
+    said = f"{kind} {weights.num_bits} bits in {groups}"
+    if inputs is None:
+        return said
+    return f"{said}, inputs in {inputs.num_bits} bits with {'dynamic' if inputs.dynamic else 'fixed'} scales"
 
 
 def float_end_specs(decoder: Decoder) -> dict[str, Spec]:

@@ -1,6 +1,5 @@
 """compressed-tensors: what llm-compressor writes and vLLM, SGLang and transformers load."""
 
-import collections
 import copy
 import dataclasses
 import json
@@ -13,7 +12,7 @@ import torch
 from quantguard.checkpoints import _ct_config as ct_config
 from quantguard.checkpoints._ct_tensors import decode_linear, linear_specs
 from quantguard.checkpoints._native import is_native
-from quantguard.checkpoints._stored import FLOATS, POSITIVE, Spec, float_end_specs, float_specs, within
+from quantguard.checkpoints._stored import FLOATS, POSITIVE, Spec, float_end_specs, float_specs, fused_defects, within
 from quantguard.errors import ModelError
 from quantguard.modeling import Block, Decoder
 from quantguard.modeling.block_state import BlockState, Tensors
@@ -97,23 +96,18 @@ class CompressedTensors:
         )
 
     def defects(self) -> Iterator[Defect]:
-        """Find linears that are computed as one and have different settings, which servers do not load."""
+        """Find linears that are computed as one and have different settings, and a head that is quantized."""
         head = self.scheme.of_linear("lm_head")
         if head is not None:
             yield Defect(
                 file="config.json", tensor="lm_head", rule="a quantized head is not built; ignore has to name it"
             )
-        kinds = collections.defaultdict(set)
-        for name in self.tensors.names:
-            linear, _, key = name.rpartition(".")
-            block, _, part = linear.rpartition(".")
-            for fused in (("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj")):
-                if part in fused and key in ("weight", "weight_packed"):
-                    kinds[block, fused].add((self.scheme.of_linear(linear), linear))
-        for members in kinds.values():
-            if len({scheme for scheme, _ in members}) > 1:
-                names = ", ".join(sorted(linear for _, linear in members))
-                yield Defect(file="config.json", rule=f"{names} are computed as one and have different settings")
+
+        def args_of(name: str) -> LayerArgs | None:
+            scheme = self.scheme.of_linear(name)
+            return None if scheme is None else scheme.args
+
+        yield from fused_defects(self.config.num_hidden_layers, args_of, file="config.json")
 
     def end_specs(self, decoder: Decoder) -> dict[str, Spec]:
         """Return the specs of float ends."""
