@@ -30,18 +30,20 @@ def read(stored: StoredCheckpoint, *, dtype: torch.dtype, device: str, backend: 
     for block in decoder.blocks:
         _fill_block(stored, block, specs, backend=backend, device_type=device.partition(":")[0])
     hashes = {file.name: file_sha256(file) for file in sorted(stored.path.iterdir()) if file.is_file()}
+    whole = digest(hashes)
     return LoadedModel(
         name=stored.path.resolve().name,
         model=decoder.model.to(torch_device(device)),
         emulates=emulated(device),
         tokenizer=load_tokenizer(stored.path),
-        weights_sha256=digest(hashes),
+        weights_sha256=whole,
         stored_bytes=sum((stored.path / file).stat().st_size for file in stored.tensors.files),
         calibration=default_calibration(stored.path),
         recipe=stored.recipe,
         notes=stored.notes,
         source=_source(stored.path),
         checkpoint=stored.path,
+        files_sha256=whole,
     )
 
 

@@ -25,6 +25,7 @@ from quantguard.modeling.loading import emulated, load_tokenizer
 from quantguard.modeling.streaming import fill_ends, skeleton
 from quantguard.modeling.tensor_files import TensorFiles
 from quantguard.records import CalibrationArgs, Recipe, from_json
+from quantguard.records.codec import digest
 from quantguard.records.files import parse_json, read_text, unseal
 
 MANIFEST = "quantguard.json"
@@ -139,6 +140,7 @@ def read(path: pathlib.Path, *, device: str = "cpu", backend: str = "auto") -> L
         notes=manifest.notes,
         layer_reports=tuple(state.report for state in states),
         source=manifest.source,
+        files_sha256=digest(manifest.files),
     )
 
 

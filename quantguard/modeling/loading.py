@@ -38,6 +38,7 @@ class LoadedModel:
     is its name or path. ``decoder`` has the blocks where the model itself does not hold them (:func:`load_streamed`).
     ``emulates`` is the device whose kernels are emulated on the model's own. ``checkpoint`` is the folder of a
     model that another tool quantized: its ``weights_sha256`` and ``stored_bytes`` are those of the quantized files.
+    ``files_sha256`` covers all files of a folder that a quantized model was read from, whoever quantized it.
     """
 
     name: str
@@ -55,6 +56,7 @@ class LoadedModel:
     decoder: Decoder | None = None
     emulates: str | None = None
     checkpoint: pathlib.Path | None = None
+    files_sha256: str | None = None
 
     @property
     def device_type(self) -> str:

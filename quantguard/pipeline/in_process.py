@@ -71,11 +71,12 @@ class InProcess:
         return facts
 
     def circumstances(self) -> dict[str, str]:
-        """Return the machine: its processor and threads, and NPU model, driver, CANN and torch_npu if there are any."""
+        """Return the machine, NPU, driver, CANN and torch_npu included, and the hash of the folder that was read."""
         return {
             "cpu": host.processor() or host.machine(),
             "device": self.loaded.device_type,
             "threads": str(torch.get_num_threads()),
+            **({} if self.loaded.files_sha256 is None else {"files": self.loaded.files_sha256}),
             **ascend.this_host().facts(),
         }
 

@@ -258,6 +258,20 @@ def test_it_is_compared_with_what_it_was_made_from(copied: pathlib.Path) -> None
         full_precision_of(dataclasses.replace(loaded, source="/nowhere"))
 
 
+def test_the_record_of_a_run_has_the_hash_of_the_files_that_were_read(
+    folder: pathlib.Path, copied: pathlib.Path
+) -> None:
+    loaded = quantguard.load(folder)
+    record = quantguard.evaluate(loaded, subset=1)
+    assert record.recorded["files"] == loaded.files_sha256 == quantguard.load(copied).files_sha256
+    assert "files" not in record.must_match
+    manifest = unseal(json.loads((copied / native.MANIFEST).read_text()))
+    (copied / "README.md").write_text("another card")
+    manifest["files"]["README.md"] = file_sha256(copied / "README.md")
+    (copied / native.MANIFEST).write_text(json.dumps(seal(manifest)))
+    assert quantguard.load(copied).files_sha256 != loaded.files_sha256
+
+
 def test_its_type_cannot_be_changed(folder: pathlib.Path) -> None:
     with pytest.raises(UsageError, match="dtype='bfloat16'"):
         quantguard.load(folder, dtype="bfloat16")
