@@ -2,7 +2,6 @@
 
 import dataclasses
 import datetime as dt
-import hashlib
 import json
 import pathlib
 from collections.abc import Iterable
@@ -13,7 +12,7 @@ from quantguard.baselines.survey import Notice
 from quantguard.errors import BaselineError, RecordError
 from quantguard.records import from_json, to_json
 from quantguard.records.codec import digest
-from quantguard.records.files import parse_json, read_text, seal, unseal, write_whole
+from quantguard.records.files import file_sha256, parse_json, read_text, seal, unseal, write_whole
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,4 +70,4 @@ def _folder() -> pathlib.Path:
 
 
 def _sha256(path: pathlib.Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+    return file_sha256(path) if path.is_file() else ""

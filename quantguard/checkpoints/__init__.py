@@ -10,12 +10,13 @@ import types
 
 from quantguard import registry
 from quantguard.errors import ModelError
+from quantguard.modeling.configuration import quantization_settings
 
 
 def recognise(path: pathlib.Path) -> types.ModuleType | None:
     """Return the format of a folder's checkpoint; None for one that is not quantized, or is no folder.
 
-    Raises ModelError where the folder claims to be of two formats.
+    Raises ModelError where the folder claims to be of two formats, or is quantized in none of them.
     """
     if not path.is_dir():
         return None
@@ -24,5 +25,11 @@ def recognise(path: pathlib.Path) -> types.ModuleType | None:
         raise ModelError(
             f"{path} says that it is of the formats {' and '.join(found)}; it can be one. Remove what is left of the"
             " other: a quantization_config in config.json, or a quant_model_description.json"
+        )
+    settings = quantization_settings(path)
+    if not found and settings is not None:
+        raise ModelError(
+            f"{path} is quantized by the method {settings.get('quant_method')!r}, which quantguard does not read;"
+            f" formats that it reads: {', '.join(registry.checkpoints)}. Give the full-precision model, or one of these"
         )
     return registry.checkpoints[found[0]] if found else None

@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Collection, Iterator
 from typing import Any
 
-import safetensors.torch
 import torch
 
 from quantguard.checkpoints import _ascend_refusing as refusing
@@ -16,6 +15,7 @@ from quantguard.checkpoints._ascend_description import FILE, VERSION
 from quantguard.checkpoints._ascend_encoding import BlockEncoder
 from quantguard.checkpoints._ascend_types import CACHE, DEQ_SCALE, FLOAT, TYPES
 from quantguard.checkpoints._native import OwnFolder
+from quantguard.checkpoints._native_writing import write_json, write_tensors
 from quantguard.errors import ModelError, UsageError
 from quantguard.modeling.block_state import Tensors
 
@@ -53,7 +53,7 @@ def _fill(folder: OwnFolder, staged: pathlib.Path, forced: Collection[str], size
     num_bytes = 0
     for number, (tensors, kinds) in enumerate(_parts(folder, forced, size), start=1):
         file = f"{_PREFIX}-{number:05d}-of-{total:05d}.safetensors"
-        _write_part(staged / file, tensors)
+        write_tensors(staged / file, tensors)
         weight_map |= dict.fromkeys(tensors, file)
         types |= kinds
         num_bytes += sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
@@ -61,8 +61,8 @@ def _fill(folder: OwnFolder, staged: pathlib.Path, forced: Collection[str], size
     if not counted:
         raise ModelError(f"{folder.path}: no linear is quantized; AscendV1 is for quantized models")
     index = {"metadata": {"total_size": num_bytes}, "weight_map": weight_map}
-    _write_json(staged / f"{_PREFIX}.safetensors.index.json", index)
-    _write_json(staged / FILE, _settings(counted.most_common(1)[0][0], cache=CACHE in types.values()) | types)
+    write_json(staged / f"{_PREFIX}.safetensors.index.json", index)
+    write_json(staged / FILE, _settings(counted.most_common(1)[0][0], cache=CACHE in types.values()) | types)
     _write_config(folder, staged)
     lacking = _copy_beside(folder, staged)
     overflow = [_FLOAT16_NOTE] if "W4A4_DYNAMIC" in counted and folder.dtype != torch.float16 else []
@@ -99,24 +99,13 @@ def _settings(model_quant_type: str, *, cache: bool) -> dict[str, Any]:
     return settings | ({"kv_cache_type": CACHE, "kv_quant_type": CACHE} if cache else {})
 
 
-def _write_part(file: pathlib.Path, tensors: Tensors) -> None:
-    file.touch()
-    mode = file.stat().st_mode
-    safetensors.torch.save_file(tensors, file)
-    file.chmod(mode)  # which it has made the owner's alone
-
-
-def _write_json(file: pathlib.Path, value: Any) -> None:
-    file.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
 def _write_config(folder: OwnFolder, staged: pathlib.Path) -> None:
     """Write the configuration of the float model, with the type that the scales were made for."""
     config = json.loads((folder.path / "config.json").read_text())
     config.pop("quantization_config", None)
     dtype = str(folder.dtype).removeprefix("torch.")
     names = [name for name in ("dtype", "torch_dtype") if name in config] or ["torch_dtype"]
-    _write_json(staged / "config.json", config | dict.fromkeys(names, dtype))
+    write_json(staged / "config.json", config | dict.fromkeys(names, dtype))
 
 
 def _copy_beside(folder: OwnFolder, staged: pathlib.Path) -> list[str]:

@@ -1,6 +1,5 @@
 """Loading a checkpoint that another tool quantized onto kernels of ours."""
 
-import hashlib
 import json
 import pathlib
 from collections.abc import Iterable
@@ -15,6 +14,7 @@ from quantguard.modeling import Block, Decoder, LoadedModel
 from quantguard.modeling.block_state import Tensors, restore_block
 from quantguard.modeling.loading import default_calibration, emulated, load_tokenizer
 from quantguard.records.codec import digest
+from quantguard.records.files import file_sha256
 
 
 def read(stored: StoredCheckpoint, *, dtype: torch.dtype, device: str, backend: str) -> LoadedModel:
@@ -88,9 +88,3 @@ def _source(path: pathlib.Path) -> str | None:
     named = str(json.loads((path / "config.json").read_text()).get("_name_or_path") or "")
     here = named and (pathlib.Path(named).is_dir() or catalog.find(named) is not None)
     return named if here and pathlib.Path(named).resolve() != path.resolve() else None
-
-
-def file_sha256(file: pathlib.Path) -> str:
-    """Hash a file."""
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -14,7 +14,6 @@ import pathlib
 
 import torch
 
-from quantguard.checkpoints._importing import file_sha256
 from quantguard.checkpoints._native_encoding import OWN_PREFIX, decode_block
 from quantguard.errors import ModelError, RecordError
 from quantguard.kernels.ascend.device import torch_device
@@ -26,7 +25,7 @@ from quantguard.modeling.streaming import fill_ends, skeleton
 from quantguard.modeling.tensor_files import TensorFiles
 from quantguard.records import CalibrationArgs, Recipe, from_json
 from quantguard.records.codec import digest
-from quantguard.records.files import parse_json, read_text, unseal
+from quantguard.records.files import file_sha256, parse_json, read_text, unseal
 
 MANIFEST = "quantguard.json"
 UNFINISHED = ".unfinished"

@@ -14,14 +14,13 @@ import torch
 
 from quantguard.checkpoints import _ct_config as ct_config
 from quantguard.checkpoints._card import card
-from quantguard.checkpoints._importing import file_sha256
 from quantguard.checkpoints._native import MANIFEST, OWN, STANDARD, UNFINISHED, Manifest
 from quantguard.checkpoints._native_encoding import beyond_the_standard, encode_block
 from quantguard.errors import RecordError, UsageError
 from quantguard.modeling import Block, Decoder
 from quantguard.modeling.block_state import BlockState, Tensors
 from quantguard.records import from_json, to_json
-from quantguard.records.files import parse_json, read_text, seal, unseal, write_whole
+from quantguard.records.files import file_sha256, parse_json, read_text, seal, unseal, write_whole
 
 _WRITING = ".writing-"
 _TOKENIZER_FILES = (

@@ -12,7 +12,7 @@ from quantguard.checkpoints._stored import FLOATS, Spec, Values, float_end_specs
 from quantguard.errors import ModelError
 from quantguard.modeling import Block, Decoder
 from quantguard.modeling.block_state import BlockState, Tensors
-from quantguard.modeling.configuration import read_config
+from quantguard.modeling.configuration import quantization_settings, read_config
 from quantguard.modeling.tensor_files import TensorFiles
 from quantguard.numerics import QuantTensor, pack_int4
 from quantguard.records import Defect, LayerArgs, LayerReport, QuantArgs, Recipe
@@ -56,15 +56,12 @@ class Settings:
 def read_settings(path: pathlib.Path) -> Settings | None:
     """Return what config.json says of a quantization, or quantize_config.json where it says nothing; else None.
 
-    Raises ModelError for a quantize_config.json that cannot be read.
+    Raises ModelError for a file that cannot be read.
     """
-    try:
-        stored = json.loads((path / CONFIG).read_text()).get("quantization_config")
-    except (OSError, ValueError, AttributeError):
-        return None  # which is for whoever reads the configuration of the model to say
-    if isinstance(stored, dict):
+    stored = quantization_settings(path)
+    if stored is not None:
         return Settings(file=path / CONFIG, values=stored)
-    if stored is not None or not (path / OLD_CONFIG).is_file():
+    if not (path / OLD_CONFIG).is_file():
         return None
     return Settings(file=path / OLD_CONFIG, values=_read_object(path / OLD_CONFIG))
 

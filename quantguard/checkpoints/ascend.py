@@ -151,7 +151,11 @@ class AscendCheckpoint:
         """Return the specs of a block's tensors by the types in the description."""
         kinds = {name: self.description.type_of(name) for name in block.linears}
         quantized = {name: kind for name, kind in kinds.items() if kind in TYPES}
-        odd = {name for name, kind in kinds.items() if kind not in (*TYPES, FLOAT) and f"{name}.weight" in self._there}
+        odd = {
+            name
+            for name, kind in kinds.items()
+            if kind not in (*TYPES, FLOAT) and f"{name}.weight" in self.tensors.entries
+        }
         specs = float_specs(block, [*quantized, *odd])
         for name in odd:
             specs |= self._as_they_are(name)
@@ -178,10 +182,6 @@ class AscendCheckpoint:
             dtype=self.dtype,
         )
         return {f"{name}.{part}": spec for part, spec in found.items()}
-
-    @property
-    def _there(self) -> dict[str, Any]:
-        return dict(self.tensors.entries)
 
     def _as_they_are(self, linear: str) -> dict[str, Spec]:
         """Return specs that a linear of an unknown type meets: its type is the defect, not its tensors."""

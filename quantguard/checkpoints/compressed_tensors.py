@@ -2,7 +2,6 @@
 
 import copy
 import dataclasses
-import json
 import pathlib
 from collections.abc import Iterator
 from typing import Any
@@ -13,10 +12,9 @@ from quantguard.checkpoints import _ct_config as ct_config
 from quantguard.checkpoints._ct_tensors import decode_linear, linear_specs
 from quantguard.checkpoints._native import is_native
 from quantguard.checkpoints._stored import FLOATS, POSITIVE, Spec, float_end_specs, float_specs, fused_defects, within
-from quantguard.errors import ModelError
 from quantguard.modeling import Block, Decoder
 from quantguard.modeling.block_state import BlockState, Tensors
-from quantguard.modeling.configuration import read_config
+from quantguard.modeling.configuration import quantization_settings, read_config
 from quantguard.modeling.tensor_files import TensorFiles
 from quantguard.records import Defect, LayerArgs, LayerReport, Override, QuantArgs, Recipe
 
@@ -26,28 +24,13 @@ _CACHE = {"k": "keys", "v": "values"}
 
 def recognises(path: pathlib.Path) -> bool:
     """Tell whether a folder's configuration names this format."""
-    return quant_method(path) == ct_config.METHOD and not is_native(path)
-
-
-def quant_method(path: pathlib.Path) -> str | None:
-    """Return the ``quant_method`` that a folder's config.json names, if any.
-
-    Raises ModelError where config.json is damaged.
-    """
-    file = path / "config.json"
-    if not file.is_file():
-        return None
-    try:
-        method = (json.loads(file.read_text()).get("quantization_config") or {}).get("quant_method")
-    except (ValueError, AttributeError) as error:
-        raise ModelError(f"{file} is damaged: {error}") from error
-    return None if method is None else str(method)
+    settings = quantization_settings(path) or {}
+    return settings.get("quant_method") == ct_config.METHOD and not is_native(path)
 
 
 def open_checkpoint(path: pathlib.Path) -> "CompressedTensors":
     """Read the configuration of a checkpoint; raise ModelError where it is damaged or says what is not built."""
-    stored = json.loads((path / "config.json").read_text())["quantization_config"]
-    scheme = ct_config.parse(stored, str(path / "config.json"))
+    scheme = ct_config.parse(quantization_settings(path) or {}, str(path / "config.json"))
     config = read_config(path)
     del config.quantization_config
     return CompressedTensors(path=path, config=config, scheme=scheme, tensors=TensorFiles(path))

@@ -33,6 +33,23 @@ def read_config(path: pathlib.Path) -> Any:
     return config
 
 
+def quantization_settings(path: pathlib.Path) -> dict[str, Any] | None:
+    """Return the ``quantization_config`` of a folder's config.json; None where there is none.
+
+    Raises ModelError where config.json is damaged.
+    """
+    file = path / "config.json"
+    if not file.is_file():
+        return None
+    try:
+        stored = json.loads(file.read_text()).get("quantization_config")
+    except (OSError, ValueError, AttributeError) as error:
+        raise ModelError(f"{file} is damaged: {error}") from error
+    if stored is not None and not isinstance(stored, dict):
+        raise ModelError(f"{file} is damaged: quantization_config is {stored!r}, and not a table of settings")
+    return stored
+
+
 def _pangu_embedded(stored: dict[str, Any]) -> Any:
     """openPangu-Embedded is a Llama whose four attention projections have biases, and whose MLP has none."""
     own = {"model_type", "architectures", "auto_map", "bias"}

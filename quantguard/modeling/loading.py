@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import hashlib
 import importlib.util
 import json
@@ -176,6 +177,7 @@ def locate(text: str) -> pathlib.Path:
     return _download(text)
 
 
+@functools.cache
 def _download(repository: str) -> pathlib.Path:
     import huggingface_hub  # noqa: PLC0415 - costs a second, and only ids need it
 

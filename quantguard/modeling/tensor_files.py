@@ -110,13 +110,6 @@ class TensorFiles:
         pattern = f"{self._single.removesuffix('.safetensors')}*.safetensors"
         return {file.name for file in self.path.iterdir() if fnmatch.fnmatch(file.name, pattern)} - self.files
 
-    def require_sound(self) -> None:
-        """Raise ModelError with the first of the defects."""
-        self.entries  # noqa: B018 - reading the headers is what finds them
-        if self.defects:
-            more = f" (and {len(self.defects) - 1} more defects)" if len(self.defects) > 1 else ""
-            raise ModelError(f"{self.path / str(self.defects[0])}{more}")
-
     def read(self, prefix: str) -> dict[str, torch.Tensor]:
         """Return copies of all tensors whose name starts with ``prefix``, without it."""
         named = self.read_named(name for name in self._files if name.startswith(prefix))
@@ -135,12 +128,3 @@ class TensorFiles:
             except (OSError, safetensors.SafetensorError) as error:
                 raise ModelError(f"{self.path / file} cannot be read: {error}") from error
         return found
-
-    def metadata(self, prefix: str) -> dict[str, str]:
-        """Return what is written in the header of the file that holds the tensors of ``prefix``."""
-        files = {file for name, file in self._files.items() if name.startswith(prefix)}
-        if len(files) != 1:
-            raise ModelError(f"{self.path}: {prefix}* is in {len(files)} files; one was expected")
-        with safetensors.safe_open(self.path / files.pop(), framework="pt") as opened:
-            metadata: dict[str, str] = opened.metadata() or {}
-            return metadata

@@ -3,6 +3,7 @@
 A reader is told what is wrong with a file in words that end a sentence; who calls adds the file and what to type.
 """
 
+import hashlib
 import json
 import math
 import os
@@ -96,6 +97,12 @@ def read_record(path: pathlib.Path) -> RunRecord:
         raise RecordError(
             f"{path} is no record: {error}. Make one with: quantguard evaluate MODEL --output {path}"
         ) from error
+
+
+def file_sha256(path: pathlib.Path) -> str:
+    """Hash the bytes of a file, however large it is."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def write_whole(path: pathlib.Path, text: str) -> None:

@@ -32,7 +32,6 @@ from quantguard.baselines import (
     write_noise,
 )
 from quantguard.checkpoints import _native as native
-from quantguard.checkpoints._importing import file_sha256
 from quantguard.checkpoints._native_writing import FolderWriter, WrittenBlock, write_json
 from quantguard.cli import __main__ as cli
 from quantguard.engines import replay
@@ -41,7 +40,7 @@ from quantguard.gates import EarlierRun, GateResult, _planning, accuracy, layerw
 from quantguard.pipeline import GenerationStore, RerunStore
 from quantguard.pipeline.session import PipelineSession, Settings
 from quantguard.records import LayerSketch, RunRecord, Verdict, to_json
-from quantguard.records.files import dump_record, seal, write_whole
+from quantguard.records.files import dump_record, file_sha256, seal, write_whole
 from quantguard.report import files
 
 NUM_ITEMS = 24

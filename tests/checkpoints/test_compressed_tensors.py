@@ -180,6 +180,13 @@ def test_what_is_not_built_is_refused_by_name(what: str) -> None:
     assert complaint in str(caught.value)
 
 
+def test_a_method_that_is_not_read_is_told_with_those_that_are(tmp_path: pathlib.Path) -> None:
+    path = foreign(RECIPES["w8a8"], tmp_path / "model")
+    change_config(path, lambda config: config.update(quant_method="fp8"))
+    with pytest.raises(ModelError, match=r"method 'fp8', which .*: ascend, .*compressed-tensors, gptq"):
+        quantguard.load(path)
+
+
 def test_a_name_outweighs_a_pattern_and_that_the_class() -> None:
     def scheme(num_bits: int) -> ct_config.LinearScheme:
         weights = QuantArgs(num_bits=num_bits, strategy="channel")

@@ -16,14 +16,13 @@ import transformers
 import quantguard
 from quantguard import recipes
 from quantguard.checkpoints import _native as native
-from quantguard.checkpoints._importing import file_sha256
 from quantguard.checkpoints._native_writing import write_tensors
 from quantguard.errors import ModelError, UsageError
 from quantguard.modeling import Block, LoadedModel, block_state
 from quantguard.pipeline.opening import full_precision_of
 from quantguard.records import CalibrationArgs, Recipe, from_json
 from quantguard.records.codec import digest
-from quantguard.records.files import seal, unseal
+from quantguard.records.files import file_sha256, seal, unseal
 
 FEW = CalibrationArgs(dataset="worked-problems", num_samples=4, max_length=64)
 TOKENS = torch.arange(3, 33)[None]
