@@ -92,7 +92,7 @@ class Collector:
         """Find what is to be said of stored baselines, and keep what a whole run has no use for."""
         places = [result.place for _, result in self._results if result.place is not None]
         whole = suite.is_whole(session, self._options, self._ended)
-        self._notices = survey(self._options.baselines, places, whole=whole)
+        self._notices = survey(self._options.baselines, places, whole=whole, kept=self._options.kept_baselines)
         if whole:
             remember(self._options.baselines, {place.platform for place in places}, self._notices)
 

@@ -33,6 +33,12 @@ def add_options(parser: pytest.Parser) -> None:
     _add_wait(group)
     _add_baselines(group)
     _add_running(group)
+    parser.addini(
+        "quantguard_keep_baselines",
+        type="linelist",
+        help="patterns of files below the baselines' folder, such as cpu/*/w3a16/*, that gates outside of the suite"
+        " use: a run of the whole suite does not call them unused",
+    )
 
 
 def _add_baselines(group: pytest.OptionGroup) -> None:
@@ -139,6 +145,7 @@ class Options:
     update: Any
     accepted_regression: str | None
     baselines: pathlib.Path
+    kept_baselines: tuple[str, ...]
     limit: int | None
     seed: int
     inconclusive: Any
@@ -178,6 +185,7 @@ def read_options(config: pytest.Config) -> Options:
         update=update,
         accepted_regression=reason,
         baselines=pathlib.Path(folder) if folder else config.rootpath / "baselines",
+        kept_baselines=tuple(config.getini("quantguard_keep_baselines")),
         limit=config.getoption("--quantguard-limit"),
         seed=config.getoption("--quantguard-seed"),
         inconclusive=config.getoption("--quantguard-inconclusive"),

@@ -5,6 +5,7 @@ which nothing but the gate's own code says. So only a run of the whole suite can
 """
 
 import dataclasses
+import fnmatch
 import pathlib
 from collections.abc import Sequence
 from typing import Literal
@@ -43,21 +44,26 @@ class Notice:
         return f"{self.kind} baseline {self.path}: {self.why}. Type: {self.command}"
 
 
-def survey(root: pathlib.Path, places: Sequence[Place], *, whole: bool) -> tuple[Notice, ...]:
+def survey(root: pathlib.Path, places: Sequence[Place], *, whole: bool, kept: Sequence[str] = ()) -> tuple[Notice, ...]:
     """Look through the baselines below ``root`` on the platforms of ``places``.
 
     ``places`` are those of the gates that ran. Unless these are the ``whole`` suite, and all of them came to their end,
-    nothing is called unused; a baseline whose content a gate misses under another name is renamed all the same.
+    nothing is called unused; a baseline whose content a gate misses under another name is renamed all the same. Neither
+    is what fits a pattern of ``kept``, such as ``cpu/*/w3a16/*``: other gates use that.
     """
     used = {pathlib.Path(place.path).absolute() for place in places}
     missing = [place for place in places if not pathlib.Path(place.path).exists()]
     notices = [notice for place in places if (notice := _of_used(place)) is not None]
     for platform in sorted({place.platform for place in places}):
         others = [path for path in (root / platform).rglob("*.json") if path.absolute() not in used]
-        found = (_of_unused(root, path, missing, whole=whole) for path in others)
+        found = (_of_unused(root, path, missing, whole=whole and not _fits(root, path, kept)) for path in others)
         notices += [notice for notice in found if notice is not None]
         notices += _lonely_noise(root, root / platform) if whole else []
     return tuple(dict.fromkeys(sorted(notices, key=lambda notice: (notice.kind, notice.path))))
+
+
+def _fits(root: pathlib.Path, path: pathlib.Path, patterns: Sequence[str]) -> bool:
+    return any(fnmatch.fnmatchcase(path.relative_to(root).as_posix(), pattern) for pattern in patterns)
 
 
 def _of_used(place: Place) -> Notice | None:

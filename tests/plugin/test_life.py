@@ -55,6 +55,15 @@ def test_a_whole_run_names_what_no_gate_uses(
     assert foreign.exists()
 
 
+@pytest.mark.parametrize(("pattern", "kinds"), [("cpu/*/w8a8-old/*", []), ("cpu/*/w4a8-old/*", ["unused"])])
+def test_what_gates_outside_of_the_suite_use_is_not_called_unused(
+    pytester: pytest.Pytester, measured: pathlib.Path, pattern: str, kinds: list[str]
+) -> None:
+    assert measured.exists()
+    pytester.makeini(f"[pytest]\nquantguard_keep_baselines = {pattern}\n")
+    assert [line.partition(" ")[0] for line in said(run(pytester))] == kinds
+
+
 @pytest.mark.parametrize(
     "options",
     [
