@@ -4,7 +4,7 @@ import torch
 
 from quantguard.checkpoints._ct_config import LinearScheme, stored_as
 from quantguard.checkpoints._ct_tensors import decode_linear, encode_linear, linear_specs
-from quantguard.checkpoints._stored import FLOATS, Spec, float_specs
+from quantguard.checkpoints._stored import FINITE, FLOATS, Spec, float_specs
 from quantguard.modeling import Block
 from quantguard.modeling.block_state import BlockState, Tensors
 from quantguard.modeling.tensor_files import TensorEntry
@@ -39,7 +39,7 @@ def decode_block(empty: Block, state: BlockState, stored: Tensors) -> Tensors:
 
 
 def block_specs(empty: Block, state: BlockState, entries: dict[str, TensorEntry]) -> dict[str, Spec]:
-    """Return what the stored tensors of a block have to be; of our own ones only that they are floats or integers."""
+    """Return what the stored tensors of a block have to be; of our own ones only that they are finite numbers."""
     found = schemes(state)
     own = {name: entry for name, entry in entries.items() if name.startswith(f"{OWN_PREFIX}{empty.name}.")}
     specs = float_specs(empty, found)
@@ -48,7 +48,7 @@ def block_specs(empty: Block, state: BlockState, entries: dict[str, TensorEntry]
     for name, scheme in found.items():
         specs |= linear_specs(name, scheme, _shape(empty, name))
     own_types = (*FLOATS, "F64", "I32")
-    return specs | {name: Spec(dtypes=own_types, shape=entry.shape) for name, entry in own.items()}
+    return specs | {name: Spec(dtypes=own_types, shape=entry.shape, values=FINITE) for name, entry in own.items()}
 
 
 def schemes(state: BlockState) -> dict[str, LinearScheme]:

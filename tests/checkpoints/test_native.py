@@ -19,6 +19,7 @@ from quantguard.checkpoints import _native as native
 from quantguard.checkpoints._native_writing import write_tensors
 from quantguard.errors import ModelError, UsageError
 from quantguard.modeling import Block, LoadedModel, block_state
+from quantguard.pipeline import checking
 from quantguard.pipeline.opening import full_precision_of
 from quantguard.records import CalibrationArgs, Recipe, from_json
 from quantguard.records.codec import digest
@@ -246,6 +247,18 @@ def test_plain_transformers_refuses_what_only_quantguard_can_run(tmp_path: pathl
     saved = quantguard.quantize_to_folder("tiny-reasoner", brief("quarot-w8a8kv8"), tmp_path / "model")
     with pytest.raises(OSError, match=r"no file named model\.safetensors"):
         transformers.AutoModelForCausalLM.from_pretrained(saved.path)
+
+
+def test_checking_sees_what_is_wrong_beside_the_standard(tmp_path: pathlib.Path) -> None:
+    path = quantguard.quantize_to_folder("tiny-reasoner", brief("quarot-w8a8kv8"), tmp_path / "model").path
+    assert checking.check(path).defects == ()
+    file = path / "quantguard-00002-of-00005.safetensors"
+    tensors = safetensors.torch.load_file(file)
+    name = next(name for name in tensors if name.endswith("down_proj.input_transform.left"))
+    tensors[name][0, 1] = torch.nan
+    safetensors.torch.save_file(tensors, file)
+    [defect] = checking.check(path).defects
+    assert str(defect) == f"{file.name}: {name}: values are finite; nan is at [0, 1]"
 
 
 def test_it_is_compared_with_what_it_was_made_from(copied: pathlib.Path) -> None:
