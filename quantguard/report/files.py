@@ -10,23 +10,24 @@ from quantguard.baselines.survey import Notice
 from quantguard.errors import RecordError
 from quantguard.gates import GateResult
 from quantguard.records import from_json, to_json
-from quantguard.records.files import parse_json, read_text, seal, unseal, write_whole
+from quantguard.records.files import parse_json, read_text, seal, unseal, write_together
 from quantguard.report import page
 from quantguard.report.gathering import Entry, gather
 from quantguard.report.markdown import markdown
 
-RESULTS = "results.json"
+RESULTS, SUMMARY, PAGE = "results.json", "summary.md", "report.html"
 
 
 def write_all(folder: pathlib.Path, results: Sequence[tuple[str, GateResult]], notices: Sequence[Notice] = ()) -> None:
     """Write the files, making the folder; ``notices`` are what is to be said of stored baselines."""
-    folder.mkdir(parents=True, exist_ok=True)
     report = gather(results, notices)
     gates = ",\n".join(json.dumps(_table(entry), ensure_ascii=False) for entry in report.entries)
     said = json.dumps(to_json(report.notices), ensure_ascii=False)
-    write_whole(folder / RESULTS, f'{{"baselines": {said},\n"gates": [\n{gates}\n]}}\n')
-    (folder / "summary.md").write_text(markdown(report), encoding="utf-8")
-    (folder / "report.html").write_text(page.html(report), encoding="utf-8")
+    write_together({
+        folder / RESULTS: f'{{"baselines": {said},\n"gates": [\n{gates}\n]}}\n',
+        folder / SUMMARY: markdown(report),
+        folder / PAGE: page.html(report),
+    })
 
 
 def read_results(path: pathlib.Path) -> tuple[GateResult, ...]:
