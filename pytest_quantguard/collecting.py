@@ -1,17 +1,16 @@
 """What the controller knows: every gate's result, the baselines to write, and how the session ends."""
 
-import pathlib
 from typing import Any
 
 import pytest
 
-from pytest_quantguard import planning, suite
+from pytest_quantguard import planning, suite, troubles
 from pytest_quantguard.fixtures import NEEDS_NPU, REPORT_ATTRIBUTE
 from pytest_quantguard.options import Options
-from quantguard.baselines import Baseline, LayerProfile, read, write
+from pytest_quantguard.storing import Storing
 from quantguard.baselines.suites import remember
 from quantguard.baselines.survey import Notice, survey
-from quantguard.errors import BaselineError
+from quantguard.errors import QuantguardError
 from quantguard.gates import GateResult
 from quantguard.records import from_json
 from quantguard.report import files, text
@@ -21,18 +20,19 @@ from quantguard.report.several import several_lines
 class Collector:
     """Gathers results from test reports, which xdist brings to the controller and plain pytest makes in place.
 
-    Only this class writes baselines, and it lives in the controller alone.
+    It lives in the controller alone, and so does what writes baselines.
     """
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: Options, storing: Storing) -> None:
         self._options = options
+        self._storing = storing
         self._results: list[tuple[str, GateResult]] = []
         self._order: dict[str, int] = {}
-        self._written: dict[str, bool] = {}
         self._num_skipped = 0
         self._plans: list[tuple[str, list[str]]] = []
         self._ended: set[str] = set()
         self._notices: tuple[Notice, ...] = ()
+        self._has_written_report = False
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Keep the results of a finished test and put its measured baselines in place."""
@@ -41,11 +41,9 @@ class Collector:
             self._ended.add(report.nodeid)
         if plans := getattr(report, planning.REPORT_ATTRIBUTE, None):
             self._plans.append((report.nodeid, plans))
-        for table in getattr(report, REPORT_ATTRIBUTE, ()):
-            result = from_json(GateResult, table)
-            self._results.append((report.nodeid, result))
-            if result.pending is not None and result.pending_path is not None:
-                self._store(result)
+        results = [from_json(GateResult, table) for table in getattr(report, REPORT_ATTRIBUTE, ())]
+        self._results += [(report.nodeid, result) for result in results]
+        self._storing.take(report, results)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_node_collection_finished(self, node: Any, ids: list[str]) -> None:
@@ -56,26 +54,27 @@ class Collector:
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Write the report, and refuse to end well when gates were asked for and none was decided."""
+        if session.config.getoption("collectonly"):
+            return
         self._results.sort(key=lambda pair: self._order.get(pair[0], 0))
-        self._look_through_baselines(session)
-        if self._options.report is not None:
-            files.write_all(self._options.report, self._results, self._notices)
+        self._results = [(nodeid, self._storing.noted(result)) for nodeid, result in self._results]
+        try:
+            self._look_through_baselines(session)
+        except (OSError, QuantguardError) as error:
+            troubles.note(session.config, f"the stored baselines were not looked through: {error}")
+        self._write_report(session.config)
         if session.exitstatus == pytest.ExitCode.OK and self._missing() is not None:
             session.exitstatus = pytest.ExitCode.NO_TESTS_COLLECTED
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         """Say for every gate what was measured, against what, on how many items, and why it passed or not."""
+        if terminalreporter.config.getoption("collectonly"):
+            return
         terminalreporter.section("quantguard", sep="=")
         if self._options.plan:
             self._show_plans(terminalreporter)
             return
-        for nodeid, result in self._results:
-            terminalreporter.write_line(nodeid, bold=True)
-            markup = {_COLOURS[result.label]: True}
-            for line in text.gate_lines([result]):
-                terminalreporter.write_line(f"  {line}", **markup)
-        for path, changed in self._written.items():
-            terminalreporter.write_line(f"baseline {'written' if changed else 'unchanged'}: {path}")
+        self._show_results(terminalreporter)
         for line in several_lines([result for _, result in self._results]):
             terminalreporter.write_line(line, yellow=True)
         for notice in self._notices:
@@ -85,8 +84,30 @@ class Collector:
         if (missing := self._missing()) is not None:
             terminalreporter.write_line(f"quantguard: {missing}", red=True)
         terminalreporter.write_line(text.closing_line([result for _, result in self._results]))
-        if self._options.report is not None:
+        if self._has_written_report:
             terminalreporter.write_line(f"report: {self._options.report}")
+
+    def _show_results(self, terminalreporter: Any) -> None:
+        for nodeid, result in self._results:
+            terminalreporter.write_line(nodeid, bold=True)
+            markup = {_COLOURS[result.label]: True}
+            for line in text.gate_lines([result]):
+                terminalreporter.write_line(f"  {line}", **markup)
+        for line in self._storing.lines():
+            terminalreporter.write_line(line, yellow=line.startswith("baseline not written"))
+
+    def _write_report(self, config: pytest.Config) -> None:
+        """Write the report, where one was asked for; what fails costs no verdict."""
+        if self._options.report is None:
+            return
+        try:
+            files.write_all(self._options.report, self._results, self._notices)
+        # The verdicts are decided, and a section of the report may be another distribution's.
+        except Exception as error:  # noqa: BLE001
+            what = f"{type(error).__name__}: {error}"
+            troubles.note(config, f"the report was not written to {self._options.report}: {what}")
+        else:
+            self._has_written_report = True
 
     def _look_through_baselines(self, session: pytest.Session) -> None:
         """Find what is to be said of stored baselines, and keep what a whole run has no use for."""
@@ -114,27 +135,12 @@ class Collector:
             return "--npu was given, and no gate ran on an NPU: hand npu_device to guard.check(device=...)"
         return None
 
-    def _store(self, result: GateResult) -> None:
-        assert result.pending is not None
-        path = pathlib.Path(str(result.pending_path))
-        try:
-            unchanged = _stored_like(path, result.pending) == result.pending
-        except BaselineError:
-            unchanged = False
-        if not unchanged:
-            write(path, result.pending)
-        self._written[str(path)] = not unchanged or self._written.get(str(path), False)
-
 
 def _came_to_its_end(report: pytest.TestReport) -> bool:
     """Tell whether a gate did all it does: one that waits for an NPU is of a platform that this run is not about."""
     if report.skipped:
         return NEEDS_NPU in str(report.longrepr)
     return report.when == "call" and report.passed
-
-
-def _stored_like(path: pathlib.Path, pending: Baseline | LayerProfile) -> Baseline | LayerProfile:
-    return read(path, LayerProfile) if isinstance(pending, LayerProfile) else read(path)
 
 
 _COLOURS = {

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_quantguard import declared, devices, fixtures, markers, options, planning, suite
+from pytest_quantguard import declared, devices, fixtures, markers, options, planning, suite, troubles, trying
 from pytest_quantguard.fixtures import REPORT_ATTRIBUTE, guard, npu_device
+from pytest_quantguard.interrupting import Interrupting
 
 if TYPE_CHECKING:
     import pathlib
@@ -26,16 +27,22 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Read the options, register the markers and, outside xdist's workers, the collector of results."""
     chosen = options.read_options(config)
+    trying.require_writable(config, chosen)
     options.name_data_folder(config)
     options.allow_unsafe_exec(config)
     config.stash[fixtures.OPTIONS] = chosen
     config.addinivalue_line("markers", markers.REGISTRATION)
     if chosen.enabled:
-        declared.add_root_files(config)
-    if chosen.enabled and not hasattr(config, "workerinput"):
         from pytest_quantguard.collecting import Collector  # noqa: PLC0415 - an unrelated run does not pay for it
+        from pytest_quantguard.storing import Storing, Worker  # noqa: PLC0415
 
-        config.pluginmanager.register(Collector(chosen), "quantguard-collector")
+        declared.add_root_files(config)
+        troubles.register(config)
+        if not hasattr(config, "workerinput"):
+            config.pluginmanager.register(Interrupting(config), "quantguard-interrupting")
+        storing = Storing.of(config, inconclusive=chosen.inconclusive)
+        collector = Worker(storing) if hasattr(config, "workerinput") else Collector(chosen, storing)
+        config.pluginmanager.register(collector, "quantguard-collector")
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
@@ -103,6 +110,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     """Say that gates were left out, where they were."""
     if count := config.stash.get(_NUM_DESELECTED, 0):
         terminalreporter.write_line(f"quantguard: {count} gates were not run; run them with pytest --quantguard")
+    declared.show_left_out(terminalreporter, config)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -101,9 +101,25 @@ def read_record(path: pathlib.Path) -> RunRecord:
     try:
         return from_json(RunRecord, unseal(parse_json(read_text(path))))
     except RecordError as error:
+        # What is there may be a baseline, or a file of the project, and is not to be lost: another name is advised.
+        name = "record.json" if os.path.lexists(path) else path
         raise RecordError(
-            f"{path} is no record: {error}. Make one with: quantguard evaluate MODEL --output {path}"
+            f"{path} is no record: {error}. {_of_another_kind(path)}Make one with: quantguard evaluate MODEL --output"
+            f" {name}"
         ) from error
+
+
+def _of_another_kind(path: pathlib.Path) -> str:
+    """Say what to type where a file is a baseline or the results of a report, which people take for records."""
+    try:
+        table = parse_json(read_text(path))
+    except RecordError:
+        return ""
+    if isinstance(table, dict) and "acceptance" in table:
+        return f"It is a baseline; compare two with: quantguard baseline diff {path} OTHER. "
+    if isinstance(table, dict) and "gates" in table:
+        return "It is the results of a report, which quantguard baseline accept takes. "
+    return ""
 
 
 def file_sha256(path: pathlib.Path) -> str:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import pathlib
 from collections.abc import Sequence
 from typing import Any
@@ -23,11 +24,22 @@ def write_all(folder: pathlib.Path, results: Sequence[tuple[str, GateResult]], n
     report = gather(results, notices)
     gates = ",\n".join(json.dumps(_table(entry), ensure_ascii=False) for entry in report.entries)
     said = json.dumps(to_json(report.notices), ensure_ascii=False)
-    write_together({
-        folder / RESULTS: f'{{"baselines": {said},\n"gates": [\n{gates}\n]}}\n',
-        folder / SUMMARY: markdown(report),
-        folder / PAGE: page.html(report),
-    })
+    write_together(
+        {
+            folder / RESULTS: f'{{"baselines": {said},\n"gates": [\n{gates}\n]}}\n',
+            folder / SUMMARY: markdown(report),
+            folder / PAGE: page.html(report),
+        }
+    )
+
+
+def foreign(folder: pathlib.Path) -> pathlib.Path | None:
+    """Return a file that a report would overwrite and that none has made, or None."""
+    try:
+        _rows(parse_json(read_text(folder / RESULTS)))
+    except RecordError:
+        return next((path for name in (RESULTS, SUMMARY, PAGE) if os.path.lexists(path := folder / name)), None)
+    return None
 
 
 def read_results(path: pathlib.Path) -> tuple[GateResult, ...]:

@@ -296,7 +296,7 @@ def test_a_card_that_cannot_be_written_is_an_error_that_holds_nothing(monkeypatc
 
     with monkeypatch.context() as planted:
         planted.setattr("quantguard.host.leases.write_whole", full_disk)
-        with pytest.raises(LeaseError, match="NPU 0 cannot be leased: .*No space left.*XDG_RUNTIME_DIR names another"):
+        with pytest.raises(LeaseError, match=r"NPU 0 cannot be leased: .*No space left.*XDG_RUNTIME_DIR names another"):
             leases().hold(npu(0))
     assert leases().try_hold(npu(0))
 

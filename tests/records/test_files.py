@@ -36,7 +36,7 @@ def watch(event, arguments):
 armed, os.fsync = False, flush
 sys.addaudithook(watch)
 armed = True
-write_together({pathlib.Path("stored/a/first.json"): "new " * 5000, pathlib.Path("stored/a/second.json"): "new " * 5000})
+write_together({pathlib.Path(f"stored/a/{name}.json"): "new " * 5000 for name in ("first", "second")})
 armed = False
 """
 OLD, NEW = "old", "new " * 5000
