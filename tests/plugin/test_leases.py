@@ -245,7 +245,7 @@ def signing_late(run: str) -> Iterator[SignsLate]:
     holder.release()
 
 
-@pytest.mark.timeout(30)
+@pytest.mark.timeout(30, func_only=True)
 def test_a_worker_that_looks_before_the_other_has_signed_looks_again() -> None:
     said: list[str] = []
     with signing_late("a") as first:
@@ -255,7 +255,7 @@ def test_a_worker_that_looks_before_the_other_has_signed_looks_again() -> None:
     assert said == []
 
 
-@pytest.mark.timeout(30)
+@pytest.mark.timeout(30, func_only=True)
 def test_a_worker_of_this_run_that_comes_first_ends_the_waiting() -> None:
     other, mine = leases(run="b"), leases(run="a")
     other.hold(npu(0))
@@ -275,7 +275,7 @@ def test_a_worker_of_this_run_that_comes_first_ends_the_waiting() -> None:
     assert said == []
 
 
-@pytest.mark.timeout(30)
+@pytest.mark.timeout(30, func_only=True)
 def test_the_card_of_a_worker_that_crashed_is_not_believed_for_the_next_holder() -> None:
     crashed = leases(run="a")
     crashed.hold(npu(0))

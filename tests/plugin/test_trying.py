@@ -11,7 +11,9 @@ from typing import Any, NoReturn
 import pytest
 from gatelab import copy_baselines, run, write_gate
 
+from pytest_quantguard import collecting
 from quantguard import catalog
+from quantguard.pipeline import rerun_store
 
 MEMORY = """
 import quantguard
@@ -101,37 +103,35 @@ def test_collecting_alone_is_no_failure_and_writes_nothing(pytester: pytest.Pyte
     assert not cache.exists()
 
 
+@pytest.mark.usefixtures("cache")
 @pytest.mark.parametrize(
-    ("where", "told"),
+    ("where", "name", "told"),
     [
-        ("pytest_quantguard.collecting.files.write_all", "the report was not written to out: OSError: *No space left*"),
-        ("pytest_quantguard.collecting.survey", "the stored baselines were not looked through: *No space left*"),
-        ("pytest_quantguard.collecting.remember", "the stored baselines were not looked through: *No space left*"),
-        ("pathlib.Path.unlink", "answers that this run is done with cannot be removed*No space left*Type: rm *"),
-        ("pathlib.Path.open", "answers cannot be kept: *No space left*QUANTGUARD_CACHE=DIR"),
-        ("pathlib.Path.write_text", "answers cannot be kept: *No space left*QUANTGUARD_CACHE=DIR"),
+        (collecting.files, "write_all", "the report was not written to out: OSError: *No space left*"),
+        (collecting, "survey", "the stored baselines were not looked through: *No space left*"),
+        (collecting, "remember", "the stored baselines were not looked through: *No space left*"),
+        (pathlib.Path, "unlink", "answers that this run is done with cannot be removed*No space left*Type: rm *"),
+        (pathlib.Path, "open", "answers cannot be kept: *No space left*QUANTGUARD_CACHE=DIR"),
+        (pathlib.Path, "write_text", "answers cannot be kept: *No space left*QUANTGUARD_CACHE=DIR"),
     ],
     ids=["the report", "the survey", "the suite", "settling", "an answer", "the first answer"],
 )
 def test_what_fails_after_the_verdicts_is_a_line_beside_them(
-    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, cache: pathlib.Path, where: str, told: str
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, where: Any, name: str, told: str
 ) -> None:
     write_gate(pytester)
     copy_baselines(pytester)
-    real = pathlib.Path.unlink, pathlib.Path.open, pathlib.Path.write_text
+    before = getattr(where, name)
 
-    def only_answers(method: Any) -> Any:
-        def planted(path: pathlib.Path, *arguments: Any, **keywords: Any) -> Any:
-            if cache in path.parents and path.suffix == ".jsonl":
-                full_disk()
-            return method(path, *arguments, **keywords)
+    def planted(*arguments: Any, **keywords: Any) -> Any:
+        # Nothing else of what a path is used for.
+        if where is not pathlib.Path or (arguments[0].suffix == ".jsonl" and arguments[0].parent.name == "generations"):
+            full_disk()
+        return before(*arguments, **keywords)
 
-        return planted
-
-    method = next((m for m in real if where == f"pathlib.Path.{m.__name__}"), None)
-    monkeypatch.setattr(where, full_disk if method is None else only_answers(method))
+    monkeypatch.setattr(where, name, planted)
     result = run(pytester, "--quantguard-report=out")
-    monkeypatch.undo()
+    monkeypatch.setattr(where, name, before)
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.assert_outcomes(passed=1)
     result.stdout.fnmatch_lines(["*PASS*accuracy: *", "quantguard: 1 PASS", f"ERROR quantguard: {told}"])
@@ -145,7 +145,7 @@ def test_a_run_that_cannot_be_remembered_keeps_its_verdict(
 ) -> None:
     write_gate(pytester, recipe="w3a16")
     copy_baselines(pytester)
-    monkeypatch.setattr("quantguard.pipeline.rerun_store.write_whole", full_disk)
+    monkeypatch.setattr(rerun_store, "write_whole", full_disk)
     # Judged against full precision it is REGRESSED.
     write_gate(pytester, recipe="w3a16", settings="tol=0.045, against='reference'")
     result = run(pytester)
