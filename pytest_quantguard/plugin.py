@@ -81,6 +81,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if dropped:
         items[:] = [item for item in items if (item in gates) == enabled]
         config.hook.pytest_deselected(items=dropped)
+    if config.stash[fixtures.OPTIONS].update is not None:
+        items.sort(key=markers.measuring_order)
     if not enabled:
         config.stash[_NUM_DESELECTED] = len(dropped)
         if hasattr(config, "workeroutput"):

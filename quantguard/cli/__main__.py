@@ -52,6 +52,12 @@ def _run() -> int:
     except QuantguardError as error:
         print(f"quantguard {args.command}: {error}", file=sys.stderr)
         return 2
+    except OSError as error:
+        # A file that cannot be read or written is the machine's business; anything else is a defect to be seen.
+        if error.filename is None:
+            raise
+        print(f"quantguard {args.command}: {error}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print(f"quantguard {args.command}: interrupted", file=sys.stderr)
         return _BY_SIGNAL + signal.SIGINT

@@ -67,7 +67,8 @@ def run(args: argparse.Namespace) -> int:
     from quantguard.pipeline import GenerationStore  # noqa: PLC0415
     from quantguard.pipeline.progress import bar  # noqa: PLC0415
 
-    store = GenerationStore(fresh=args.fresh)
+    # The record does not need answers that are kept.
+    store = GenerationStore(fresh=args.fresh, told=lambda text: print(f"quantguard evaluate: {text}", file=sys.stderr))
     try:
         record = quantguard.evaluate(
             _open(args),

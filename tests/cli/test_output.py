@@ -165,3 +165,22 @@ def test_a_member_of_another_distribution_without_docstring_is_listed(
     assert "blank\n" in shown
     assert shown.count("NOT USABLE: ZeroDivisionError: division by zero") == 2
     assert "word-problems" in shown
+
+
+def test_a_file_that_cannot_be_written_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: pathlib.Path
+) -> None:
+    (tmp_path / "file").touch()
+    folder = str(tmp_path / "file/below")
+    assert invoke(monkeypatch, "quantize", "tiny-reasoner", "--recipe", "w8a8", "--output", folder) == 2
+    assert "quantguard quantize: [Errno 20] Not a directory" in capsys.readouterr().err
+
+
+def test_a_cache_that_cannot_be_written_costs_no_record(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: pathlib.Path
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("QUANTGUARD_CACHE", str(tmp_path / "file"))
+    assert invoke(monkeypatch, *EVALUATE, str(tmp_path / "record.json")) == 0
+    assert "quantguard evaluate: answers cannot be kept: [Errno 20] Not a directory" in capsys.readouterr().err
+    assert (tmp_path / "record.json").is_file()

@@ -123,6 +123,30 @@ def test_gates_of_nested_draws_share_the_larger_baseline(pytester: pytest.Pytest
         assert path.read_bytes() == before, update
 
 
+def test_what_a_smaller_gate_measures_for_a_larger_one_is_not_judged_by_its_own_tolerance(
+    pytester: pytest.Pytester,
+) -> None:
+    pytester.makepyfile(gates("w8a8", SMALL, LARGE))
+    run(pytester, "--quantguard-update=new")
+    path = pytester.path / FOLDER / "w8a8/word-problems.json"
+    alone = ("--quantguard-update=all", "-k", "smoke")
+    result = run(pytester, *alone)
+    result.assert_outcomes(failed=1, deselected=1)
+    result.stdout.fnmatch_lines(["*INCONCLUSIVE*", "*not accepted as a baseline*4.5 points*", "*all 24 items of the*"])
+    run(pytester, *alone, "--quantguard-accept-regression=meant").stdout.fnmatch_lines(["baseline written: *"])
+    assert len(baselines.read(path).items) == 24
+
+
+def test_in_an_update_the_gate_that_asks_most_measures_first(pytester: pytest.Pytester) -> None:
+    tests = ("test_a | accuracy(tol=0.5, subset=16)", "test_b | accuracy(tol=0.3, subset=24)", "test_c | layerwise()")
+    pytester.makepyfile(gates("w8a8", *tests, "test_d | accuracy(subset=24)", "test_e | accuracy(rtol=0.2)"))
+    collected = ("--collect-only", "-q")
+    order = [line[-6:] for line in run(pytester, *collected, "--quantguard-update=new").stdout.lines if "::" in line]
+    assert order == ["test_e", "test_d", "test_b", "test_a", "test_c"]
+    order = [line[-6:] for line in run(pytester, *collected).stdout.lines if "::" in line]
+    assert order == ["test_a", "test_b", "test_c", "test_d", "test_e"]
+
+
 def test_among_workers_the_larger_of_two_draws_stays(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(gates("w8a8", SMALL, LARGE))
     result = pytester.runpytest_subprocess("--quantguard", "--quantguard-update=all", "-n", "2")
