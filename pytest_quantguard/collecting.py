@@ -1,20 +1,19 @@
 """What the controller knows: every gate's result, the baselines to write, and how the session ends."""
 
-import pathlib
 from collections.abc import Generator, Sequence
 from typing import Any
 
 import pytest
 
-from pytest_quantguard import planning, suite
+from pytest_quantguard import planning, suite, troubles
 from pytest_quantguard.accounts import Account
 from pytest_quantguard.fixtures import NEEDS_NPU
 from pytest_quantguard.ledger import handed_over, ledger_of
 from pytest_quantguard.options import Options
-from quantguard.baselines import Baseline, LayerProfile, read, write
+from pytest_quantguard.storing import Storing
 from quantguard.baselines.suites import remember
 from quantguard.baselines.survey import Notice, survey
-from quantguard.errors import BaselineError
+from quantguard.errors import QuantguardError
 from quantguard.gates import GateResult
 from quantguard.report import files, text
 from quantguard.report.several import several_lines
@@ -23,17 +22,18 @@ from quantguard.report.several import several_lines
 class Collector:
     """Gathers results from test reports, which xdist brings to the controller and plain pytest makes in place.
 
-    Only this class writes baselines, and it lives in the controller alone.
+    It lives in the controller alone, and so does what writes baselines.
     """
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: Options, storing: Storing) -> None:
         self._options = options
+        self._storing = storing
         self._results: list[tuple[str, GateResult]] = []
         self._account = Account()
-        self._written: dict[str, bool] = {}
         self._plans: list[tuple[str, list[str]]] = []
         self._ended: set[str] = set()
         self._notices: tuple[Notice, ...] = ()
+        self._has_written_report = False
         self._session: pytest.Session | None = None
         self._overruled = False
         self._exit_status: int = pytest.ExitCode.OK
@@ -45,7 +45,9 @@ class Collector:
             self._ended.add(report.nodeid)
         if plans := getattr(report, planning.REPORT_ATTRIBUTE, None):
             self._plans.append((report.nodeid, plans))
-        self._take(self._account.note_report(report))
+        results = self._account.note_report(report)
+        self._results += results
+        self._storing.take(report, [result for _, result in results])
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
         """Note that a test begins."""
@@ -68,17 +70,21 @@ class Collector:
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:
         """Take the results that no report of a worker brought."""
-        self._take(self._account.take(handed_over(node)))
+        self._take_late(node.config, handed_over(node))
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Write the report, and refuse to end well by a verdict that fails, or where gates were asked for in vain."""
-        self._take(self._account.take(ledger_of(session.config).unsent()))
-        if not session.config.getoption("collectonly"):
-            self._results = self._account.results(end=_end_of(session))
-        self._look_through_baselines(session)
-        if self._options.report is not None:
-            files.write_all(self._options.report, self._results, self._notices)
+        if session.config.getoption("collectonly"):
+            return
+        self._take_late(session.config, ledger_of(session.config).unsent())
+        results = self._account.results(end=_end_of(session))
+        self._results = [(nodeid, self._storing.noted(result)) for nodeid, result in results]
+        try:
+            self._look_through_baselines(session)
+        except (OSError, QuantguardError) as error:
+            troubles.note(session.config, f"the stored baselines were not looked through: {error}")
+        self._write_report(session.config)
         if session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = self._judge_run()
         self._session, self._exit_status = session, session.exitstatus
@@ -92,13 +98,15 @@ class Collector:
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         """Say for every gate what was measured, against what, on how many items, and why it passed or not."""
+        if terminalreporter.config.getoption("collectonly"):
+            return
         terminalreporter.section("quantguard", sep="=")
         if self._options.plan:
             self._show_plans(terminalreporter)
             return
         self._show_results(terminalreporter, self._results)
-        for path, changed in self._written.items():
-            terminalreporter.write_line(f"baseline {'written' if changed else 'unchanged'}: {path}")
+        for line in self._storing.lines():
+            terminalreporter.write_line(line, yellow=line.startswith("baseline not written"))
         for line in several_lines([result for _, result in self._results]):
             terminalreporter.write_line(line, yellow=True)
         for notice in self._notices:
@@ -109,15 +117,15 @@ class Collector:
         if (missing := self._missing()) is not None:
             terminalreporter.write_line(f"quantguard: {missing}", red=True)
         terminalreporter.write_line(text.closing_line(self._results))
-        if self._options.report is not None:
+        if self._has_written_report:
             terminalreporter.write_line(f"report: {self._options.report}")
 
-    def _take(self, results: Sequence[tuple[str, GateResult]]) -> None:
-        """Keep results as they come, and put measured baselines in place."""
-        self._results += results
-        for _, result in results:
-            if result.pending is not None and result.pending_path is not None:
-                self._store(result)
+    def _take_late(self, config: pytest.Config, rows: Sequence[str]) -> None:
+        """Keep what no report brought; a baseline among it is not stored, and said not to be."""
+        for nodeid, result in self._account.take(rows):
+            if result.pending is not None:
+                why = f"no report of {nodeid} brought it, so that nothing says how the test ended"
+                troubles.note(config, f"baseline not written: {result.pending_path}: {why}")
 
     def _judge_run(self) -> int:
         """Return the exit code of a run with which pytest itself finds nothing wrong."""
@@ -132,6 +140,19 @@ class Collector:
             markup = {_COLOURS[result.label]: True}
             for line in text.gate_lines([result]):
                 terminalreporter.write_line(f"  {line}", **markup)
+
+    def _write_report(self, config: pytest.Config) -> None:
+        """Write the report, where one was asked for; what fails costs no verdict."""
+        if self._options.report is None:
+            return
+        try:
+            files.write_all(self._options.report, self._results, self._notices)
+        # The verdicts are decided, and a section of the report may be another distribution's.
+        except Exception as error:  # noqa: BLE001
+            what = f"{type(error).__name__}: {error}"
+            troubles.note(config, f"the report was not written to {self._options.report}: {what}")
+        else:
+            self._has_written_report = True
 
     def _look_through_baselines(self, session: pytest.Session) -> None:
         """Find what is to be said of stored baselines, and keep what a whole run has no use for."""
@@ -164,17 +185,6 @@ class Collector:
             return "--npu was given, and no gate ran on an NPU: hand npu_device to guard.check(device=...)"
         return None
 
-    def _store(self, result: GateResult) -> None:
-        assert result.pending is not None
-        path = pathlib.Path(str(result.pending_path))
-        try:
-            unchanged = _stored_like(path, result.pending) == result.pending
-        except BaselineError:
-            unchanged = False
-        if not unchanged:
-            write(path, result.pending)
-        self._written[str(path)] = not unchanged or self._written.get(str(path), False)
-
 
 def _came_to_its_end(report: pytest.TestReport) -> bool:
     """Tell whether a gate did all it does: one that waits for an NPU is of a platform that this run is not about."""
@@ -186,10 +196,6 @@ def _came_to_its_end(report: pytest.TestReport) -> bool:
 def _end_of(session: pytest.Session) -> str:
     """Say why the run ended where it did not come to its end."""
     return str(session.shouldfail or session.shouldstop or "it was broken off")
-
-
-def _stored_like(path: pathlib.Path, pending: Baseline | LayerProfile) -> Baseline | LayerProfile:
-    return read(path, LayerProfile) if isinstance(pending, LayerProfile) else read(path)
 
 
 _COLOURS = {

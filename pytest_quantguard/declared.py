@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_quantguard import fixtures
-from pytest_quantguard.markers import gate_marker
+from pytest_quantguard import fixtures, sharing
+from pytest_quantguard.markers import gate_marker, gates_of
 from pytest_quantguard.options import GROUP
 
 if TYPE_CHECKING:
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 FILE = "quantguard.toml"
+# Files with gates in the root folder that a run does not run.
+LEFT_OUT = pytest.StashKey[list[str]]()
 _PYPROJECT = "pyproject.toml"
 # What guard.check takes, all of it text.
 _TARGET = ("model", "recipe", "device", "backend", "endpoint", "engine", "reference", "tokenizer")
@@ -46,12 +48,32 @@ def _may_hold_gates(path: pathlib.Path) -> bool:
 
 def add_root_files(config: pytest.Config) -> None:
     """Let a run that names no files have the gates of the root folder."""
-    if config.args_source is pytest.Config.ArgsSource.ARGS:
-        return
+    named = config.args_source is pytest.Config.ArgsSource.ARGS
     for name in (FILE, _PYPROJECT):
         path = config.rootpath / name
-        if path.is_file() and _may_hold_gates(path) and str(path) not in config.args:
+        if not path.is_file() or not _may_hold_gates(path):
+            continue
+        if not named and str(path) not in config.args:
             config.args.append(str(path))
+        if named and not _is_within(path, config):
+            config.stash.setdefault(LEFT_OUT, []).append(name)
+
+
+def _is_within(path: pathlib.Path, config: pytest.Config) -> bool:
+    """Tell whether a file is one of those that a run names, or in a folder that it names."""
+    named = [(config.invocation_params.dir / arg.partition("::")[0]).resolve() for arg in config.args]
+    return any(path.resolve().is_relative_to(given) for given in named)
+
+
+def show_left_out(terminalreporter: Any, config: pytest.Config) -> None:
+    """Say which files of gates in the root folder a run that names others has left out."""
+    if names := config.stash.get(LEFT_OUT, []):
+        files = " and ".join(names)
+        terminalreporter.write_line(
+            f"quantguard: the gates of {files} in the root folder were not run, since this run names what it runs; name"
+            f" {'them' if len(names) > 1 else 'it'} too: pytest --quantguard {' '.join([*config.args, *names])}",
+            yellow=True,
+        )
 
 
 class GateFile(pytest.File):
@@ -111,6 +133,8 @@ class GateFile(pytest.File):
                 item.add_marker(gate_marker(kind)(**entry[kind]))
             except (UsageError, TypeError) as error:
                 raise self._error(text, number, kind, str(error)) from error
+        if (problem := sharing.clash(self.config, item.nodeid, target, gates_of(item))) is not None:
+            raise self._error(text, number, "name", problem)
         return item
 
     def _refuse_unknown(self, table: dict[str, Any], possible: set[str], text: str, *, number: int | None) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import pytest
 
-from pytest_quantguard import devices, outcomes, planning, suite, terminal
+from pytest_quantguard import devices, outcomes, planning, suite, terminal, troubles
 from pytest_quantguard.ledger import ledger_of, result_of_test
 from pytest_quantguard.markers import gates_of
 from pytest_quantguard.options import Options
@@ -131,6 +131,7 @@ class Guard:
         pytest.skip(planning.PLANNED)
 
     def _check_all(self, gates: dict[str, Any], target: _Target) -> list[GateResult]:
+        from pytest_quantguard import storing  # noqa: PLC0415 - as what follows
         from quantguard import registry  # noqa: PLC0415 - the flow below loads torch, so nothing here is on top
         from quantguard.errors import QuantguardError  # noqa: PLC0415
 
@@ -140,6 +141,7 @@ class Guard:
             for name, gate in gates.items():
                 try:
                     session = session or self._open(target, progress)
+                    storing.claim(self._item.config, self._item.nodeid, suite.place_of(name, gate, session))
                     result = registry.gates[name].check(gate, session)
                     # One result of a check says how the layers fared: it is the same model in all.
                     layers = session.layer_reports() if not results else ()
@@ -171,6 +173,7 @@ class Guard:
                 self._record(_crash_result(name, gate, target, error))
 
     def _open(self, target: _Target, progress: Progress) -> PipelineSession:
+        from pytest_quantguard import storing  # noqa: PLC0415
         from quantguard.pipeline import Service, Settings, open_served, open_session  # noqa: PLC0415 - loads torch
 
         _refuse_contradictions(target)
@@ -186,6 +189,7 @@ class Guard:
             early_stop=self._options.early_stop,
             inconclusive=self._options.inconclusive,
             reruns=_reruns(self._item.config, self._options),
+            measured=self._item.config.stash[storing.STORING].measured,
             alone=lambda: devices.timing_alone(self._item.config),
         )
         if target.engine is not None:
@@ -229,7 +233,7 @@ def _store(config: pytest.Config, options: Options) -> GenerationStore:
     from quantguard.pipeline import GenerationStore  # noqa: PLC0415
 
     if STORE not in config.stash:
-        config.stash[STORE] = GenerationStore(fresh=options.fresh)
+        config.stash[STORE] = GenerationStore(fresh=options.fresh, told=lambda text: troubles.note(config, text))
     return config.stash[STORE]
 
 
@@ -238,7 +242,7 @@ def _reruns(config: pytest.Config, options: Options) -> RerunStore:
     from quantguard.pipeline import RerunStore  # noqa: PLC0415
 
     if _RERUNS not in config.stash:
-        config.stash[_RERUNS] = RerunStore(fresh=options.fresh)
+        config.stash[_RERUNS] = RerunStore(fresh=options.fresh, told=lambda text: troubles.note(config, text))
     return config.stash[_RERUNS]
 
 

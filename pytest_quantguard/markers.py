@@ -71,6 +71,23 @@ def gates_of(item: pytest.Item) -> dict[str, Any]:
     return {kind: gate for kind, (_, gate) in reversed(found.items())}
 
 
+def measuring_order(item: pytest.Item) -> tuple[float, float]:
+    """Return a key by which, of gates that share a baseline, the one measures that asks most of it.
+
+    That is the gate of most items, a benchmark's usual number counting as the largest, and of the least tolerance.
+    """
+    from quantguard.errors import UsageError  # noqa: PLC0415
+
+    try:
+        gate = gates_of(item).get("accuracy")
+    except UsageError:
+        # The test itself says what is wrong.
+        gate = None
+    if gate is None:
+        return (0.0, 0.0)
+    return (-float(gate.subset or "inf"), min(gate.rule.tol or 1.0, gate.rtol or 1.0))
+
+
 def is_gate(item: pytest.Item) -> bool:
     """Tell whether a test is a gate: it bears a gate's marker or asks for our fixture ``guard``."""
     if item.get_closest_marker(NAME) is not None:

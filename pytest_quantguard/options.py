@@ -1,5 +1,6 @@
 """The command-line options, and what they come to."""
 
+import argparse
 import dataclasses
 import os
 import pathlib
@@ -10,6 +11,7 @@ import pytest
 from pytest_quantguard import devices
 
 GROUP = "quantguard"
+_REAL, _EMULATED = "required", "emulated"
 # Where quantguard.benchmarks looks for files; importing it here would slow down every run of pytest.
 DATA_VARIABLE = "QUANTGUARD_DATA"
 # What quantguard.sandbox is told by.
@@ -23,8 +25,9 @@ def add_options(parser: pytest.Parser) -> None:
     group.addoption(
         "--npu",
         nargs="?",
-        const="required",
-        choices=("required", "emulated"),
+        const=_REAL,
+        type=_npu_kind,
+        metavar="required|emulated",
         help="require a real Ascend NPU: none found is an error, never a skip; with -n one worker takes one NPU;"
         " --npu=emulated runs an Atlas A2's documented arithmetic on the CPU, and verdicts say so",
     )
@@ -130,10 +133,19 @@ def _add_wait(group: pytest.OptionGroup) -> None:
 
 
 def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise ValueError(text)
-    return value
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"a number above 0 is wanted, not {text!r}")
+    return int(text)
+
+
+def _npu_kind(text: str) -> str:
+    """Return what kind of NPU is meant; an option whose value may be left out takes what follows for it."""
+    if text in (_REAL, _EMULATED):
+        return text
+    raise argparse.ArgumentTypeError(
+        f"it took {text!r} for its value, and possible are {_REAL} and {_EMULATED}. Where that is a path, type it"
+        f" first, pytest {text} --npu, or write --npu={_REAL} {text}"
+    )
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,6 +174,11 @@ def read_options(config: pytest.Config) -> Options:
     enabled = bool(config.getoption("--quantguard"))
     if reason is not None and (update is None or not reason.strip()):
         raise pytest.UsageError("--quantguard-accept-regression takes a reason, and goes with --quantguard-update")
+    if reason is not None and os.path.lexists(reason):
+        raise pytest.UsageError(
+            f"--quantguard-accept-regression took {reason!r} for the reason, which is a path: write it as"
+            f' --quantguard-accept-regression="why a worse result is meant" {reason}'
+        )
     if update is not None and not enabled:
         raise pytest.UsageError("--quantguard-update measures the gates: give --quantguard with it")
     if config.getoption("--quantguard-plan") and (update is not None or not enabled):
@@ -229,8 +246,5 @@ def _set_variable(config: pytest.Config, name: str, value: str) -> None:
 
 def _require_npu(config: pytest.Config, npu: str | None) -> None:
     """Raise pytest.UsageError where an NPU is asked for and none can be used."""
-    if npu is None:
-        return
-    if npu == "emulated":
-        return
-    devices.require(config)
+    if npu == _REAL:
+        devices.require(config)

@@ -6,8 +6,21 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_quantguard import declared, devices, fixtures, ledger, markers, options, outcomes, planning, suite
+from pytest_quantguard import (
+    declared,
+    devices,
+    fixtures,
+    ledger,
+    markers,
+    options,
+    outcomes,
+    planning,
+    suite,
+    troubles,
+    trying,
+)
 from pytest_quantguard.fixtures import guard, npu_device
+from pytest_quantguard.interrupting import Interrupting
 
 if TYPE_CHECKING:
     import pathlib
@@ -26,17 +39,23 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Read the options, register the markers and, outside xdist's workers, the collector of results."""
     chosen = options.read_options(config)
+    trying.require_writable(config, chosen)
     options.name_data_folder(config)
     options.allow_unsafe_exec(config)
     config.stash[fixtures.OPTIONS] = chosen
     config.addinivalue_line("markers", markers.REGISTRATION)
     if chosen.enabled:
-        declared.add_root_files(config)
-        config.pluginmanager.register(ledger.ledger_of(config), "quantguard-ledger")
-    if chosen.enabled and not hasattr(config, "workerinput"):
         from pytest_quantguard.collecting import Collector  # noqa: PLC0415 - an unrelated run does not pay for it
+        from pytest_quantguard.storing import Storing, Worker  # noqa: PLC0415
 
-        config.pluginmanager.register(Collector(chosen), "quantguard-collector")
+        declared.add_root_files(config)
+        troubles.register(config)
+        config.pluginmanager.register(ledger.ledger_of(config), "quantguard-ledger")
+        if not hasattr(config, "workerinput"):
+            config.pluginmanager.register(Interrupting(config), "quantguard-interrupting")
+        storing = Storing.of(config, inconclusive=chosen.inconclusive)
+        collector = Worker(storing) if hasattr(config, "workerinput") else Collector(chosen, storing)
+        config.pluginmanager.register(collector, "quantguard-collector")
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
@@ -76,6 +95,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if dropped:
         items[:] = [item for item in items if (item in gates) == enabled]
         config.hook.pytest_deselected(items=dropped)
+    if config.stash[fixtures.OPTIONS].update is not None:
+        items.sort(key=markers.measuring_order)
     if not enabled:
         config.stash[_NUM_DESELECTED] = len(dropped)
         if hasattr(config, "workeroutput"):
@@ -105,6 +126,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     """Say that gates were left out, where they were."""
     if count := config.stash.get(_NUM_DESELECTED, 0):
         terminalreporter.write_line(f"quantguard: {count} gates were not run; run them with pytest --quantguard")
+    declared.show_left_out(terminalreporter, config)
 
 
 @pytest.hookimpl(tryfirst=True)

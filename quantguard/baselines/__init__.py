@@ -3,7 +3,7 @@
 from quantguard.baselines.layer_profile import LayerProfile
 from quantguard.baselines.noise import Noise, noise_path, read_noise, write_noise
 from quantguard.baselines.record import Acceptance, Baseline, BaselineItem, baseline_from_runs
-from quantguard.baselines.store import baseline_path, dump, parse, read, read_any, write
+from quantguard.baselines.store import baseline_path, dump, parse, read, read_any, write, write_all
 
 __all__ = [
     "Acceptance",
@@ -20,5 +20,6 @@ __all__ = [
     "read_any",
     "read_noise",
     "write",
+    "write_all",
     "write_noise",
 ]

@@ -8,13 +8,14 @@ in the file, so that an edit by hand is noticed.
 import json
 import pathlib
 import re
+from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from quantguard.baselines.layer_profile import LayerProfile
 from quantguard.baselines.record import Baseline
 from quantguard.errors import BaselineError, ConflictError, RecordError
 from quantguard.records import from_json, to_json
-from quantguard.records.files import parse_json, read_text, seal, unseal, write_whole
+from quantguard.records.files import parse_json, read_text, seal, unseal, write_together, write_whole
 
 # What is stored: outcomes item by item, or layer by layer.
 StoredT = TypeVar("StoredT", Baseline, LayerProfile)
@@ -69,6 +70,11 @@ def dump(baseline: Baseline | LayerProfile) -> str:
 def write(path: pathlib.Path, baseline: Baseline | LayerProfile) -> None:
     """Put a baseline in its place atomically, and down to the disk."""
     write_whole(path, dump(baseline))
+
+
+def write_all(baselines: Mapping[pathlib.Path, Baseline | LayerProfile]) -> None:
+    """Put several baselines in their places, or none of them where one cannot be written."""
+    write_together({path: dump(baseline) for path, baseline in baselines.items()})
 
 
 def _line(item: Any) -> str:

@@ -19,7 +19,10 @@ _NOISE = "*.noise"
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """Where the baseline of a gate belongs, what its names are and what the fingerprint of a run is now."""
+    """Where the baseline of a gate belongs, what its names are and what the fingerprint of a run is now.
+
+    ``reference`` names the full-precision model whose outcomes it holds, absent where none was named.
+    """
 
     path: str
     platform: str
@@ -27,6 +30,17 @@ class Place:
     recipe: str
     benchmark: str
     must_match: dict[str, str]
+    reference: str | None = None
+
+    def clash(self, other: "Place") -> str | None:
+        """Say in what two gates with one place are not of the same run, or None where they are."""
+        names = ("platform", "model", "recipe", "benchmark")
+        ours = {name: getattr(self, name) for name in names} | self.must_match
+        theirs = {name: getattr(other, name) for name in names} | other.must_match
+        if None not in (self.reference, other.reference):
+            ours["reference"], theirs["reference"] = str(self.reference), str(other.reference)
+        changed = sorted(key for key in {*ours, *theirs} if ours.get(key) != theirs.get(key))
+        return "; ".join(f"{key} is {_brief(ours.get(key))} and {_brief(theirs.get(key))}" for key in changed) or None
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +74,10 @@ def survey(root: pathlib.Path, places: Sequence[Place], *, whole: bool, kept: Se
         notices += [notice for notice in found if notice is not None]
         notices += _lonely_noise(root, root / platform) if whole else []
     return tuple(dict.fromkeys(sorted(notices, key=lambda notice: (notice.kind, notice.path))))
+
+
+def _brief(value: str | None) -> str:
+    return "absent" if value is None else value if len(value) <= 40 else f"{value[:12]}…"
 
 
 def _fits(root: pathlib.Path, path: pathlib.Path, patterns: Sequence[str]) -> bool:

@@ -11,6 +11,8 @@ from quantguard.errors import DataError, UsageError
 from quantguard.records import Sample
 from quantguard.records.codec import digest
 
+# Gates draw their items by this seed.
+SUBSET_SEED = 0
 # As in the evaluations of reasoning models since DeepSeek-R1.
 _BOXED_INSTRUCTION = "Please reason step by step, and put your final answer within \\boxed{}."
 

@@ -3,7 +3,6 @@
 import json
 import pathlib
 import shutil
-import tempfile
 from collections import Counter
 from collections.abc import Collection, Iterator
 from typing import Any
@@ -18,6 +17,7 @@ from quantguard.checkpoints._native import OwnFolder
 from quantguard.checkpoints._native_writing import write_json, write_tensors
 from quantguard.errors import ModelError, UsageError
 from quantguard.modeling.block_state import Tensors
+from quantguard.records.files import scratch_beside
 
 _PREFIX = "quant_model_weights"
 # What a server reads beside weights and configuration.
@@ -38,8 +38,8 @@ def export(
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise UsageError(f"{output} is not empty; give an empty or a new folder")
     output.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=output.parent, prefix=".exporting-") as scratch:
-        staged = pathlib.Path(scratch) / "model"
+    with scratch_beside(output) as scratch:
+        staged = scratch / "model"
         staged.mkdir()
         notes = _fill(folder, staged, forced, tensor_parallel_size)
         staged.replace(output)

@@ -4,7 +4,6 @@ import dataclasses
 import json
 import pathlib
 import shutil
-import tempfile
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,9 +19,17 @@ from quantguard.errors import RecordError, UsageError
 from quantguard.modeling import Block, Decoder
 from quantguard.modeling.block_state import BlockState, Tensors
 from quantguard.records import from_json, to_json
-from quantguard.records.files import file_sha256, parse_json, read_text, seal, unseal, write_whole
+from quantguard.records.files import (
+    SCRATCH_PREFIX,
+    file_sha256,
+    parse_json,
+    read_text,
+    scratch_beside,
+    seal,
+    unseal,
+    write_whole,
+)
 
-_WRITING = ".writing-"
 _TOKENIZER_FILES = (
     "tokenizer*",
     "special_tokens_map.json",
@@ -125,7 +132,7 @@ class FolderWriter:
 
     def remove_half_written(self) -> None:
         """Remove what a killed run was writing to."""
-        for scratch in self._folder.rglob(f"{_WRITING}*"):
+        for scratch in self._folder.rglob(f"{SCRATCH_PREFIX}*"):
             shutil.rmtree(scratch)
 
 
@@ -140,8 +147,8 @@ def _ends(decoder: Decoder) -> Tensors:
 
 def write_tensors(path: pathlib.Path, tensors: Tensors) -> None:
     """Write a safetensors file that is there whole or not at all, the same bytes for the same content."""
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=_WRITING) as scratch:
-        temporary = pathlib.Path(scratch) / path.name
+    with scratch_beside(path) as scratch:
+        temporary = scratch / path.name
         temporary.touch()
         mode = temporary.stat().st_mode
         # Old readers refuse a file that does not say this.

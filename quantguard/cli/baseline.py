@@ -126,10 +126,13 @@ def _rename(args: argparse.Namespace) -> list[str]:
         )
     if path.exists():
         raise BaselineError(f"there is a baseline {path}; look at both: quantguard baseline diff {args.path} {path}")
+    noise, target = noise_path(args.path), noise_path(path)
+    if noise.exists() and target.exists():
+        raise BaselineError(f"there is the noise of another baseline at {target}; remove one of the two: rm '{target}'")
     write(path, renamed)
     moved = [args.path]
-    if (noise := noise_path(args.path)).exists():
-        noise.replace(noise_path(path))
+    if noise.exists():
+        noise.replace(target)
         moved.append(noise)
     args.path.unlink()
     return [f"renamed: {', '.join(map(str, moved))} -> {path}"]

@@ -7,9 +7,10 @@ import sys
 from typing import TYPE_CHECKING
 
 from quantguard.benchmarks._files import VARIABLE
+from quantguard.cli._output import require_record, write
 from quantguard.errors import UsageError
 from quantguard.records import RunRecord
-from quantguard.records.files import dump_record, write_whole
+from quantguard.records.files import dump_record
 from quantguard.sandbox.choosing import VARIABLE as UNSAFE_VARIABLE
 
 if TYPE_CHECKING:
@@ -49,13 +50,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--batch-size", type=int, metavar="N", help="items at once (default: the engine's)")
     parser.add_argument("--fresh", action="store_true", help="do not go on with a run that was broken off")
     _add_service(parser)
-    parser.add_argument("--output", type=pathlib.Path, metavar="FILE", help="write the record as JSON")
+    parser.add_argument(
+        "--output", type=pathlib.Path, metavar="FILE", help="write the record as JSON, in the place of an older one"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Evaluate, print the metrics and write the record where asked."""
-    if args.output is not None and not args.output.parent.is_dir():
-        raise UsageError(f"--output {args.output}: there is no folder {args.output.parent}")
+    if args.output is not None:
+        require_record("--output", args.output)
     if args.data is not None:
         os.environ[VARIABLE] = str(args.data)
     if args.unsafe_exec:
@@ -64,24 +67,31 @@ def run(args: argparse.Namespace) -> int:
     from quantguard.pipeline import GenerationStore  # noqa: PLC0415
     from quantguard.pipeline.progress import bar  # noqa: PLC0415
 
-    store = GenerationStore(fresh=args.fresh)
-    record = quantguard.evaluate(
-        _open(args),
-        args.benchmark,
-        subset=args.subset,
-        seed=args.seed,
-        mode=args.mode,
-        temperature=args.temperature,
-        epochs=args.epochs,
-        max_new_tokens=args.max_new_tokens,
-        batch_size=args.batch_size,
-        progress=bar(sys.stderr),
-        store=store,
-    )
-    print("\n".join(summary(record)))
+    # The record does not need answers that are kept.
+    store = GenerationStore(fresh=args.fresh, told=lambda text: print(f"quantguard evaluate: {text}", file=sys.stderr))
+    try:
+        record = quantguard.evaluate(
+            _open(args),
+            args.benchmark,
+            subset=args.subset,
+            seed=args.seed,
+            mode=args.mode,
+            temperature=args.temperature,
+            epochs=args.epochs,
+            max_new_tokens=args.max_new_tokens,
+            batch_size=args.batch_size,
+            progress=bar(sys.stderr),
+            store=store,
+        )
+    except KeyboardInterrupt:
+        print(f"{store.num_kept()} answers are kept; the same command goes on with them within a day", file=sys.stderr)
+        raise
     if args.output is not None:
-        write_whole(args.output, dump_record(record))
+        # The reader of what is printed may go away, and the record must not go with it.
+        require_record("--output", args.output)
+        write("--output", args.output, dump_record(record), kept="The answers are kept: give the command again")
     store.settle()
+    print("\n".join(summary(record)))
     return 0
 
 

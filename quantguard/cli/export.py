@@ -20,10 +20,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dtype", help="with --recipe: floating-point type of the model, such as bfloat16")
     parser.add_argument(
         "--force",
-        nargs="+",
+        action="append",
         default=[],
         metavar="NAME",
-        help="write what its server is known to mishandle; the refusal says the name",
+        help="write what its server is known to mishandle; the refusal says the name. May be given several times",
     )
     parser.add_argument(
         "--tensor-parallel-size", type=int, default=1, metavar="N", help="parts that the server splits layers in"

@@ -7,6 +7,8 @@ from collections.abc import Callable
 
 from quantguard import catalog, recipes, registry
 
+# What the description of a member that raises begins with.
+_BROKEN = "NOT USABLE"
 HELP = "list models, recipes, benchmarks and more"
 _FAMILIES = ("transforms", "rounding", "calibration", "scorers", "engines", "gates", "checkpoints")
 
@@ -18,13 +20,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print names and what they stand for."""
-    for kind, entries in _entries(args.kind).items():
+    """Print names and what they stand for; 1 where a member of another distribution cannot be imported."""
+    kinds = _entries(args.kind)
+    for kind, entries in kinds.items():
         print(f"{kind}:")
-        width = max(map(len, entries))
+        width = max(map(len, entries), default=0)
         for name, description in entries.items():
             print(f"  {name:<{width}}  {description}".rstrip())
-    return 0
+    return int(any(text.startswith(_BROKEN) for entries in kinds.values() for text in entries.values()))
 
 
 def _entries(only: str | None) -> dict[str, dict[str, str]]:
@@ -41,7 +44,7 @@ def _entries(only: str | None) -> dict[str, dict[str, str]]:
 
 
 def _benchmarks() -> dict[str, str]:
-    return {name: _benchmark(module) for name, module in registry.benchmarks.items()}
+    return {name: _described(registry.benchmarks, name, _benchmark) for name in registry.benchmarks}
 
 
 def _benchmark(module: types.ModuleType) -> str:
@@ -61,4 +64,17 @@ def _backends() -> dict[str, str]:
 
 def _family(family: str) -> dict[str, str]:
     members: registry.Registry = getattr(registry, family)
-    return {name: (module.__doc__ or "").strip().splitlines()[0] for name, module in members.items()}
+    return {name: _described(members, name, _first_line) for name in members}
+
+
+def _first_line(module: types.ModuleType) -> str:
+    """Return what a module says of itself, which is nothing where it has no docstring or Python has left it out."""
+    return next(iter((module.__doc__ or "").strip().splitlines()), "")
+
+
+def _described(members: registry.Registry, name: str, describe: Callable[[types.ModuleType], str]) -> str:
+    """Describe a member; one that fails, which another distribution may bring, hides none of the others."""
+    try:
+        return describe(members[name])
+    except Exception as error:  # noqa: BLE001 - whatever another's module raises is said beside its name
+        return f"{_BROKEN}: {type(error).__name__}: {error}"

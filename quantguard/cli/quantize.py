@@ -30,15 +30,20 @@ def run(args: argparse.Namespace) -> int:
     recipe = load_recipe(args.recipe)
     if reason := needs_whole_model(args.model, recipe):
         print(f"{reason}, which is held in memory for that", file=sys.stderr)
-    saved = quantguard.quantize_to_folder(
-        args.model,
-        recipe,
-        args.output,
-        dtype=args.dtype,
-        device=args.device,
-        backend=args.backend,
-        progress=bar_or_lines(sys.stderr),
-    )
+    try:
+        saved = quantguard.quantize_to_folder(
+            args.model,
+            recipe,
+            args.output,
+            dtype=args.dtype,
+            device=args.device,
+            backend=args.backend,
+            progress=bar_or_lines(sys.stderr),
+        )
+    except KeyboardInterrupt:
+        if args.output.is_dir():
+            print(f"finished layers are kept in {args.output}; the same command goes on with them", file=sys.stderr)
+        raise
     resumed = f", {saved.num_resumed} of them by an earlier run" if saved.num_resumed else ""
     print(f"{saved.path}: {len(saved.reports)} layers quantized{resumed}")
     print("\n".join([*worst(saved.reports), *(f"  note: {note}" for note in saved.notes)]))

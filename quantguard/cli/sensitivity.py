@@ -4,6 +4,7 @@ import argparse
 import pathlib
 import sys
 
+from quantguard.cli._output import require_picture, require_recipe, write
 from quantguard.errors import UsageError
 from quantguard.recipes import dump_recipe, load_recipe
 from quantguard.records import QuantArgs
@@ -28,9 +29,10 @@ def run(args: argparse.Namespace) -> int:
     """Measure, print the table, and search where a budget is given."""
     if (args.budget_bits is None) != (args.output is None):
         raise UsageError("--budget-bits and --output go together: the mixed recipe is written to a file")
-    for path in (args.plot, args.output):
-        if path is not None and not path.parent.is_dir():
-            raise UsageError(f"{path}: there is no folder {path.parent}")
+    if args.plot is not None:
+        require_picture("--plot", args.plot)
+    if args.output is not None:
+        require_recipe("--output", args.output)
     if args.top < 1:
         raise UsageError(f"--top {args.top}: at least one layer is listed")
     import quantguard  # noqa: PLC0415 - the facade, whose functions import torch
@@ -43,22 +45,25 @@ def run(args: argparse.Namespace) -> int:
     model = quantguard.load(args.model, dtype=args.dtype)
     text = comparison_text(model)
     measured = sensitivity(model, recipe, text, progress=bar(sys.stderr))
+    lines = []
     for kind, parts in (("decoder layer", measured.layers), ("linear", measured.linears)):
-        print("\n".join([*report.table(parts, kind=kind, count=args.top), ""]))
+        lines += [*report.table(parts, kind=kind, count=args.top), ""]
     alone = sum(linear.kl for linear in measured.linears)
-    print(f"KL with all of them quantized: {measured.kl:.4f}; the linears alone add up to {alone:.4f}")
+    lines.append(f"KL with all of them quantized: {measured.kl:.4f}; the linears alone add up to {alone:.4f}")
     if args.plot is not None:
         title = f"{model.name}, {recipe.name}: share of the divergence, one part quantized at a time"
-        args.plot.write_text(report.svg((measured.layers, measured.linears), title=title), encoding="utf-8")
+        write("--plot", args.plot, report.svg((measured.layers, measured.linears), title=title))
     if args.budget_bits is not None:
         better = QuantArgs(num_bits=8, strategy="channel")
         found = mix_precision(
             model, recipe, measured.linears, text, better=better, budget_bits=args.budget_bits, progress=bar(sys.stderr)
         )
-        args.output.write_text(dump_recipe(found.recipe), encoding="utf-8")
-        print(
+        write("--output", args.output, dump_recipe(found.recipe))
+        lines.append(
             f"{args.output}: {len(found.recipe.overrides[0].targets)} of {len(measured.linears)} linears in 8 bits,"
             f" {found.effective_bits:.2f} bits a weight; KL predicted {found.predicted_kl:.4f},"
             f" measured {found.measured_kl:.4f}"
         )
+    # What was to be written is written before a reader can go away.
+    print("\n".join(lines))
     return 0

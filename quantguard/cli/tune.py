@@ -6,7 +6,7 @@ import pathlib
 import sys
 from typing import TYPE_CHECKING
 
-from quantguard.errors import UsageError
+from quantguard.cli._output import require_recipe, write
 from quantguard.recipes import dump_recipe, load_recipe
 
 if TYPE_CHECKING:
@@ -28,8 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Search, print every trial, and write the recipe."""
-    if args.output.suffix != ".toml" or not args.output.parent.is_dir():
-        raise UsageError(f"--output {args.output}: give a file that ends in .toml, in a folder that exists")
+    require_recipe("--output", args.output)
     import quantguard  # noqa: PLC0415 - the facade, whose functions import torch
     from quantguard.pipeline.progress import bar_or_lines  # noqa: PLC0415
     from quantguard.pipeline.tuning import tune  # noqa: PLC0415
@@ -37,7 +36,7 @@ def run(args: argparse.Namespace) -> int:
     recipe = load_recipe(args.recipe)
     model = quantguard.load(args.model, dtype=args.dtype)
     found = tune(model, recipe, num_blocks=args.layers, progress=bar_or_lines(sys.stderr))
-    args.output.write_text(dump_recipe(found.recipe), encoding="utf-8")
+    write("--output", args.output, dump_recipe(found.recipe))
     print("\n".join(table(found)))
     print(f"{args.output}: {found.recipe.name}. Quantize with it: --recipe {args.output}")
     return 0

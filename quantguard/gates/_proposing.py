@@ -45,9 +45,11 @@ def propose(
     }
     if previous is not None:
         shared = tuple(id_ for id_ in previous.sample_ids if id_ in set(ids))
-        verdicts[REPLACED] = judge_accuracy(
-            record.scores, previous.scores("baseline"), expected_ids=shared, rule=rule, clusters=clusters
-        )
+        # So few items that they prove nothing must not keep a baseline from growing, unless one of them was lost.
+        if len(ids) == len(shared) or _loses(record.scores, previous):
+            verdicts[REPLACED] = judge_accuracy(
+                record.scores, previous.scores("baseline"), expected_ids=shared, rule=rule, clusters=clusters
+            )
     against = max(verdicts, key=lambda key: OUTCOMES.index(verdicts[key].outcome))
     verdict = verdicts[against]
     if verdict.outcome == "ERROR" or (verdict.outcome != "PASS" and reason is None):
@@ -63,6 +65,14 @@ def propose(
     if previous is not None and _same_content(previous, baseline):
         baseline = previous
     return Proposal(against=against, verdict=verdict, baseline=baseline)
+
+
+def _loses(scores: Sequence[Score], previous: Baseline) -> bool:
+    """Tell whether an item came out worse than in a baseline, or was not judged."""
+    now = {(score.sample_id, score.epoch): score.value for score in scores}
+    before = {(score.sample_id, score.epoch): score.value for score in previous.scores("baseline")}
+    pairs = [(value, now[key]) for key, value in before.items() if key in now]
+    return any(new is None or (old is not None and new < old) for old, new in pairs)
 
 
 def _same_content(previous: Baseline, proposal: Baseline) -> bool:

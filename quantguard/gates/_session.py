@@ -2,7 +2,7 @@
 
 import dataclasses
 import pathlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, MutableMapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Literal, NamedTuple, Protocol
 
@@ -122,11 +122,16 @@ class Reruns(Protocol):
 
 
 class Session(Protocol):
-    """One candidate under test, with its full-precision model; the pipeline implements it."""
+    """One candidate under test, with its full-precision model; the pipeline implements it.
+
+    ``reference`` names the full-precision model, where there is one. ``measured`` are the baselines that gates of this
+    run have measured, by path, whether they are on the disk or not.
+    """
 
     model: str
     recipe: str
     platform: str
+    reference: str | None
     baselines: pathlib.Path
     update: Update | None
     accepted_regression: str | None
@@ -135,6 +140,7 @@ class Session(Protocol):
     early_stop: Method
     inconclusive: Literal["warn", "fail"]
     reruns: Reruns | None
+    measured: MutableMapping[str, Baseline]
 
     def rerun_key(self, benchmark: str, config: GenerationConfig, baseline: Baseline) -> str:
         """Name the gate by everything that its answers depend on, whatever the seed."""

@@ -10,9 +10,18 @@ from typing import Literal
 from quantguard import registry, stats
 from quantguard.baselines import Baseline, baseline_path, read
 from quantguard.baselines.survey import Place
+from quantguard.benchmarks import SUBSET_SEED, choose_subset
 from quantguard.errors import BaselineError, UsageError
 from quantguard.gates._comparing import beside
-from quantguard.gates._matching import place_of, require_same, subject_of
+from quantguard.gates._matching import (
+    LackingItemsError,
+    baseline_of,
+    items_of,
+    items_to_measure,
+    place_of,
+    require_same,
+    subject_of,
+)
 from quantguard.gates._planning import (
     USUAL_FLIP_RATE,
     Plan,
@@ -32,6 +41,7 @@ from quantguard.records.codec import digest
 from quantguard.verdict import AccuracyRule
 
 LIMIT = "drop"
+_USUAL_TOLERANCE = 0.045
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,10 +50,11 @@ class Gate:
 
     ``tol`` is the tolerated absolute drop of accuracy, 0.045 for 4.5 points (the default where neither is given);
     ``rtol`` is relative to the baseline; with both the stricter holds. ``against`` is the accepted run (``baseline``)
-    or full precision (``reference``); ``subset`` the number of items of a new baseline. ``strict`` calls REGRESSED
-    only a drop that is proven larger than tolerated. ``early_stop`` ends a run as soon as its verdict is clear
-    (``group-sequential``, ``betting``, ``off``; absent, as the option says). ``cluster`` names the metadata key that
-    items which are not independent share. ``budget`` is how many seeds an undecided run of sampled decoding may use.
+    or full precision (``reference``); ``subset`` the number of items, which may be fewer than the baseline holds where
+    another gate asks for more. ``strict`` calls REGRESSED only a drop that is proven larger than tolerated.
+    ``early_stop`` ends a run as soon as its verdict is clear (``group-sequential``, ``betting``, ``off``; absent, as
+    the option says). ``cluster`` names the metadata key that items which are not independent share. ``budget`` is how
+    many seeds an undecided run of sampled decoding may use.
     """
 
     benchmark: str = "word-problems"
@@ -85,7 +96,7 @@ class Gate:
     @property
     def rule(self) -> AccuracyRule:
         """The tolerance as the judgement takes it."""
-        tol = 0.045 if self.tol is None and self.rtol is None else self.tol
+        tol = _USUAL_TOLERANCE if self.tol is None and self.rtol is None else self.tol
         return AccuracyRule(tol=tol, rtol=self.rtol, strict=self.strict)
 
 
@@ -97,11 +108,14 @@ def check(gate: Gate, session: Session) -> GateResult:
     config, path = session.config(gate.benchmark, gate), _path(gate, session)
     if _wants_measuring(gate, session, path):
         return _measure_baseline(gate, session, str(path))
-    baseline = read(path)
-    require_same(baseline, gate, session, str(path))
-    trial = _trial(gate, session, baseline, config)
+    baseline = baseline_of(path, session)
+    items = require_same(baseline, gate, session, str(path))
+    trial = _trial(gate, session, baseline, items, config)
     noise = known_noise(path, baseline) if gate.against == "baseline" else None
-    accuracy = statistics.fmean([s.value for s in trial.baseline if s.value is not None] or [0.0])
+    run = set(trial.sample_ids)
+    accuracy = statistics.fmean(
+        [s.value for s in trial.baseline if s.value is not None and s.sample_id in run] or [0.0]
+    )
     if session.inconclusive == "fail" and (
         problem := why_undecidable(len(trial.sample_ids), rule=gate.rule, accuracy=accuracy, noise=noise)
     ):
@@ -119,6 +133,11 @@ def _path(gate: Gate, run: Session | PlanRequest) -> pathlib.Path:
     )
 
 
+def baseline_name(gate: Gate) -> str:
+    """Name its baseline, whatever is run."""
+    return subject_of(gate)
+
+
 def place(gate: Gate, session: Session) -> Place:
     """Return where the gate's baseline belongs."""
     return place_of(gate, session)
@@ -134,7 +153,10 @@ def plan(gate: Gate, request: PlanRequest) -> Plan:
     if path.is_file():
         baseline = read(path)
         noise = known_noise(path, baseline) if gate.against == "baseline" else None
-        ids = baseline.sample_ids[: request.limit]
+        stored = baseline.sample_ids
+        data = None if gate.subset is None else registry.benchmarks[gate.benchmark].load()
+        drawn = stored if data is None else tuple(s.id for s in choose_subset(data, gate.subset, seed=SUBSET_SEED))
+        ids = items_of(stored, drawn, gate.subset, str(path))[: request.limit]
         return plan_from_baseline(baseline, ids, rule=gate.rule, against=gate.against, method=method, noise=noise)
     num_items = gate.subset or registry.benchmarks[gate.benchmark].load().default_subset
     return make_plan(
@@ -152,8 +174,8 @@ def _flip_rate(record: RunRecord, trial: Trial) -> float:
     return statistics.fmean(s.value != old.get((s.sample_id, s.epoch)) for s in record.scores)
 
 
-def _trial(gate: Gate, session: Session, baseline: Baseline, config: GenerationConfig) -> Trial:
-    wanted = baseline.sample_ids[: session.limit]
+def _trial(gate: Gate, session: Session, baseline: Baseline, items: tuple[str, ...], config: GenerationConfig) -> Trial:
+    wanted = items[: session.limit]
     # A run that stops early may never come to an item that does not exist.
     known = {sample.id for sample in registry.benchmarks[gate.benchmark].load().samples}
     if unknown := [id_ for id_ in wanted if id_ not in known]:
@@ -167,7 +189,16 @@ def _trial(gate: Gate, session: Session, baseline: Baseline, config: GenerationC
         method="off" if gate.cluster else gate.early_stop or session.early_stop,
         clusters=_clusters(gate, baseline.sample_ids),
         num_seeds=gate.budget,
-        key=digest([gate.against, gate.rule, gate.cluster, session.rerun_key(gate.benchmark, config, baseline)]),
+        key=digest(
+            [
+                gate.against,
+                gate.rule,
+                gate.cluster,
+                # A gate of fewer items is another; a limit is no part of a gate, and leaves no lost items behind.
+                len(items),
+                session.rerun_key(gate.benchmark, config, baseline),
+            ]
+        ),
     )
 
 
@@ -196,29 +227,41 @@ def _with_length_ratio(record: RunRecord, reference: Sequence[Score]) -> RunReco
 
 
 def _wants_measuring(gate: Gate, session: Session, path: pathlib.Path) -> bool:
-    """Tell whether an update replaces this baseline: ``changed`` means one that cannot be used as it is."""
-    if session.update != "changed":
-        return session.update == "all" or (session.update == "new" and not path.is_file())
+    """Tell whether an update replaces this baseline.
+
+    ``new`` means one that is missing or lacks items, ``changed`` one that cannot be used as it is, ``all`` every one;
+    but what another gate of this run has measured is judged by, unless it lacks items.
+    """
+    known = str(path) in session.measured
+    if session.update is None or (session.update == "new" and not known and not path.is_file()):
+        return session.update is not None
     try:
-        require_same(read(path), gate, session, str(path))
-    except BaselineError:
+        require_same(baseline_of(path, session), gate, session, str(path))
+    except LackingItemsError:
         return True
-    return False
+    except BaselineError:
+        return session.update in ("changed", "all")
+    return session.update == "all" and not known
 
 
 def _measure_baseline(gate: Gate, session: Session, path: str) -> GateResult:
     """Run candidate and full precision; propose a baseline unless it would be worse than what it replaces."""
     config = session.config(gate.benchmark, gate)
-    previous = _comparable(gate, session, path)
-    keep = previous is not None and gate.subset in (None, len(previous.sample_ids))
-    ids = previous.sample_ids if previous and keep else session.draw(gate.benchmark, gate.subset)
+    previous, ids = _comparable(gate, session, path)
     # Full precision first: what it answered is kept for good, should the second run be broken off.
     reference = session.run_reference(gate.benchmark, ids, config)
-    rule, clusters = gate.rule, _clusters(gate, ids)
+    for_another = gate.subset is not None and len(ids) > gate.subset
+    rule, clusters = _usual(gate.rule) if for_another else gate.rule, _clusters(gate, ids)
     estimate = functools.partial(change_so_far, baseline=reference.scores, rule=rule, clusters=clusters)
     with session.watched(gate.benchmark, len(ids) * config.epochs, estimate):
         record = session.run(gate.benchmark, ids, config)
     record = _with_length_ratio(record, reference.scores)
+    if for_another:
+        note = (
+            f"all {len(ids)} items of the baseline were measured, for the gate that asks for them, and"
+            f" {_USUAL_TOLERANCE * 100:.1f} points are tolerated: {gate.subset} is this gate's own number"
+        )
+        record = dataclasses.replace(record, notes=(*record.notes, note))
     proposed = propose(
         record,
         reference.scores,
@@ -233,8 +276,14 @@ def _measure_baseline(gate: Gate, session: Session, path: str) -> GateResult:
     result = _beside_worst(_result(gate, session, verdict, record), name, reference, previous, path)
     if proposed.baseline is None:
         return result
+    session.measured[path] = proposed.baseline
     verdict = dataclasses.replace(verdict, reason=f"baseline measured: against {name}, {verdict.reason}")
     return dataclasses.replace(result, verdict=verdict, pending=proposed.baseline, pending_path=path)
+
+
+def _usual(rule: AccuracyRule) -> AccuracyRule:
+    """Return the rule for a baseline that another gate needs, whose tolerance is not known and may be stricter."""
+    return dataclasses.replace(rule, tol=min(_USUAL_TOLERANCE, rule.tol or 1.0))
 
 
 def _beside_worst(
@@ -246,14 +295,21 @@ def _beside_worst(
     return beside(result, name, previous.scores("baseline"), path=path)
 
 
-def _comparable(gate: Gate, session: Session, path: str) -> Baseline | None:
-    """Return the baseline that an update has to stand beside; one that cannot be read, or is of other data, is none."""
+def _comparable(gate: Gate, session: Session, path: str) -> tuple[Baseline | None, tuple[str, ...]]:
+    """Return the baseline that an update has to stand beside, and the items to measure, which are never fewer.
+
+    A baseline that cannot be read, or is of other data, is none; as many items of the new data are measured.
+    """
+    drawn = session.draw(gate.benchmark, gate.subset)
     try:
-        previous = read(pathlib.Path(path))
+        previous = baseline_of(pathlib.Path(path), session)
     except BaselineError:
-        return None
+        return None, drawn
     now = session.fingerprint(gate.benchmark, session.config(gate.benchmark, gate))
-    return previous if previous.must_match.get("data") == now["data"] else None
+    if previous.must_match.get("data") == now["data"]:
+        return previous, items_to_measure(previous.sample_ids, drawn, gate.subset, path)
+    num_samples = len(registry.benchmarks[gate.benchmark].load().samples)
+    return None, session.draw(gate.benchmark, min(num_samples, max(len(drawn), len(previous.sample_ids))))
 
 
 def _result(gate: Gate, session: Session, verdict: Verdict, record: RunRecord) -> GateResult:

@@ -65,9 +65,14 @@ def check(gate: Gate, session: Session) -> GateResult:
     return _result(session, _judge(distances(found.layers, stored.layers), gate, "the stored profile"))
 
 
+def baseline_name(gate: Gate) -> str | None:
+    """Name its profile, whatever is run; None where it compares with another backend or platform."""
+    return _SUBJECT if gate.backend is None and gate.platform is None else None
+
+
 def place(gate: Gate, session: Session) -> Place | None:
     """Return where the gate's profile belongs; None where it compares with another backend or platform."""
-    if gate.backend is not None or gate.platform is not None:
+    if baseline_name(gate) is None:
         return None
     return Place(
         path=str(_path(session, session.platform)),
@@ -76,6 +81,7 @@ def place(gate: Gate, session: Session) -> Place | None:
         recipe=session.recipe,
         benchmark=_SUBJECT,
         must_match=session.layer_fingerprint(),
+        reference=session.reference,
     )
 
 

@@ -2,10 +2,10 @@
 
 import dataclasses
 
-from quantguard.baselines import baseline_path, read
+from quantguard.baselines import baseline_path
 from quantguard.baselines.survey import Place
-from quantguard.errors import UsageError
-from quantguard.gates._matching import place_of, require_same, subject_of
+from quantguard.errors import BaselineError, UsageError
+from quantguard.gates._matching import baseline_of, place_of, require_same, subject_of
 from quantguard.gates._session import GateResult, Session
 from quantguard.records import RunRecord, Score, Verdict
 from quantguard.scorers._reasoning import is_repeating
@@ -62,14 +62,15 @@ def check(gate: Gate, session: Session) -> GateResult:
         recipe=session.recipe,
         benchmark=subject_of(gate),
     )
-    if session.update is not None and not path.is_file():
+    try:
+        baseline = baseline_of(path, session)
+        ids = require_same(baseline, gate, session, str(path), usual=False)[: session.limit]
+        reference = baseline.scores("reference")
+    except BaselineError:
+        if session.update is None:
+            raise
         ids = session.draw(gate.benchmark, gate.subset)
         reference = session.run_reference(gate.benchmark, ids, config).scores
-    else:
-        baseline = read(path)
-        if session.update is None:
-            require_same(baseline, gate, session, str(path))
-        ids, reference = baseline.sample_ids[: session.limit], baseline.scores("reference")
     record = session.run(gate.benchmark, ids, config)
     if not record.generations:
         raise UsageError(f"{gate.benchmark} is not answered in writing, so there is no reasoning to gate")
@@ -83,6 +84,11 @@ def check(gate: Gate, session: Session) -> GateResult:
         notes=record.notes,
         record=record,
     )
+
+
+def baseline_name(gate: Gate) -> str:
+    """Name its baseline, whatever is run."""
+    return subject_of(gate)
 
 
 def place(gate: Gate, session: Session) -> Place:

@@ -20,11 +20,14 @@ import platformdirs
 
 from quantguard.errors import LeaseError, RecordError
 from quantguard.records import from_json, to_json
+from quantguard.records.files import write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 _POLL_SECONDS = 0.2
+# After so long a holder that has not signed is told of as one that is not known.
+_UNSIGNED_SECONDS = 2.0
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,22 +92,25 @@ class Leases:
         Raises LeaseError naming the holder when the time is up, and at once where it is a worker of the same run,
         which cannot end before this one does.
         """
-        if resource in self._held:
-            return
-        lock = _lock(resource)
-        if not _take(lock, wait_seconds=0):
-            self._wait(lock, resource)
-        self._held[resource] = lock
-        self._sign(resource)
+        if not self.try_hold(resource):
+            self._wait(resource)
 
     def try_hold(self, resource: Resource) -> bool:
         """Take a resource if it is free, and tell whether it was."""
-        if resource not in self._held:
+        return resource in self._held or self._take(resource, wait_seconds=0)
+
+    def _take(self, resource: Resource, *, wait_seconds: float) -> bool:
+        """Take a resource and sign for it where it becomes free in that time, and tell whether it did."""
+        with _told(resource):
             lock = _lock(resource)
-            if not _take(lock, wait_seconds=0):
+            if not _acquire(lock, wait_seconds=wait_seconds):
                 return False
-            self._held[resource] = lock
-            self._sign(resource)
+            try:
+                self._sign(resource)
+            except BaseException:
+                lock.release()
+                raise
+        self._held[resource] = lock
         return True
 
     @contextlib.contextmanager
@@ -125,24 +131,37 @@ class Leases:
         _card(resource).unlink(missing_ok=True)
         self._held.pop(resource).release()
 
-    def _wait(self, lock: filelock.FileLock, resource: Resource) -> None:
-        holder = read_holder(resource)
-        if holder is not None and holder.run is not None and holder.run == self._run:
-            raise LeaseError(f"{resource.title} is held by another worker of this run, {holder}: {resource.clash}")
-        self._announce(
-            f"{resource.title} is held by {holder or 'another process'}; waiting for it, at most"
-            f" {self._wait_seconds:g} s"
-        )
-        if not _take(lock, wait_seconds=self._wait_seconds):
-            raise LeaseError(
-                f"{resource.title} is still held by {read_holder(resource) or 'another process'} after"
-                f" {self._wait_seconds:g} s. Let that run end, {resource.instead}, or wait longer:"
-                " --quantguard-wait=SECONDS"
-            )
+    def _wait(self, resource: Resource) -> None:
+        """Wait for a resource, and look all the time who has it.
+
+        A holder has the lock a moment before its card is there, and another may come before this one.
+        """
+        began, said, before = time.monotonic(), False, None
+        while True:
+            waited, holder = time.monotonic() - began, read_holder(resource)
+            # Seen twice: the card of a worker that crashed a moment ago may lie there until the next holder signs.
+            if holder is not None and holder == before and holder.run is not None and holder.run == self._run:
+                raise LeaseError(f"{resource.title} is held by another worker of this run, {holder}: {resource.clash}")
+            if not said and (before is not None or waited >= min(_UNSIGNED_SECONDS, self._wait_seconds)):
+                self._announce(
+                    f"{resource.title} is held by {holder or 'another process'}; waiting for it, at most"
+                    f" {self._wait_seconds:g} s"
+                )
+                said = True
+            left = self._wait_seconds - waited
+            if self._take(resource, wait_seconds=min(_POLL_SECONDS, max(0.0, left))):
+                return
+            if left <= 0:
+                raise LeaseError(
+                    f"{resource.title} is still held by {read_holder(resource) or 'another process'} after"
+                    f" {self._wait_seconds:g} s. Let that run end, {resource.instead}, or wait longer:"
+                    " --quantguard-wait=SECONDS"
+                )
+            before = holder
 
     def _sign(self, resource: Resource) -> None:
         holder = Holder(pid=os.getpid(), command=self._command, run=self._run, since=time.strftime("%H:%M:%S"))
-        _card(resource).write_text(json.dumps(to_json(holder)), encoding="utf-8")
+        write_whole(_card(resource), json.dumps(to_json(holder)))
 
 
 def read_holder(resource: Resource) -> Holder | None:
@@ -172,7 +191,19 @@ def _card(resource: Resource) -> pathlib.Path:
     return folder() / f"{resource.name}.json"
 
 
-def _take(lock: filelock.FileLock, *, wait_seconds: float) -> bool:
+@contextlib.contextmanager
+def _told(resource: Resource) -> Iterator[None]:
+    """Raise LeaseError where the files of a lease cannot be written."""
+    try:
+        yield
+    except OSError as error:
+        raise LeaseError(
+            f"{resource.title} cannot be leased: {error}. The files of leases lie in the user's runtime folder:"
+            " XDG_RUNTIME_DIR names another"
+        ) from error
+
+
+def _acquire(lock: filelock.FileLock, *, wait_seconds: float) -> bool:
     with contextlib.suppress(filelock.Timeout):
         lock.acquire(timeout=wait_seconds, poll_interval=_POLL_SECONDS)
         return True

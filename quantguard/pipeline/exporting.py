@@ -3,7 +3,6 @@
 import dataclasses
 import os
 import pathlib
-import tempfile
 from collections.abc import Collection
 
 from quantguard import registry
@@ -13,6 +12,7 @@ from quantguard.pipeline.progress import Progress, silent
 from quantguard.pipeline.saving import quantize_to_folder
 from quantguard.recipes import load_recipe
 from quantguard.records import Recipe
+from quantguard.records.files import scratch_beside
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,8 +56,8 @@ def export(
         wanted = recipe if isinstance(recipe, Recipe) else load_recipe(os.fspath(recipe))
         chosen.require_exportable(wanted, forced=forced)
         target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=target.parent, prefix=".quantizing-") as scratch:
-            saved = quantize_to_folder(model, wanted, pathlib.Path(scratch) / "model", dtype=dtype, progress=progress)
+        with scratch_beside(target) as scratch:
+            saved = quantize_to_folder(model, wanted, scratch / "model", dtype=dtype, progress=progress)
             notes = (*saved.notes, *chosen.export(native.OwnFolder(saved.path), target, **given))
     num_bytes = sum(file.stat().st_size for file in target.iterdir())
     return ExportedModel(path=target, num_bytes=num_bytes, notes=notes)

@@ -14,10 +14,13 @@ import filelock
 from quantguard import catalog
 from quantguard.errors import MeasurementError, RecordError
 from quantguard.gates import EarlierRun
+from quantguard.pipeline.generation_store import Told, refuse
 from quantguard.records import from_json, to_json
 from quantguard.records.files import parse_json, read_text, seal, unseal, write_whole
 
 LONGEST_MEMORY = dt.timedelta(days=1)
+# It is held while one small file is read and written.
+_LOCK_SECONDS = 60
 
 
 def _now() -> dt.datetime:
@@ -33,11 +36,16 @@ class _Memory:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class RerunStore:
-    """The files under a folder. ``fresh`` leaves out what was there before this process began."""
+    """The files under a folder. ``fresh`` leaves out what was there before this process began.
+
+    ``told`` is told where a run cannot be remembered, which leaves its verdict as it is; absent, that raises
+    MeasurementError.
+    """
 
     folder: pathlib.Path = dataclasses.field(default_factory=lambda: catalog.cache_root() / "reruns")
     fresh: bool = False
     began: dt.datetime = dataclasses.field(default_factory=_now)
+    told: Told = refuse
 
     def earlier(self, key: str) -> tuple[EarlierRun, ...]:
         """Return the runs of the last day that did not pass, the oldest first; raise MeasurementError for damage."""
@@ -54,14 +62,26 @@ class RerunStore:
     def remember(self, key: str, run: EarlierRun) -> None:
         """Put a run that did not pass beside the earlier ones, at once and atomically."""
         path = self._path(key)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with filelock.FileLock(path.with_suffix(".lock")):
-            memory = _Memory(runs=(*self.earlier(key), run))
-            write_whole(path, json.dumps(seal(to_json(memory)), ensure_ascii=False))
+        # Without flock the library would fall back to a file that a crashed holder leaves behind for ever.
+        lock = filelock.FileLock(path.with_suffix(".lock"), timeout=_LOCK_SECONDS, fallback_to_soft=False)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with lock:
+                memory = _Memory(runs=(*self.earlier(key), run))
+                write_whole(path, json.dumps(seal(to_json(memory)), ensure_ascii=False))
+        except (OSError, NotImplementedError) as error:
+            self.told(
+                f"a run that did not pass cannot be remembered: {error}. The next one would be judged without it. Make"
+                f" room in {path.parent}, or name another folder: QUANTGUARD_CACHE=DIR"
+            )
 
     def forget(self, key: str) -> None:
         """Drop the runs of a gate that has passed together with them."""
-        self._path(key).unlink(missing_ok=True)
+        path = self._path(key)
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            self.told(f"runs that a PASS has cleared cannot be dropped: {error}. Type: rm '{path}'")
 
     def _path(self, key: str) -> pathlib.Path:
         return self.folder / f"{key}.json"

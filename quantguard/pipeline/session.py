@@ -1,11 +1,12 @@
 """The measuring side of a gate: one candidate, made once, and the full-precision model beside it."""
 
+import collections
 import contextlib
 import dataclasses
 import functools
 import itertools
 import pathlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Literal
 
@@ -13,7 +14,7 @@ import torch
 
 from quantguard import registry
 from quantguard.baselines import Baseline
-from quantguard.benchmarks import choose_subset
+from quantguard.benchmarks import SUBSET_SEED, choose_subset
 from quantguard.engines._subject import Subject
 from quantguard.errors import UsageError
 from quantguard.gates._session import Bytes, Estimate, Peak, SupportsDecoding, Update
@@ -32,8 +33,6 @@ from quantguard.records.codec import digest
 from quantguard.records.evaluation import recipe_name
 from quantguard.stats import Method
 
-# New baselines draw their items by this seed; afterwards the baseline itself says which items a gate runs.
-_SUBSET_SEED = 0
 _TRACED_TOKENS = 128
 
 
@@ -42,7 +41,8 @@ class Settings:
     """What the options of a run say about all gates.
 
     ``threads`` is torch's number of threads on a CPU; ``store`` is where answers are kept, ``reruns`` where runs that
-    did not pass are; either may be absent. ``alone`` is entered while something is timed: it waits until nothing else
+    did not pass are; either may be absent. ``measured`` are the baselines that earlier tests of this run have measured,
+    by path. ``alone`` is entered while something is timed: it waits until nothing else
     is timed on this machine.
     """
 
@@ -57,6 +57,7 @@ class Settings:
     early_stop: Method = "group-sequential"
     inconclusive: Literal["warn", "fail"] = "fail"
     reruns: RerunStore | None = None
+    measured: Mapping[str, Baseline] = dataclasses.field(default_factory=dict)
     alone: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext
 
 
@@ -71,12 +72,15 @@ class PipelineSession:
         self.model = candidate.name
         self.recipe = recipe_name(candidate.recipe, served=candidate.served)
         self.platform = candidate.platform
+        self.reference = None if reference is None else reference.name
         self.baselines = settings.baselines
         self.update = settings.update
         self.accepted_regression = settings.accepted_regression
         self.limit = settings.limit
         self.seed = settings.seed
         self.early_stop, self.inconclusive, self.reruns = settings.early_stop, settings.inconclusive, settings.reruns
+        # What is added here counts for this check alone until the whole test has ended well.
+        self.measured: MutableMapping[str, Baseline] = collections.ChainMap({}, dict(settings.measured))
 
     def config(self, benchmark: str, gate: SupportsDecoding) -> GenerationConfig:
         """Return how text is generated for a gate; raise UsageError for a benchmark that generates nothing."""
@@ -119,7 +123,7 @@ class PipelineSession:
     def draw(self, benchmark: str, subset: int | None) -> tuple[str, ...]:
         """Return the items of a new baseline: ``subset`` of the benchmark, or its default number."""
         data = registry.benchmarks[benchmark].load()
-        return tuple(sample.id for sample in choose_subset(data, subset, seed=_SUBSET_SEED))
+        return tuple(sample.id for sample in choose_subset(data, subset, seed=SUBSET_SEED))
 
     @contextlib.contextmanager
     def watched(self, benchmark: str, num_answers: int, estimate: Estimate) -> Iterator[None]:
@@ -155,7 +159,7 @@ class PipelineSession:
         """Compare the candidate's predictions with full precision's on a benchmark's text or answers."""
         data = registry.benchmarks[benchmark].load()
         count = fidelity.NUM_ANSWERED if subset is None and data.task == "generate" else subset
-        samples = choose_subset(data, count, seed=_SUBSET_SEED)
+        samples = choose_subset(data, count, seed=SUBSET_SEED)
         return fidelity.run(self._candidate, data, samples, progress=self._settings.progress)
 
     def layer_fingerprint(self) -> dict[str, str]:

@@ -3,6 +3,8 @@
 A reader is told what is wrong with a file in words that end a sentence; who calls adds the file and what to type.
 """
 
+import contextlib
+import errno
 import hashlib
 import json
 import math
@@ -10,6 +12,7 @@ import os
 import pathlib
 import tempfile
 import tomllib
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from quantguard.errors import ConflictError, RecordError
@@ -17,7 +20,11 @@ from quantguard.records.codec import digest, from_json, to_json
 from quantguard.records.evaluation import RunRecord
 
 SEAL = "sha256"
+# What a writer that was killed leaves beside its file begins with this.
+SCRATCH_PREFIX = ".writing-"
 _LARGEST = 2**63
+# A full disk may have room for a name and none for what it holds.
+_TRIED_BYTES = 4096
 _MARKS = ("<<<<<<< ", ">>>>>>> ")
 
 
@@ -94,9 +101,25 @@ def read_record(path: pathlib.Path) -> RunRecord:
     try:
         return from_json(RunRecord, unseal(parse_json(read_text(path))))
     except RecordError as error:
+        # What is there may be a baseline, or a file of the project, and is not to be lost: another name is advised.
+        name = "record.json" if os.path.lexists(path) else path
         raise RecordError(
-            f"{path} is no record: {error}. Make one with: quantguard evaluate MODEL --output {path}"
+            f"{path} is no record: {error}. {_of_another_kind(path)}Make one with: quantguard evaluate MODEL --output"
+            f" {name}"
         ) from error
+
+
+def _of_another_kind(path: pathlib.Path) -> str:
+    """Say what to type where a file is a baseline or the results of a report, which people take for records."""
+    try:
+        table = parse_json(read_text(path))
+    except RecordError:
+        return ""
+    if isinstance(table, dict) and "acceptance" in table:
+        return f"It is a baseline; compare two with: quantguard baseline diff {path} OTHER. "
+    if isinstance(table, dict) and "gates" in table:
+        return "It is the results of a report, which quantguard baseline accept takes. "
+    return ""
 
 
 def file_sha256(path: pathlib.Path) -> str:
@@ -110,18 +133,54 @@ def write_whole(path: pathlib.Path, text: str) -> None:
 
     Half of a character, which a model can write, is no UTF-8; it is written as the escape that JSON has for it.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace") as stream:
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
-        pathlib.Path(temporary).chmod(0o644)
-        pathlib.Path(temporary).replace(path)
-    except BaseException:
-        pathlib.Path(temporary).unlink(missing_ok=True)
-        raise
+    write_together({path: text})
+
+
+def write_together(texts: Mapping[pathlib.Path, str]) -> None:
+    """Write several files, each as :func:`write_whole` does, and none of them where one cannot be written."""
+    # A link stays a link: what it names is written.
+    targets = {path.resolve() if path.is_symlink() else path: text for path, text in texts.items()}
+    with contextlib.ExitStack() as stack:
+        staged = {}
+        for path, text in targets.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            # The one thing for which a rename would fail when others are in place already.
+            if path.is_dir():
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+            staged[path] = stack.enter_context(scratch_beside(path)) / path.name
+            _write_down(staged[path], text)
+        for path, complete in staged.items():
+            complete.replace(path)
+
+
+@contextlib.contextmanager
+def scratch_beside(path: pathlib.Path) -> Iterator[pathlib.Path]:
+    """Yield an empty folder on the file system of ``path``, for what is renamed to it when it is complete.
+
+    A killed process leaves the folder behind. It is called ``.git``, in a folder that has nothing else in it: git takes
+    nothing from below that name, not even with ``--force``, and from the first moment on, which a ``.gitignore`` that
+    has to be written first cannot give.
+    """
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=SCRATCH_PREFIX) as folder:
+        scratch = pathlib.Path(folder, ".git")
+        scratch.mkdir()
+        yield scratch
+
+
+def try_writing(folder: pathlib.Path) -> None:
+    """Raise OSError where nothing can be written below a folder, which need not be there yet; leave nothing behind."""
+    existing = folder.absolute()
+    while not os.path.lexists(existing):
+        existing = existing.parent
+    with scratch_beside(existing / "file") as scratch:
+        _write_down(scratch / "file", " " * _TRIED_BYTES)
+
+
+def _write_down(path: pathlib.Path, text: str) -> None:
+    with path.open("x", encoding="utf-8", errors="backslashreplace") as stream:
+        stream.write(text)
+        stream.flush()
+        os.fsync(stream.fileno())
 
 
 def _refuse_constant(constant: str) -> None:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import pathlib
 from collections.abc import Sequence
 from typing import Any
@@ -10,23 +11,35 @@ from quantguard.baselines.survey import Notice
 from quantguard.errors import RecordError
 from quantguard.gates import GateResult
 from quantguard.records import from_json, to_json
-from quantguard.records.files import parse_json, read_text, seal, unseal, write_whole
+from quantguard.records.files import parse_json, read_text, seal, unseal, write_together
 from quantguard.report import page
 from quantguard.report.gathering import Entry, gather
 from quantguard.report.markdown import markdown
 
-RESULTS = "results.json"
+RESULTS, SUMMARY, PAGE = "results.json", "summary.md", "report.html"
 
 
 def write_all(folder: pathlib.Path, results: Sequence[tuple[str, GateResult]], notices: Sequence[Notice] = ()) -> None:
     """Write the files, making the folder; ``notices`` are what is to be said of stored baselines."""
-    folder.mkdir(parents=True, exist_ok=True)
     report = gather(results, notices)
     gates = ",\n".join(json.dumps(_table(entry), ensure_ascii=False) for entry in report.entries)
     said = json.dumps(to_json(report.notices), ensure_ascii=False)
-    write_whole(folder / RESULTS, f'{{"baselines": {said},\n"gates": [\n{gates}\n]}}\n')
-    (folder / "summary.md").write_text(markdown(report), encoding="utf-8")
-    (folder / "report.html").write_text(page.html(report), encoding="utf-8")
+    write_together(
+        {
+            folder / RESULTS: f'{{"baselines": {said},\n"gates": [\n{gates}\n]}}\n',
+            folder / SUMMARY: markdown(report),
+            folder / PAGE: page.html(report),
+        }
+    )
+
+
+def foreign(folder: pathlib.Path) -> pathlib.Path | None:
+    """Return a file that a report would overwrite and that none has made, or None."""
+    try:
+        _rows(parse_json(read_text(folder / RESULTS)))
+    except RecordError:
+        return next((path for name in (RESULTS, SUMMARY, PAGE) if os.path.lexists(path := folder / name)), None)
+    return None
 
 
 def read_results(path: pathlib.Path) -> tuple[GateResult, ...]:

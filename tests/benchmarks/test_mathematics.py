@@ -20,6 +20,9 @@ from quantguard.records import Generation, Sample
 from quantguard.scorers import _verifying, math
 from quantguard.scorers._answers import last_boxed
 
+# A process that may hang scores.
+pytestmark = pytest.mark.timeout(300)
+
 FOLDER = os.environ.get(_files.VARIABLE)
 NAMES = {"gsm8k": 1319, "math-500": 500, "aime-120": 120}
 needs_data = pytest.mark.skipif(FOLDER is None, reason=f"needs the benchmarks' files: export {_files.VARIABLE}=FOLDER")

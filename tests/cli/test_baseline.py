@@ -319,6 +319,10 @@ def test_a_baseline_is_moved_to_the_names_of_its_gate(stored: pathlib.Path, comm
     assert "has these names already" in command("rename", moved)[1]
     write(stored, baseline())
     assert "quantguard baseline diff" in command("rename", stored, "--model", "org/m2")[1]
+    moved.unlink()
+    write_noise(noise_path(stored), noise)
+    assert "there is the noise of another baseline at" in command("rename", stored, "--model", "org/m2")[1]
+    assert stored.exists()
 
 
 def test_what_a_whole_run_did_not_use_is_listed_and_only_then_removed(

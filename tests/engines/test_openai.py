@@ -16,6 +16,9 @@ from quantguard.modeling.loading import tokenizer_of
 from quantguard.pipeline import GenerationStore
 from quantguard.records import Generation, GenerationConfig
 
+# A server is waited for.
+pytestmark = pytest.mark.timeout(300)
+
 GREEDY = GenerationConfig(max_new_tokens=8)
 TINY = pathlib.Path(quantguard.__file__).parent / "tiny_reasoner" / "model"
 

@@ -6,6 +6,9 @@ import pytest
 
 from quantguard.host.interpreter import Answer, call
 
+# Another interpreter is waited for.
+pytestmark = pytest.mark.timeout(300)
+
 MODULE = """
 import os, sys, time
 from quantguard.errors import KernelError

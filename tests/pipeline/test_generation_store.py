@@ -16,6 +16,9 @@ from quantguard.pipeline.generation_store import Policy
 from quantguard.records import Generation, GenerationConfig, Recipe, RunRecord
 from quantguard.registry import benchmarks
 
+# A lock may be waited for.
+pytestmark = pytest.mark.timeout(60, func_only=True)
+
 CONFIG = GenerationConfig(max_new_tokens=8)
 
 

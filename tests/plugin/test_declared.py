@@ -119,3 +119,69 @@ def test_a_gate_on_an_npu_takes_the_process_s_own(pytester: pytest.Pytester) -> 
     copy_baselines(pytester)
     result = run(pytester, "--npu=emulated", "--quantguard-limit=16", "--quantguard-inconclusive=warn")
     result.stdout.fnmatch_lines(["*accuracy: word-problems on tiny-reasoner, w8a8 (emulated-910b)"])
+
+
+def test_a_run_that_names_folders_says_which_gates_of_the_root_it_leaves_out(pytester: pytest.Pytester) -> None:
+    write(pytester, RELEASE)
+    pytester.mkdir("tests").joinpath("test_a.py").write_text("def test_a(guard): pass")
+    left_out = (
+        "quantguard: the gates of quantguard.toml in the root folder were not run*pytest --quantguard {} quantguard*"
+    )
+    for named in (["tests"], ["tests/test_a.py::test_a"]):
+        result = run(pytester, "--collect-only", *named)
+        result.stdout.fnmatch_lines([left_out.format(named[0])])
+    for named in ([], ["."], ["tests", "quantguard.toml"], ["quantguard.toml::release"]):
+        result = run(pytester, "--collect-only", *named)
+        result.stdout.fnmatch_lines(["*release*"])
+        result.stdout.no_fnmatch_line("*were not run*")
+
+
+TWO = """
+[[gate]]
+name = "smoke"
+model = "{model}"
+accuracy = {{ tol = 0.3, subset = 40 }}
+
+[[gate]]
+name = "whole"
+model = "{other}"
+{more}
+accuracy = {{ tol = 0.045 }}
+"""
+
+
+def test_gates_of_nested_draws_may_share_a_baseline_in_a_file(pytester: pytest.Pytester) -> None:
+    write(pytester, TWO.format(model="tiny-reasoner", other="tiny-reasoner", more=""))
+    assert run(pytester, "--collect-only").ret == pytest.ExitCode.OK
+
+
+@pytest.mark.parametrize(
+    ("model", "other", "more", "told"),
+    [
+        ("a/m", "b/m", "", "model is */b/m and */a/m"),
+        ("m", "m", 'engine = "replay"\n', None),
+        ("tiny-reasoner", "tiny-reasoner", 'reference = "b/m"\n', None),
+    ],
+    ids=["two folders of one name", "another platform", "a reference that the other does not name"],
+)
+def test_what_cannot_share_a_baseline_is_an_error_at_collection_that_names_both(
+    pytester: pytest.Pytester, model: str, other: str, more: str, told: str | None
+) -> None:
+    for folder in ("a/m", "b/m"):
+        (pytester.path / folder).mkdir(parents=True)
+    write(pytester, TWO.format(model=model, other=other, more=more))
+    result = run(pytester, "--collect-only")
+    if told is None:
+        assert result.ret == pytest.ExitCode.OK
+        return
+    assert result.ret == pytest.ExitCode.INTERRUPTED
+    names = "quantguard.toml::whole and quantguard.toml::smoke share one baseline, word-problems"
+    result.stdout.fnmatch_lines([f"*quantguard.toml:8: {names}, and are not of the same run: {told}*"])
+
+
+def test_two_references_of_one_baseline_are_an_error_at_collection(pytester: pytest.Pytester) -> None:
+    text = TWO.format(model="m", other="m", more='reference = "f2"\nengine = "replay"')
+    write(pytester, text.replace('"smoke"\n', '"smoke"\nreference = "f1"\nengine = "replay"\n'))
+    result = run(pytester, "--collect-only")
+    assert result.ret == pytest.ExitCode.INTERRUPTED
+    result.stdout.fnmatch_lines(["*quantguard.toml::whole and quantguard.toml::smoke*reference is f2 and f1*"])

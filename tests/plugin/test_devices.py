@@ -5,6 +5,9 @@ import json
 import pytest
 from npulab import FAKE_TORCH_NPU, Machine
 
+# Workers and other processes are waited for.
+pytestmark = pytest.mark.timeout(300)
+
 # What the environment said when the worker's first conftest was imported, and what torch_npu made of it.
 CONFTEST = """
 import os

@@ -1,23 +1,28 @@
 """Two runs never measure on one NPU: the second waits, and says so; a dead one holds nothing."""
 
+import contextlib
+import errno
 import os
 import pathlib
 import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from npulab import Machine
 
 from pytest_quantguard import devices
 from quantguard.errors import LeaseError
-from quantguard.host.leases import Leases, folder, npu, read_holder
+from quantguard.host.leases import Leases, Resource, folder, npu, read_holder
 
-# For machines that have much else to do.
-_PATIENCE_SECONDS = 300
+# For machines that have much else to do; each test may use it once.
+_PATIENCE_SECONDS = 120
+pytestmark = pytest.mark.timeout(2 * _PATIENCE_SECONDS)
 # It holds its NPU until it is told to end.
 HOLDER = """
 import pathlib, time
@@ -214,6 +219,88 @@ def test_two_workers_of_one_run_on_one_npu_are_an_error_at_once() -> None:
     first.release()
 
 
+class SignsLate(Leases):
+    """A holder that is held up between taking the lock and signing for it, until ``sign`` is set."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(wait_seconds=0, command="pytest --npu", announce=print, **settings)
+        self.taken, self.sign = threading.Event(), threading.Event()
+
+    def _sign(self, resource: Resource) -> None:
+        self.taken.set()
+        assert self.sign.wait(_PATIENCE_SECONDS)
+        super()._sign(resource)
+
+
+@contextlib.contextmanager
+def signing_late(run: str) -> Iterator[SignsLate]:
+    """Have somebody hold NPU 0 who has not signed for it."""
+    holder = SignsLate(run=run)
+    holding = threading.Thread(target=holder.hold, args=[npu(0)])
+    holding.start()
+    assert holder.taken.wait(_PATIENCE_SECONDS)
+    yield holder
+    holder.sign.set()
+    holding.join()
+    holder.release()
+
+
+@pytest.mark.timeout(30, func_only=True)
+def test_a_worker_that_looks_before_the_other_has_signed_looks_again() -> None:
+    said: list[str] = []
+    with signing_late("a") as first:
+        threading.Timer(0.5, first.sign.set).start()
+        with pytest.raises(LeaseError, match="two workers would measure on one NPU"):
+            leases(run="a", wait_seconds=3600, said=said).hold(npu(0))
+    assert said == []
+
+
+@pytest.mark.timeout(30, func_only=True)
+def test_a_worker_of_this_run_that_comes_first_ends_the_waiting() -> None:
+    other, mine = leases(run="b"), leases(run="a")
+    other.hold(npu(0))
+
+    def change_hands() -> None:
+        other.release()
+        while not mine.try_hold(npu(0)):
+            time.sleep(0.01)
+
+    threading.Timer(0.5, change_hands).start()
+    waiting, said = leases(run="a", wait_seconds=3600), list[str]()
+    with contextlib.suppress(LeaseError):
+        waiting.hold(npu(0))
+    # Whoever was first has it, and nobody has waited for one of its own run.
+    waiting.release()
+    mine.release()
+    assert said == []
+
+
+@pytest.mark.timeout(30, func_only=True)
+def test_the_card_of_a_worker_that_crashed_is_not_believed_for_the_next_holder() -> None:
+    crashed = leases(run="a")
+    crashed.hold(npu(0))
+    card = (folder() / "npu-0.json").read_text()
+    crashed.release()
+    (folder() / "npu-0.json").write_text(card)
+    said: list[str] = []
+    with signing_late("b") as holder:
+        threading.Timer(0.1, holder.sign.set).start()
+        with pytest.raises(LeaseError, match="is still held by"):
+            leases(run="a", wait_seconds=1, said=said).hold(npu(0))
+    assert len(said) == 1
+
+
+def test_a_card_that_cannot_be_written_is_an_error_that_holds_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full_disk(path: pathlib.Path, text: str) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(path), text)
+
+    with monkeypatch.context() as planted:
+        planted.setattr("quantguard.host.leases.write_whole", full_disk)
+        with pytest.raises(LeaseError, match=r"NPU 0 cannot be leased: .*No space left.*XDG_RUNTIME_DIR names another"):
+            leases().hold(npu(0))
+    assert leases().try_hold(npu(0))
+
+
 HOLDS_UNTIL_ANOTHER_FAILED = """
 import pathlib, time
 def test_it(npu_device):
@@ -222,10 +309,19 @@ def test_it(npu_device):
 """
 
 
-def test_workers_that_were_given_one_npu_between_them_fail(pytester: pytest.Pytester) -> None:
+@pytest.mark.parametrize("seconds_to_sign", [0, 1], ids=["signed", "before it signs"])
+def test_workers_that_were_given_one_npu_between_them_fail(pytester: pytest.Pytester, seconds_to_sign: int) -> None:
     pytester.makeconftest(
-        """
+        f"""
         import pathlib
+        import time
+        from quantguard.host import leases
+
+        sign = leases.Leases._sign
+        def sign_late(held, resource):
+            time.sleep({seconds_to_sign})
+            sign(held, resource)
+        leases.Leases._sign = sign_late
         import pytest
 
         @pytest.hookimpl(trylast=True, optionalhook=True)

@@ -11,6 +11,9 @@ from quantguard import catalog
 from quantguard.baselines import noise_path, read, write
 from quantguard.baselines.suites import recall, to_remove
 
+# Workers are waited for.
+pytestmark = pytest.mark.timeout(300)
+
 SMALL = "tol=0.5, subset=16"
 OLD = pathlib.Path("cpu/tiny-reasoner/w8a8-old/word-problems.json")
 

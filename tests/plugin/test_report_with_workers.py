@@ -8,6 +8,9 @@ import xml.etree.ElementTree as ET
 import pytest
 from gatelab import copy_baselines, run
 
+# Workers are waited for.
+pytestmark = pytest.mark.timeout(300)
+
 GATES = """
 import quantguard
 

@@ -20,6 +20,9 @@ from serving import Answer, Script, completion, serving
 from quantguard import catalog
 from quantguard.registry import benchmarks
 
+# A server is waited for.
+pytestmark = pytest.mark.timeout(300)
+
 GATE = """
 import quantguard
 

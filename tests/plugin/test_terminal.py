@@ -17,6 +17,9 @@ from quantguard.pipeline.watching import watching
 from quantguard.records import Score
 from quantguard.verdict import AccuracyRule
 
+# A program on a terminal is waited for.
+pytestmark = pytest.mark.timeout(300)
+
 ESTIMATE = "-0.8 points (-3.1 to +1.5)"
 
 

@@ -9,6 +9,9 @@ import pytest
 
 from quantguard.report import files
 
+# A browser is waited for.
+pytestmark = pytest.mark.timeout(300)
+
 CONTRAST = """
 const parse = (c) => c.match(/[\\d.]+/g).map(Number);
 const linear = (v) => (v <= .03928 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4);

@@ -9,6 +9,9 @@ import pytest
 
 from quantguard.report import files
 
+# A browser is waited for.
+pytestmark = pytest.mark.timeout(300)
+
 FOCUSED = """
 const e = document.activeElement, style = getComputedStyle(e), box = e.getBoundingClientRect();
 return {tag: e.tagName, text: e.textContent.trim(), sort: e.parentElement.ariaSort,

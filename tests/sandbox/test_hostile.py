@@ -18,6 +18,9 @@ from quantguard import sandbox
 from quantguard.errors import SandboxError
 from quantguard.sandbox import Calls, Isolation, Limits, Outcome, bubblewrap, choosing, starting
 
+# Programs are started and killed here.
+pytestmark = pytest.mark.timeout(300)
+
 VARIABLE = "QUANTGUARD_TEST_SECRET"
 PR_SET_CHILD_SUBREAPER = 36
 PATIENCE_SECONDS = 20.0

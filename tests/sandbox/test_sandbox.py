@@ -17,6 +17,9 @@ from quantguard import sandbox
 from quantguard.errors import SandboxError, UsageError
 from quantguard.sandbox import Calls, Isolation, Limits, bubblewrap, choosing, inside, judging, system_calls
 
+# Programs are started and killed here.
+pytestmark = pytest.mark.timeout(300)
+
 UNSAFE = Isolation(bwrap=None)
 ADD = Calls(
     targets={"add": "add"},
