@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import pytest
@@ -13,8 +14,6 @@ from pytest_quantguard.markers import gates_of
 from pytest_quantguard.options import Options
 
 if TYPE_CHECKING:
-    import os
-
     from quantguard.gates import GateResult
     from quantguard.pipeline import GenerationStore, PipelineSession, RerunStore
     from quantguard.pipeline.progress import Progress
@@ -60,6 +59,7 @@ class Guard:
         self._item = item
         self._options = options
         self._ledger = ledger_of(item.config)
+        self._process = os.getpid()
 
     def check(
         self,
@@ -81,6 +81,8 @@ class Guard:
         of other tools mostly do not; new baselines need it. ``tokenizer`` is the model whose chat template says how a
         server is asked for a thinking mode. Returns the results of the gates, all decided or measured.
         """
+        if os.getpid() != self._process:
+            self._ledger.note_elsewhere()
         target = _Target(
             str(model),
             None if recipe is None else str(recipe),

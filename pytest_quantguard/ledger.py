@@ -9,6 +9,7 @@ from __future__ import annotations
 import collections
 import contextlib
 import json
+import mmap
 import uuid
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -78,6 +79,8 @@ class Ledger:
         self._sent: set[str] = set()
         self._attempts: collections.Counter[str] = collections.Counter()
         self._checking: collections.Counter[str] = collections.Counter()
+        # A byte that forked processes share: all that is heard of what they do.
+        self._elsewhere = mmap.mmap(-1, 1)
 
     def begin(self, test: str) -> None:
         """Note that a test is set up, for the first time or again."""
@@ -95,6 +98,15 @@ class Ledger:
     def is_checking(self, test: str) -> bool:
         """Tell whether a check goes on, which another thread then does."""
         return self._checking[test] > 0
+
+    def note_elsewhere(self) -> None:
+        """Note, in a process that a test has forked, that it was to check."""
+        self._elsewhere[0] = 1
+
+    def take_elsewhere(self) -> bool:
+        """Tell, once, whether a forked process was to check."""
+        found, self._elsewhere[0] = self._elsewhere[0], 0
+        return bool(found)
 
     def record(self, test: str, result: GateResult) -> None:
         """Keep a result."""
@@ -137,7 +149,7 @@ def rows_on(report: object) -> list[str]:
 
 def hand_over(config: Any) -> None:
     """Leave what was not sent to the controller, where this process is a worker of xdist."""
-    if hasattr(config, "workeroutput"):
+    if hasattr(config, "workeroutput") and _LEDGER in config.stash:
         config.workeroutput[_WORKER_KEY] = ledger_of(config).unsent()
 
 

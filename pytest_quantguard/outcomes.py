@@ -25,6 +25,10 @@ _STILL_CHECKING = (
     "guard.check() was not at its end when the test was: a thread goes on with it. Wait for the thread in the test, as"
     " with concurrent.futures: executor.submit(guard.check, …).result()"
 )
+_ELSEWHERE = (
+    "guard.check() was called in a process that the test has forked, whose verdict nobody hears of. Call it in the"
+    " test's own process, or in a thread of it"
+)
 # The machinery around a test: what a reader looks for begins below it.
 _MACHINERY = ("_pytest", "pluggy", "pytest_quantguard")
 # The most characters of an exception's message within a reason.
@@ -72,6 +76,8 @@ def note_exception(item: pytest.Item, call: pytest.CallInfo[None]) -> None:
     ledger = ledger_of(item.config)
     if call.when == "teardown" and ledger.is_checking(item.nodeid):
         ledger.record(item.nodeid, result_of_test(item.nodeid, _STILL_CHECKING))
+    if ledger.take_elsewhere():
+        ledger.record(item.nodeid, result_of_test(item.nodeid, _ELSEWHERE))
     error = None if call.excinfo is None else call.excinfo.value
     if error is not None and not isinstance(error, GateFailed) and not _is_skip(error) and _RECORDED not in vars(error):
         reason = f"{_ended_by(call.when, error)}: {_message(error)}"
@@ -173,6 +179,8 @@ def _ended_by(when: str, error: BaseException) -> str:
 
 def _message(error: BaseException) -> str:
     """Return what an exception says; a failed assertion or pytest.fail() needs no name before it."""
+    if isinstance(error, pytest.FixtureLookupError):
+        return f"there is no fixture {error.argname!r}"
     said = said_by(error)
     for name in ("AssertionError", "Failed"):
         said = said.removeprefix(f"{name}: ")

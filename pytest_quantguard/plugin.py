@@ -132,7 +132,8 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Note that a test begins, or begins again."""
-    ledger.ledger_of(item.config).begin(item.nodeid)
+    if markers.is_gate(item):
+        ledger.ledger_of(item.config).begin(item.nodeid)
 
 
 @pytest.hookimpl(wrapper=True)

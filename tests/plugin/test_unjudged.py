@@ -140,6 +140,16 @@ def test_exits_by_itself(guard):
     raise SystemExit(0)
 
 @gate
+def test_forks(guard):
+    guard.check("PASS")
+    child = os.fork()
+    if not child:
+        with contextlib.suppress(BaseException):
+            guard.check("REGRESSED")
+        os._exit(0)
+    os.waitpid(child, 0)
+
+@gate
 def test_goes_on(guard):
     threading.Thread(target=guard.check, args=("slow",), daemon=True).start()
     started.wait()
@@ -171,6 +181,7 @@ def raised(model):
         "test_exits": ["ERROR"],
         "test_interrupt_is_caught": ["ERROR"],
         "test_exits_by_itself": ["PASS", "ERROR"],
+        "test_forks": ["PASS", "ERROR"],
         "test_goes_on": ["ERROR"],
         "test_good": ["PASS"],
     }
