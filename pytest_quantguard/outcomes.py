@@ -124,7 +124,7 @@ def _told(item: pytest.Item, results: Sequence[GateResult]) -> str:
     """Return results as text, with the tracebacks that --tb asks for."""
     from quantguard.report import text  # noqa: PLC0415 - an unrelated run does not pay for it
 
-    brief = item.config.getoption("tbstyle") in _BRIEF
+    brief = item.config.getoption("tbstyle", "auto") in _BRIEF
     return "\n".join(text.gate_lines(results, with_tracebacks=not brief))
 
 

@@ -367,3 +367,9 @@ def test_a_gate_whose_defect_goes_through_is_caught(pytester: pytest.Pytester, m
     monkeypatch.setattr(fixtures, "_ENDS_ALL", (BaseException,))
     with pytest.raises(AssertionError):
         test_what_a_gate_raises_is_an_error_with_its_traceback_and_the_other_gates_go_on(pytester, "os", "what os says")
+
+
+def test_without_a_terminal_the_verdict_stands(pytester: pytest.Pytester) -> None:
+    swallowing = '@gate\ndef test_red(guard):\n    pytest.raises(BaseException, guard.check, "runtime")\n'
+    told = tell(pytester, "-p", "no:terminal", test=swallowing)
+    assert (told.code, told.rows) == (pytest.ExitCode.TESTS_FAILED, {"test_red": ["ERROR"]})
