@@ -161,7 +161,8 @@ class Guard:
         from quantguard.report import text  # noqa: PLC0415
 
         allowed = {"PASS"} | ({"INCONCLUSIVE"} if self._options.inconclusive == "warn" else set())
-        failed = [result for result in results if result.verdict.outcome not in allowed and result.pending is None]
+        judged = [result for result in results if result.pending is None]
+        failed = [result for result in judged if result.refused or result.verdict.outcome not in allowed]
         if failed:
             pytest.fail("\n".join(text.gate_lines(failed)), pytrace=False)
         if all(result.pending is not None for result in results):

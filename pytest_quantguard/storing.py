@@ -92,8 +92,8 @@ class Storing:
         self.measured |= {path: stored for path, stored in test.pending.items() if isinstance(stored, Baseline)}
 
     def _problem(self, nodeid: str, test: _Test) -> str | None:
-        bad = [r for r in test.results if r.pending is None and r.verdict.outcome not in self._allowed]
-        if bad:
+        judged = [r for r in test.results if r.pending is None]
+        if bad := [r for r in judged if r.refused or r.verdict.outcome not in self._allowed]:
             return f"{', '.join(f'{r.gate} of {nodeid} is {r.verdict.outcome}' for r in bad)}; {_NOT_STORED}"
         return f"{nodeid} failed; {_NOT_STORED}" if test.failed else None
 

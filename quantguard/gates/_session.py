@@ -31,6 +31,8 @@ Estimate = Callable[[Sequence[Score]], str]
 class GateResult:
     """One decided gate: the verdict, what it was about, and a baseline to be stored where an update was asked for.
 
+    ``refused`` says that a baseline was measured and not accepted, which no option makes good but a reason.
+
     The rest is for the report: ``against`` names the run that was compared with, ``baseline`` is the path of the file
     that it came from, and ``counterparts`` are its items that came out differently. ``place`` is where the gate's own
     baseline belongs, whether it is there or not. ``layers`` say how quantization went, ``timings`` are the timed blocks
@@ -53,6 +55,7 @@ class GateResult:
     layers: tuple[LayerReport, ...] = ()
     timings: tuple[TimedBlock, ...] = ()
     place: Place | None = None
+    refused: bool = False
 
     @property
     def label(self) -> str:

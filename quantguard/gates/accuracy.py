@@ -275,7 +275,7 @@ def _measure_baseline(gate: Gate, session: Session, path: str) -> GateResult:
     name, verdict = proposed.against, proposed.verdict
     result = _beside_worst(_result(gate, session, verdict, record), name, reference, previous, path)
     if proposed.baseline is None:
-        return result
+        return dataclasses.replace(result, refused=True)
     session.measured[path] = proposed.baseline
     verdict = dataclasses.replace(verdict, reason=f"baseline measured: against {name}, {verdict.reason}")
     return dataclasses.replace(result, verdict=verdict, pending=proposed.baseline, pending_path=path)

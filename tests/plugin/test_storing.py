@@ -133,8 +133,20 @@ def test_what_a_smaller_gate_measures_for_a_larger_one_is_not_judged_by_its_own_
     result = run(pytester, *alone)
     result.assert_outcomes(failed=1, deselected=1)
     result.stdout.fnmatch_lines(["*INCONCLUSIVE*", "*not accepted as a baseline*4.5 points*", "*all 24 items of the*"])
-    run(pytester, *alone, "--quantguard-accept-regression=meant").stdout.fnmatch_lines(["baseline written: *"])
+    run(pytester, *alone, "--quantguard-accept-regression=meant").stdout.fnmatch_lines(
+        ["*MEASURED*", "baseline unchanged: *"]
+    )
     assert len(baselines.read(path).items) == 24
+
+
+def test_an_undecided_measurement_is_refused_whatever_undecided_gates_do(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(gates("w8a8", "test_release | accuracy(tol=0.045, subset=16); layerwise()"))
+    result = run(pytester, "--quantguard-update=new", "--quantguard-inconclusive=warn")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        ["*INCONCLUSIVE*", "*not accepted as a baseline*", "baseline not written: *layers.json*"]
+    )
+    assert stored(pytester) == []
 
 
 def test_in_an_update_the_gate_that_asks_most_measures_first(pytester: pytest.Pytester) -> None:
