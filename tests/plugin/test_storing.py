@@ -159,6 +159,20 @@ def test_in_an_update_the_gate_that_asks_most_measures_first(pytester: pytest.Py
     assert order == ["test_a", "test_b", "test_c", "test_d", "test_e"]
 
 
+def test_a_gate_without_a_subset_says_where_its_baseline_is_small_and_an_update_makes_it_whole(
+    pytester: pytest.Pytester,
+) -> None:
+    pytester.makepyfile(gates("w8a8", SMALL))
+    run(pytester, "--quantguard-update=new")
+    path = pytester.path / FOLDER / "w8a8/word-problems.json"
+    pytester.makepyfile(gates("w8a8", "test_whole | accuracy(benchmark='word-problems', tol=0.5)"))
+    result = run(pytester)
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["*the baseline has 16 items, and 300 are usual for word-problems*"])
+    run(pytester, "--quantguard-update=new").stdout.fnmatch_lines(["baseline written: *"])
+    assert len(baselines.read(path).items) == 300
+
+
 def test_among_workers_the_larger_of_two_draws_stays(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(gates("w8a8", SMALL, LARGE))
     result = pytester.runpytest_subprocess("--quantguard", "--quantguard-update=all", "-n", "2")
