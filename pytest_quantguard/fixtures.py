@@ -3,30 +3,35 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any, NamedTuple
+import os
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import pytest
 
-from pytest_quantguard import devices, planning, suite, terminal, troubles
+from pytest_quantguard import devices, outcomes, planning, suite, terminal, troubles
+from pytest_quantguard.ledger import ledger_of, result_of_test
 from pytest_quantguard.markers import gates_of
 from pytest_quantguard.options import Options
 
 if TYPE_CHECKING:
-    import os
-
     from quantguard.gates import GateResult
     from quantguard.pipeline import GenerationStore, PipelineSession, RerunStore
     from quantguard.pipeline.progress import Progress
 
-# Under this name the results of a test travel on its report, between xdist's processes too.
-REPORT_ATTRIBUTE = "quantguard_results"
 OPTIONS = pytest.StashKey[Options]()
-RESULTS = pytest.StashKey[list["GateResult"]]()
 STORE = pytest.StashKey["GenerationStore"]()
 _RERUNS = pytest.StashKey["RerunStore"]()
 _FIRST_NPU = "npu:0"
 NEEDS_NPU = "needs an Ascend NPU: run pytest with --npu, or with --npu=emulated"
-_NUM_REPORTED = pytest.StashKey[int]()
+# What ends a check and belongs to pytest or to the whole process.
+_ENDS_ALL = (
+    KeyboardInterrupt,
+    SystemExit,
+    GeneratorExit,
+    pytest.exit.Exception,
+    pytest.fail.Exception,
+    pytest.xfail.Exception,
+)
 
 
 class _Target(NamedTuple):
@@ -53,6 +58,8 @@ class Guard:
     def __init__(self, item: pytest.Item, options: Options) -> None:
         self._item = item
         self._options = options
+        self._ledger = ledger_of(item.config)
+        self._process = os.getpid()
 
     def check(
         self,
@@ -74,8 +81,8 @@ class Guard:
         of other tools mostly do not; new baselines need it. ``tokenizer`` is the model whose chat template says how a
         server is asked for a thinking mode. Returns the results of the gates, all decided or measured.
         """
-        from quantguard.errors import UsageError  # noqa: PLC0415
-
+        if os.getpid() != self._process:
+            self._ledger.note_elsewhere()
         target = _Target(
             str(model),
             None if recipe is None else str(recipe),
@@ -86,21 +93,44 @@ class Guard:
             None if reference is None else str(reference),
             None if tokenizer is None else str(tokenizer),
         )
+        with self._ledger.checking(self._item.nodeid):
+            gates = self._gates()
+            if self._options.plan:
+                self._plan_all(gates, target)
+            results = self._check_all(gates, target)
+            self._settle(results)
+            return results
+
+    def _gates(self) -> dict[str, Any]:
+        """Return the gates of the test; fail it where there is none, or they cannot be meant."""
+        from quantguard.errors import UsageError  # noqa: PLC0415
+
         try:
             gates = gates_of(self._item)
         except UsageError as error:
-            pytest.fail(f"ERROR: {error}", pytrace=False)
+            self._refuse(str(error))
         if not gates:
-            pytest.fail(
+            self._refuse(
                 "guard.check() has no gate to check: mark the test, as with @quantguard.accuracy(tol=0.045)",
-                pytrace=False,
             )
-        if self._options.plan:
-            planning.plan_gates(self._item, gates, self._options, target)
-        results = self._check_all(gates, target)
-        self._item.stash.setdefault(RESULTS, []).extend(results)
-        self._settle(results)
-        return results
+        return gates
+
+    def _refuse(self, reason: str) -> NoReturn:
+        result = result_of_test(self._item.nodeid, reason)
+        self._record(result)
+        outcomes.fail(self._item, [result])
+
+    def _record(self, result: GateResult) -> GateResult:
+        self._ledger.record(self._item.nodeid, result)
+        return result
+
+    def _plan_all(self, gates: dict[str, Any], target: _Target) -> NoReturn:
+        """Plan the gates, and end the test as skipped, or as failed where one cannot decide."""
+        problems = planning.plan_gates(self._item, gates, self._options, target)
+        results = [self._record(_error_result(kind, gates[kind], target, said)) for kind, said in problems]
+        if results:
+            outcomes.fail(self._item, results)
+        pytest.skip(planning.PLANNED)
 
     def _check_all(self, gates: dict[str, Any], target: _Target) -> list[GateResult]:
         from pytest_quantguard import storing  # noqa: PLC0415 - as what follows
@@ -119,9 +149,30 @@ class Guard:
                     layers = session.layer_reports() if not results else ()
                     result = dataclasses.replace(result, layers=result.layers or layers)
                 except QuantguardError as error:
-                    result = _error_result(name, gate, target, error)
-                results.append(dataclasses.replace(result, place=suite.place_of(name, gate, session)))
+                    result = _error_result(name, gate, target, str(error))
+                except (pytest.skip.Exception, *_ENDS_ALL) as error:
+                    self._break_off({kind: gates[kind] for kind in [*gates][len(results) :]}, target, error)
+                    raise
+                # A defect of one gate hides no other's verdict, nor does it pass where the test catches it. What
+                # panics in a tokenizer's Rust is no Exception.
+                except BaseException as error:  # noqa: BLE001
+                    results.append(self._record(_crash_result(name, gate, target, error)))
+                    continue
+                result = dataclasses.replace(result, place=suite.place_of(name, gate, session))
+                results.append(self._record(result))
         return results
+
+    def _break_off(self, gates: dict[str, Any], target: _Target, error: BaseException) -> None:
+        """Record the gates of a check that came to no end, the first of which was at work."""
+        skipped = isinstance(error, pytest.skip.Exception)
+        outcomes.note_recorded(error)
+        for index, (name, gate) in enumerate(gates.items()):
+            if skipped or index:
+                reason = f"the check was ended before it: {outcomes.said_by(error)}"
+                result = _error_result(name, gate, target, reason)
+                self._record(dataclasses.replace(result, unjudged="SKIPPED" if skipped else "NOT RUN"))
+            else:
+                self._record(_crash_result(name, gate, target, error))
 
     def _open(self, target: _Target, progress: Progress) -> PipelineSession:
         from pytest_quantguard import storing  # noqa: PLC0415
@@ -158,13 +209,9 @@ class Guard:
 
     def _settle(self, results: list[GateResult]) -> None:
         """Fail the test where a gate says so; skip it where baselines were measured and nothing was judged."""
-        from quantguard.report import text  # noqa: PLC0415
-
-        allowed = {"PASS"} | ({"INCONCLUSIVE"} if self._options.inconclusive == "warn" else set())
-        judged = [result for result in results if result.pending is None]
-        failed = [result for result in judged if result.refused or result.verdict.outcome not in allowed]
+        failed = [result for result in results if result.fails(inconclusive=self._options.inconclusive)]
         if failed:
-            pytest.fail("\n".join(text.gate_lines(failed)), pytrace=False)
+            outcomes.fail(self._item, failed)
         if all(result.pending is not None for result in results):
             pytest.skip("baseline measured, nothing judged")
 
@@ -207,7 +254,7 @@ def settle(config: pytest.Config) -> None:
         config.stash[STORE].settle()
 
 
-def _error_result(name: str, gate: Any, target: _Target, error: Exception) -> GateResult:
+def _error_result(name: str, gate: Any, target: _Target, reason: str) -> GateResult:
     from quantguard.gates import GateResult  # noqa: PLC0415
     from quantguard.records import Verdict  # noqa: PLC0415
 
@@ -217,8 +264,13 @@ def _error_result(name: str, gate: Any, target: _Target, error: Exception) -> Ga
         recipe=target.recipe_name,
         subject=str(getattr(gate, "benchmark", getattr(gate, "stage", "weights"))),
         platform="endpoint" if target.endpoint else target.device.partition(":")[0],
-        verdict=Verdict(outcome="ERROR", metric=name, reason=str(error)),
+        verdict=Verdict(outcome="ERROR", metric=name, reason=reason),
     )
+
+
+def _crash_result(name: str, gate: Any, target: _Target, error: BaseException) -> GateResult:
+    reason = f"the gate raised {outcomes.said_by(error)}"
+    return dataclasses.replace(_error_result(name, gate, target, reason), traceback=outcomes.traceback_of(error))
 
 
 @pytest.fixture
@@ -253,36 +305,18 @@ def hold_npu(config: pytest.Config) -> str:
         pytest.fail(f"ERROR: {error}", pytrace=False)
 
 
-def fail_unmeasured(item: pytest.Item) -> None:
+def require_measured(item: pytest.Item) -> None:
     """Fail a gate whose test never called ``guard.check``, one ERROR for each of its markers."""
+    ledger = ledger_of(item.config)
+    if ledger.of_attempt(item.nodeid) or ledger.is_checking(item.nodeid):
+        return
     target = _Target("no model", "no recipe")
-    reason = UserWarning(
+    reason = (
         "this gate measured nothing: it never called guard.check(). Ask for the fixture and call it, as in"
         " def test_release(guard): guard.check('tiny-reasoner', recipe='w8a8')"
     )
-    gates = gates_of(item) or {"guard": None}
-    item.stash[RESULTS] = [_error_result(name, gate, target, reason) for name, gate in gates.items()]
-    pytest.fail(f"ERROR: {reason}", pytrace=False)
-
-
-def take_results(item: pytest.Item) -> list[GateResult]:
-    """Return the results that have not been reported yet."""
-    results = item.stash.get(RESULTS, [])
-    fresh = results[item.stash.get(_NUM_REPORTED, 0) :]
-    item.stash[_NUM_REPORTED] = len(results)
-    return fresh
-
-
-def as_json(results: list[GateResult]) -> list[dict[str, Any]]:
-    """Return results as JSON values, which is what crosses between xdist's processes."""
-    from quantguard.records import to_json  # noqa: PLC0415
-
-    return [to_json(result) for result in results]
-
-
-def junit_properties(result: GateResult) -> dict[str, object]:
-    """Return what JUnit keeps of a result, scalars only."""
-    verdict = dataclasses.asdict(result.verdict)
-    prefix = f"quantguard.{result.gate}"
-    named = {f"{prefix}.{key}": value for key, value in verdict.items() if value is not None}
-    return {f"{prefix}.model": result.model, f"{prefix}.recipe": result.recipe, **named}
+    results = [_error_result(name, gate, target, reason) for name, gate in gates_of(item).items()]
+    results = results or [result_of_test(item.nodeid, reason)]
+    for result in results:
+        ledger.record(item.nodeid, result)
+    outcomes.fail(item, results)

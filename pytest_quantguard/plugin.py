@@ -6,8 +6,20 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_quantguard import declared, devices, fixtures, markers, options, planning, suite, troubles, trying
-from pytest_quantguard.fixtures import REPORT_ATTRIBUTE, guard, npu_device
+from pytest_quantguard import (
+    declared,
+    devices,
+    fixtures,
+    ledger,
+    markers,
+    options,
+    outcomes,
+    planning,
+    suite,
+    troubles,
+    trying,
+)
+from pytest_quantguard.fixtures import guard, npu_device
 from pytest_quantguard.interrupting import Interrupting
 
 if TYPE_CHECKING:
@@ -38,6 +50,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
         declared.add_root_files(config)
         troubles.register(config)
+        config.pluginmanager.register(ledger.ledger_of(config), "quantguard-ledger")
         if not hasattr(config, "workerinput"):
             config.pluginmanager.register(Interrupting(config), "quantguard-interrupting")
         storing = Storing.of(config, inconclusive=chosen.inconclusive)
@@ -46,7 +59,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
-    """Drop the answers that were kept while the gates ran, unless they were broken off."""
+    """Drop the answers that were kept while the gates ran, unless they were broken off; tell what no report told."""
+    ledger.hand_over(session.config)
     if exitstatus not in (pytest.ExitCode.INTERRUPTED, pytest.ExitCode.INTERNAL_ERROR):
         fixtures.settle(session.config)
 
@@ -115,26 +129,32 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     declared.show_left_out(terminalreporter, config)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Note that a test begins, or begins again."""
+    if markers.is_gate(item):
+        ledger.ledger_of(item.config).begin(item.nodeid)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
     """Fail a gate that measured nothing."""
     yield
-    if markers.is_gate(item) and fixtures.RESULTS not in item.stash:
-        fixtures.fail_unmeasured(item)
+    if markers.is_gate(item):
+        fixtures.require_measured(item)
 
 
-@pytest.hookimpl(wrapper=True)
+# Around all others, so that what they make of a report is known.
+@pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Send the results along with the report of the phase in which they came about."""
-    del call
-    results = fixtures.take_results(item)
-    for result in results:
-        item.user_properties.extend(fixtures.junit_properties(result).items())
+    """Send the results along with the report of the phase in which they came about, and hold it to them."""
+    if not markers.is_gate(item):
+        return (yield)
+    outcomes.note_exception(item, call)
     report = yield
     if plans := planning.take_plans(item):
         vars(report)[planning.REPORT_ATTRIBUTE] = plans
-    if results:
-        vars(report)[REPORT_ATTRIBUTE] = fixtures.as_json(results)
+    outcomes.hold_to_verdicts(item, report)
     return report

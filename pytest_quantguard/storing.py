@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_quantguard import troubles
-from pytest_quantguard.fixtures import REPORT_ATTRIBUTE
+from pytest_quantguard.ledger import read_row, rows_on
 from quantguard.baselines import Baseline, LayerProfile, read, write_all
 from quantguard.baselines.survey import Place
 from quantguard.errors import BaselineError
 from quantguard.gates import GateResult
-from quantguard.records import from_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -94,7 +93,7 @@ class Storing:
     def _problem(self, nodeid: str, test: _Test) -> str | None:
         judged = [r for r in test.results if r.pending is None]
         if bad := [r for r in judged if r.refused or r.verdict.outcome not in self._allowed]:
-            return f"{', '.join(f'{r.gate} of {nodeid} is {r.verdict.outcome}' for r in bad)}; {_NOT_STORED}"
+            return f"{', '.join(f'{r.gate} of {nodeid} is {r.label}' for r in bad)}; {_NOT_STORED}"
         return f"{nodeid} failed; {_NOT_STORED}" if test.failed else None
 
     def _put(self, nodeid: str, pending: Mapping[str, Stored]) -> None:
@@ -136,8 +135,7 @@ class Worker:
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Take the results of a test."""
-        tables = getattr(report, REPORT_ATTRIBUTE, ())
-        self._storing.take(report, [from_json(GateResult, table) for table in tables])
+        self._storing.take(report, [read_row(text).result for text in rows_on(report)])
 
 
 def _is_same(one: Stored, other: Stored) -> bool:

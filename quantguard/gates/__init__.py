@@ -8,6 +8,6 @@ can tell beforehand what it can decide, it has ``plan(gate, request)`` too, retu
 """
 
 from quantguard.gates._planning import Plan, PlanRequest
-from quantguard.gates._session import EarlierRun, GateResult, Peak, Session
+from quantguard.gates._session import TEST, EarlierRun, GateResult, Peak, Session, Unjudged
 
-__all__ = ["EarlierRun", "GateResult", "Peak", "Plan", "PlanRequest", "Session"]
+__all__ = ["TEST", "EarlierRun", "GateResult", "Peak", "Plan", "PlanRequest", "Session", "Unjudged"]

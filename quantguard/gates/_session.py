@@ -23,6 +23,10 @@ from quantguard.records import (
 from quantguard.stats import Method
 
 Update = Literal["new", "changed", "all"]
+# Why nothing was judged where that is no ERROR: the test was skipped, or the run ended before it.
+Unjudged = Literal["SKIPPED", "NOT RUN"]
+# What stands in a result for the gate, where a test as a whole is told of and no gate of it.
+TEST = "test"
 # Words what the scores of a run that goes on amount to; empty where they are too few.
 Estimate = Callable[[Sequence[Score]], str]
 
@@ -36,7 +40,9 @@ class GateResult:
     The rest is for the report: ``against`` names the run that was compared with, ``baseline`` is the path of the file
     that it came from, and ``counterparts`` are its items that came out differently. ``place`` is where the gate's own
     baseline belongs, whether it is there or not. ``layers`` say how quantization went, ``timings`` are the timed blocks
-    in the order in which they ran.
+    in the order in which they ran. ``traceback`` is that of an exception that nobody raised on purpose; an error of
+    quantguard's own says everything itself. ``unjudged`` is why there is no verdict where that is no ERROR; ``verdict``
+    then holds the reason alone.
     """
 
     gate: str
@@ -56,11 +62,23 @@ class GateResult:
     timings: tuple[TimedBlock, ...] = ()
     place: Place | None = None
     refused: bool = False
+    traceback: str | None = None
+    unjudged: Unjudged | None = None
 
     @property
     def label(self) -> str:
-        """The outcome, or ``MEASURED`` where a baseline was measured and nothing judged."""
-        return "MEASURED" if self.pending is not None else self.verdict.outcome
+        """The outcome, or ``MEASURED``, ``SKIPPED`` or ``NOT RUN`` where nothing was judged."""
+        return "MEASURED" if self.pending is not None else self.unjudged or self.verdict.outcome
+
+    @property
+    def of_test(self) -> bool:
+        """Whether it tells of a test as a whole."""
+        return self.gate == TEST
+
+    def fails(self, *, inconclusive: Literal["warn", "fail"]) -> bool:
+        """Tell whether a run that has it may not be green; ``inconclusive`` is what an undecided gate does."""
+        tolerated = {"PASS", "MEASURED", "SKIPPED"} | ({"INCONCLUSIVE"} if inconclusive == "warn" else set())
+        return self.refused or self.label not in tolerated
 
 
 class Bytes(NamedTuple):

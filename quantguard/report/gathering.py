@@ -61,6 +61,11 @@ class Report:
     made: str
     notices: tuple[Notice, ...] = ()
 
+    @property
+    def results(self) -> tuple[tuple[str, GateResult], ...]:
+        """The results with their tests."""
+        return tuple((entry.test, entry.result) for entry in self.entries)
+
 
 def gather(results: Sequence[tuple[str, GateResult]], notices: Sequence[Notice] = ()) -> Report:
     """Put together what the report shows of each result."""

@@ -1,6 +1,8 @@
 """The verdicts for a pull request: a short table, and folded what is behind it."""
 
 import html
+import itertools
+from collections.abc import Sequence
 
 from quantguard.report import measures, text, wording
 from quantguard.report.gathering import Entry, Flip, Report
@@ -9,22 +11,29 @@ from quantguard.report.several import several_lines
 # A comment on GitHub holds 65,536 characters.
 _MOST_FLIPS = 20
 _LONGEST = 60_000
+_HEAD = ("| outcome | gate | model | what | value | asked | why |", "|---|---|---|---|---|---|---|")
 _SIGNS = {ord(sign): f"&#{ord(sign)};" for sign in "|`*_[]@~#"}
 
 
 def markdown(report: Report) -> str:
-    """Return the summary."""
-    head = ["| outcome | gate | model | what | value | asked | why |", "|---|---|---|---|---|---|---|"]
-    rows = [_row(entry) for entry in report.entries]
-    folded = [line for entry in report.entries if entry.flips or entry.result.notes for line in _details(entry)]
-    results = [entry.result for entry in report.entries]
-    said = [*several_lines(results), *(notice.line for notice in report.notices)]
+    """Return the summary, the counts first; where it is too long, what failed goes before what passed."""
+    said = [*several_lines([entry.result for entry in report.entries]), *(notice.line for notice in report.notices)]
     together = [f"* {_cell(line)}" for line in said]
-    closing = [*together, *([""] if together else []), text.closing_line(results)]
-    whole = "\n".join([*head, *rows, "", *closing, *folded]) + "\n"
+    folded = [line for entry in report.entries if entry.flips or entry.result.notes for line in _details(entry)]
+    head = [text.closing_line(report.results), "", *_HEAD]
+    whole = "\n".join([*head, *map(_row, report.entries), "", *together, *folded]) + "\n"
     if len(whole) <= _LONGEST:
         return whole
-    return "\n".join([*head, *rows, "", *closing, "", "The items are in report.html."])[:_LONGEST] + "\n"
+    worst_first = sorted(report.entries, key=lambda entry: -text.LABELS.index(entry.result.label))
+    rows = _as_many([_row(entry) for entry in worst_first])
+    left_out = f"{len(report.entries) - len(rows)} rows and the items are in report.html."
+    return "\n".join([*head, *rows, "", left_out, "", *_as_many(together, room=_LONGEST // 6)]) + "\n"
+
+
+def _as_many(lines: Sequence[str], *, room: int = 2 * _LONGEST // 3) -> list[str]:
+    """Return the first lines, as many as there is room for."""
+    lengths = itertools.accumulate(len(line) + 1 for line in lines)
+    return [line for line, length in zip(lines, lengths, strict=True) if length <= room]
 
 
 def _row(entry: Entry) -> str:
@@ -33,8 +42,8 @@ def _row(entry: Entry) -> str:
     cells = [
         result.label,
         result.gate,
-        f"{result.model}, {result.recipe}",
-        f"{result.subject} ({result.platform})",
+        "–" if result.of_test else f"{result.model}, {result.recipe}",
+        result.subject if result.of_test else f"{result.subject} ({result.platform})",
         f"{measures.measure_of(result).write(value)} ({measures.interval(result)})" if value is not None else "–",
         measures.worded_limit(result),
         result.verdict.reason,
@@ -49,7 +58,7 @@ def _details(entry: Entry) -> list[str]:
     against = result.against or "the other run"
     return [
         "",
-        f"<details><summary>{_cell(f'{result.gate}: {result.subject}, {result.model}, {result.recipe}')}</summary>",
+        f"<details><summary>{_cell(text.title(result))}</summary>",
         "",
         *(f"* {_cell(note, 500)}" for note in result.notes),
         *([f"* {len(entry.lost)} lost, {len(entry.gained)} gained against {_cell(against)}"] if entry.flips else []),

@@ -12,7 +12,7 @@ import markupsafe
 from quantguard import registry
 from quantguard.report import measures, wording
 from quantguard.report.gathering import Report
-from quantguard.report.text import record_line
+from quantguard.report.text import LABELS, record_line, title, worded_tests
 
 _TEMPLATES = importlib.resources.files("quantguard.report") / "templates"
 
@@ -31,6 +31,8 @@ def html(report: Report) -> str:
         report=report,
         sections=sections,
         labels=[entry.result.label for entry in report.entries],
+        worst_first=LABELS[::-1],
+        tests=worded_tests(report.results),
         # Both are files of this package, and the policy names them by their hashes: nothing else runs.
         style=markupsafe.Markup(style),  # noqa: S704
         script=markupsafe.Markup(script),  # noqa: S704
@@ -62,6 +64,7 @@ def _environment() -> jinja2.Environment:
         "percent": lambda rate: "–" if rate is None else f"{rate:.1%}",
         "record_line": record_line,
         "shorten": wording.shorten,
+        "title": title,
     }
     return environment
 

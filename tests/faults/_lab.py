@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 import tomli_w
 
-from pytest_quantguard.fixtures import REPORT_ATTRIBUTE
+from pytest_quantguard.ledger import read_row, rows_on
 from quantguard import baselines, registry
 from quantguard.benchmarks import Benchmark
 from quantguard.modeling import LoadedModel
@@ -56,7 +56,7 @@ SPEED = {"gptq-w4a16": 0.2, "awq-w4a16": 0.2, "quarot-w8a8kv8": 0.3}
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
-    """What a gate says; ``CRASH`` is a traceback that no gate is named in."""
+    """What a gate says; ``CRASH`` is a traceback, which says nothing of the model."""
 
     gate: str
     outcome: str
@@ -135,10 +135,10 @@ class _Listener:
         self.crash: str | None = None
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        for row in vars(report).get(REPORT_ATTRIBUTE, []):
-            outcome = "MEASURED" if row["pending"] is not None else row["verdict"]["outcome"]
-            self.seen.append(Seen(gate=row["gate"], outcome=outcome, reason=row["verdict"]["reason"]))
-        if report.failed and REPORT_ATTRIBUTE not in vars(report):
+        for result in (read_row(text).result for text in rows_on(report)):
+            outcome = "CRASH" if result.traceback is not None else result.label
+            self.seen.append(Seen(gate=result.gate, outcome=outcome, reason=result.verdict.reason))
+        if report.failed and not rows_on(report):
             self.crash = str(report.longrepr).strip().splitlines()[-1]
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:

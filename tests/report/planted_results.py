@@ -5,10 +5,11 @@ import math
 import pathlib
 import random
 import subprocess
+from typing import Any
 
 from quantguard import baselines, registry
 from quantguard.baselines import Acceptance, Baseline
-from quantguard.gates import GateResult
+from quantguard.gates import TEST, GateResult
 from quantguard.gates._comparing import beside
 from quantguard.records import Generation, GenerationConfig, LayerReport, RunRecord, Score, TimedBlock, Verdict
 from quantguard.verdict import AccuracyRule, judge_accuracy, judge_ceiling, judge_speedup
@@ -158,6 +159,20 @@ def measured() -> GateResult:
     return dataclasses.replace(result, pending=baseline(0.8), pending_path="baselines/none.json")
 
 
+def crashed() -> GateResult:
+    """A gate that nobody meant to end as it did."""
+    calls = "".join(f'  File "/repo/op_{i}.py", line {i + 40}, in run\n    run(x)\n' for i in range(40))
+    said = "RuntimeError: Expected all tensors to be on the same device, but found cpu and npu:0"
+    traceback = f"Traceback (most recent call last):\n{calls}{said}\n"
+    return dataclasses.replace(error(f"the gate raised {said}"), traceback=traceback)
+
+
+def of_test(subject: str, reason: str, **more: Any) -> GateResult:
+    """What is said of a test as a whole."""
+    verdict = Verdict(outcome="ERROR", metric=TEST, reason=reason)
+    return GateResult(gate=TEST, model="", recipe="", subject=subject, platform="", verdict=verdict, **more)
+
+
 def every_outcome() -> list[tuple[str, GateResult]]:
     results = [
         accuracy(lost=40, gained=5, recipe="w3a16"),
@@ -171,7 +186,20 @@ def every_outcome() -> list[tuple[str, GateResult]]:
         error(),
         measured(),
     ]
-    return [(f"tests/test_release.py::test_{index}", result) for index, result in enumerate(results)]
+    others = [
+        (
+            "test_2",
+            of_test(
+                "test_2", "the test's own assertion failed: assert 7 == 6", traceback="Traceback …\nAssertionError"
+            ),
+        ),
+        ("test_crash", crashed()),
+        ("test_lost", of_test("test_lost", "the worker was lost: worker 'gw1' crashed while running 'test_lost'")),
+        ("test_npu", of_test("test_npu", "needs an Ascend NPU: run pytest with --npu", unjudged="SKIPPED")),
+        ("test_last", of_test("test_last", "the run ended before it: stopping after 1 failures", unjudged="NOT RUN")),
+    ]
+    rows = [*((f"test_{index}", result) for index, result in enumerate(results)), *others]
+    return [(f"tests/test_release.py::{test}", result) for test, result in rows]
 
 
 def hostile() -> list[tuple[str, GateResult]]:
@@ -187,8 +215,11 @@ def hostile() -> list[tuple[str, GateResult]]:
         changed = dataclasses.replace(
             result, model=text[:200], notes=(text,), counterparts=counterparts, layers=layers, against=text[:100]
         )
-        changed = dataclasses.replace(changed, verdict=dataclasses.replace(changed.verdict, reason=text[:3000]))
+        changed = dataclasses.replace(
+            changed, traceback=text, verdict=dataclasses.replace(changed.verdict, reason=text[:3000])
+        )
         results.append((f"test_{text[:100]}", changed))
+        results.append((f"test_{text[:100]}", of_test(text[:100], text[:3000], traceback=text)))
     return results
 
 

@@ -6,7 +6,7 @@ import re
 import pytest
 
 CSS = (importlib.resources.files("quantguard.report") / "templates/page.css").read_text(encoding="utf-8")
-LABELS = ("PASS", "REGRESSED", "ERROR", "INCONCLUSIVE", "MEASURED")
+LABELS = ("PASS", "REGRESSED", "ERROR", "INCONCLUSIVE", "UNSTABLE", "MEASURED", "SKIPPED")
 # What is read needs 4.5, what is only seen 3: WCAG 2.2, success criteria 1.4.3 and 1.4.11.
 READ = [
     *((ink, ground) for ink in ("text", "quiet", "link") for ground in ("ground", "raised")),

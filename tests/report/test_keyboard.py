@@ -98,7 +98,7 @@ def test_without_its_script_everything_is_there_to_be_read(chromium: browser.Bro
         "const t = document.querySelector('table'); return [t.tHead.innerText, t.tBodies[0].rows.length]"
     )
     assert "Outcome" in table[0]
-    assert table[1] == 10
+    assert table[1] == 15
     # What is closed is opened by the browser itself.
     for selector, expected in ((".item.lost", "How many"), ("#provenance details", "has to be the same")):
         assert expected not in chromium.run(f"return document.querySelector('{selector}').innerText")

@@ -14,7 +14,6 @@ from quantguard import registry
 from quantguard.baselines.history import history_of
 from quantguard.errors import BaselineError
 from quantguard.gates import GateResult
-from quantguard.records import OUTCOMES
 from quantguard.report import files, measures, page, text, wording
 from quantguard.report.gathering import gather
 from quantguard.report.markdown import markdown
@@ -73,12 +72,39 @@ def test_the_page_needs_nothing_and_runs_nothing_that_a_model_wrote(results: Res
 
 
 def test_every_outcome_is_told_with_its_reason() -> None:
-    text = page.html(gather(PLANTED["every outcome"]))
-    for label in (*OUTCOMES, "MEASURED"):
-        assert f'<span class="badge {label}">{label}</span>' in text
-    assert "there is no baseline baselines/cpu/x.json" in text
-    assert "40 lost, 5 gained" in text
-    assert "int8_linear on cpu (28 layers)" in text
+    whole = page.html(gather(PLANTED["every outcome"]))
+    for label in text.LABELS:
+        assert f'<span class="badge {label}">{label}</span>' in whole
+    assert "there is no baseline baselines/cpu/x.json" in whole
+    assert "40 lost, 5 gained" in whole
+    assert "int8_linear on cpu (28 layers)" in whole
+    assert "<h4>Traceback</h4>" in whole
+    assert "op_39.py" in whole
+
+
+def test_a_test_counts_by_the_worst_of_its_outcomes(tmp_path: pathlib.Path) -> None:
+    """One test passes its gate and fails by itself: it is no PASS."""
+    results = PLANTED["every outcome"]
+    counts = {"terminal": text.closing_line(results), "page": page.html(gather(results))}
+    files.write_all(tmp_path, results)
+    counts["summary"] = (tmp_path / "summary.md").read_text().partition("\n")[0]
+    for where, said in counts.items():
+        assert (
+            "tests: 2 PASS, 1 MEASURED, 1 SKIPPED, 1 INCONCLUSIVE, 1 UNSTABLE, 3 REGRESSED, 1 NOT RUN, 4 ERROR" in said
+        ), where
+    assert counts["summary"] == counts["terminal"]
+    assert counts["terminal"].startswith("quantguard: 3 PASS, ")
+    assert '<span class="badge ERROR">4 ERROR</span>' in counts["page"]
+
+
+def test_a_summary_that_is_too_long_leaves_out_what_passed() -> None:
+    red = dataclasses.replace(planted_results.error("x" * 600), notes=("y",) * 9)
+    results = [*((f"t{i}", planted_results.memory()) for i in range(900)), *((f"r{i}", red) for i in range(40))]
+    said = markdown(gather(results))
+    assert len(said) <= 65_536
+    assert said.startswith("quantguard: 900 PASS, 40 ERROR\n")
+    assert said.count("| ERROR |") == 40
+    assert re.search(r"\d+ rows and the items are in report.html", said)
 
 
 def test_the_margin_is_drawn_where_it_was_judged() -> None:
@@ -147,7 +173,7 @@ def test_history_is_read_from_git_and_nothing_is_said_without_one(tmp_path: path
 @pytest.mark.parametrize("name", planted_results.HOSTILE)
 def test_what_a_model_or_server_wrote_does_not_steer_the_terminal(name: str) -> None:
     ((_, result),) = [pair for pair in planted_results.hostile() if pair[1].recipe == f"hostile {name}"]
-    lines = text.gate_lines([result])
+    lines = text.gate_lines([result], with_tracebacks=True)
     assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]", "\n".join(lines))
     # No text passes for the headline of another gate.
     assert [index for index, line in enumerate("\n".join(lines).splitlines()) if not line.startswith("    ")] == [0]

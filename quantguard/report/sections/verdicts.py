@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from quantguard.records.judgement import OUTCOMES
 from quantguard.report.gathering import Report
+from quantguard.report.text import LABELS
 
 TITLE = "Verdicts"
 ORDER = 10
@@ -22,9 +22,9 @@ TEMPLATE = """
 <tr role="row">
 <td role="cell" data-value="{{ severity[result.label] }}"><span class="badge {{ result.label }}">{{ result.label }}</span></td>
 <td role="cell" class="name"><a href="#{{ entry.anchor }}">{{ result.gate }}</a></td>
-<td role="cell"><bdi>{{ result.model }}</bdi></td>
-<td role="cell"><bdi>{{ result.recipe }}</bdi></td>
-<td role="cell" class="wide"><span>{{ result.subject }} <span class="quiet">{{ result.platform }}</span></span></td>
+<td role="cell"><bdi>{{ result.model or "–" }}</bdi></td>
+<td role="cell"><bdi>{{ result.recipe or "–" }}</bdi></td>
+<td role="cell" class="wide"><span><bdi>{{ result.subject }}</bdi> <span class="quiet">{{ result.platform }}</span></span></td>
 <td role="cell" class="number" data-label="Value" data-value="{{ verdict.delta if verdict.delta is not none }}">{{ verdict.delta | measure(result) }}</td>
 <td role="cell" class="number" data-label="Interval" data-value="{{ verdict.ci_low if verdict.ci_low is not none }}">{{ result | interval }}</td>
 <td role="cell" class="number" data-label="Asked" data-value="{{ verdict.margin if verdict.margin is not none }}">{{ result | limit }}</td>
@@ -36,17 +36,17 @@ TEMPLATE = """
 <ul class="reasons">
 {% for entry in entries if entry.result.label != "PASS" %}
 <li><span class="badge {{ entry.result.label }}">{{ entry.result.label }}</span>
-<a href="#{{ entry.anchor }}">{{ entry.result.gate }}: {{ entry.result.subject }}, {{ entry.result.model }}, {{ entry.result.recipe }}</a>:
+<a href="#{{ entry.anchor }}">{{ entry.result | title }}</a>:
 <bdi>{{ entry.result.verdict.reason }}</bdi></li>
 {% endfor %}
 </ul>
 {% else %}
-<p>No gate was decided: no test that was run called <code>guard.check()</code> to its end.</p>
+<p>No gate was decided.</p>
 {% endif %}
 """
 
 
 def context(report: Report) -> dict[str, Any]:
     """Return all entries, and the order of outcomes."""
-    severity = {name: rank for rank, name in enumerate(("MEASURED", *OUTCOMES))}
+    severity = {name: rank for rank, name in enumerate(LABELS)}
     return {"entries": report.entries, "severity": severity}
