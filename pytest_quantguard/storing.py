@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import pytest
 
@@ -39,9 +39,9 @@ class _Test:
 class Storing:
     """Takes the results of tests until they end. Only where tests are reported to a person is anything written."""
 
-    def __init__(self, config: pytest.Config, *, inconclusive: str) -> None:
+    def __init__(self, config: pytest.Config, *, inconclusive: Literal["warn", "fail"]) -> None:
         self._config = config
-        self._allowed = {"PASS"} | ({"INCONCLUSIVE"} if inconclusive == "warn" else set())
+        self._inconclusive = inconclusive
         self._writes = not hasattr(config, "workerinput")
         # What tests of this process have measured that ended well.
         self.measured: dict[str, Baseline] = {}
@@ -51,7 +51,7 @@ class Storing:
         self._refused: dict[str, str] = {}
 
     @classmethod
-    def of(cls, config: pytest.Config, *, inconclusive: str) -> Storing:
+    def of(cls, config: pytest.Config, *, inconclusive: Literal["warn", "fail"]) -> Storing:
         """Make that of this process, which gates ask for what was measured."""
         return config.stash.setdefault(STORING, cls(config, inconclusive=inconclusive))
 
@@ -91,9 +91,9 @@ class Storing:
         self.measured |= {path: stored for path, stored in test.pending.items() if isinstance(stored, Baseline)}
 
     def _problem(self, nodeid: str, test: _Test) -> str | None:
-        bad = [r for r in test.results if r.pending is None and r.verdict.outcome not in self._allowed]
-        if bad:
-            return f"{', '.join(f'{r.gate} of {nodeid} is {r.verdict.outcome}' for r in bad)}; {_NOT_STORED}"
+        judged = [r for r in test.results if r.pending is None]
+        if bad := [r for r in judged if r.fails(inconclusive=self._inconclusive) or r.unjudged is not None]:
+            return f"{', '.join(f'{r.gate} of {nodeid} is {r.label}' for r in bad)}; {_NOT_STORED}"
         return f"{nodeid} failed; {_NOT_STORED}" if test.failed else None
 
     def _put(self, nodeid: str, pending: Mapping[str, Stored]) -> None:

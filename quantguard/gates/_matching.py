@@ -34,13 +34,13 @@ class SupportsSubject(SupportsDecoding, Protocol):
 
 
 def require_same(
-    baseline: Baseline, gate: SupportsSubject, session: Session, path: str, *, usual: bool = True
+    baseline: Baseline, gate: SupportsSubject, session: Session, path: str, *, growing: bool = False
 ) -> tuple[str, ...]:
     """Return the items that a gate runs of a baseline.
 
     Raises BaselineError where the baseline belongs to something else than what is about to run, and LackingItemsError
-    where nothing is wrong but that it has too few items. Without a subset these are all of the baseline, which has to
-    hold the ``usual`` number of the benchmark unless that does not matter.
+    where nothing is wrong but that it has too few items. Without a subset any number will do, unless the baseline is
+    ``growing``: an update measures the benchmark's usual number.
     """
     for name, stated, actual in (
         ("platform", baseline.platform, session.platform),
@@ -60,7 +60,7 @@ def require_same(
             f"{key} was {_short(baseline.must_match.get(key))}, is {_short(now.get(key))}" for key in changed
         )
         raise BaselineError(f"the baseline {path} is stale: {facts}. If that is meant, type: {_UPDATE_CHANGED}")
-    drawn = session.draw(gate.benchmark, gate.subset) if usual or gate.subset is not None else ()
+    drawn = session.draw(gate.benchmark, gate.subset) if growing or gate.subset is not None else ()
     return items_of(baseline.sample_ids, drawn, gate.subset, path)
 
 

@@ -35,6 +35,8 @@ Estimate = Callable[[Sequence[Score]], str]
 class GateResult:
     """One decided gate: the verdict, what it was about, and a baseline to be stored where an update was asked for.
 
+    ``refused`` says that a baseline was measured and not accepted, which no option makes good but a reason.
+
     The rest is for the report: ``against`` names the run that was compared with, ``baseline`` is the path of the file
     that it came from, and ``counterparts`` are its items that came out differently. ``place`` is where the gate's own
     baseline belongs, whether it is there or not. ``layers`` say how quantization went, ``timings`` are the timed blocks
@@ -59,6 +61,7 @@ class GateResult:
     layers: tuple[LayerReport, ...] = ()
     timings: tuple[TimedBlock, ...] = ()
     place: Place | None = None
+    refused: bool = False
     traceback: str | None = None
     unjudged: Unjudged | None = None
 
@@ -75,7 +78,7 @@ class GateResult:
     def fails(self, *, inconclusive: Literal["warn", "fail"]) -> bool:
         """Tell whether a run that has it may not be green; ``inconclusive`` is what an undecided gate does."""
         tolerated = {"PASS", "MEASURED", "SKIPPED"} | ({"INCONCLUSIVE"} if inconclusive == "warn" else set())
-        return self.label not in tolerated
+        return self.refused or self.label not in tolerated
 
 
 class Bytes(NamedTuple):

@@ -122,7 +122,8 @@ def check(gate: Gate, session: Session) -> GateResult:
         raise UsageError(problem)
     verdict, record = decide(trial, session)
     record = _with_length_ratio(record, baseline.scores("reference"))
-    record = dataclasses.replace(record, notes=(*record.notes, *noise_notes(_flip_rate(record, trial), noise)))
+    notes = (*_of_few_items(gate, session, items), *noise_notes(_flip_rate(record, trial), noise))
+    record = dataclasses.replace(record, notes=(*record.notes, *notes))
     against = "full precision" if gate.against == "reference" else f"the run accepted on {baseline.acceptance.on}"
     return beside(_result(gate, session, verdict, record), against, baseline.scores(gate.against), path=str(path))
 
@@ -167,6 +168,15 @@ def plan(gate: Gate, request: PlanRequest) -> Plan:
         flip_rate=USUAL_FLIP_RATE,
         flips_from="assumed: there is no baseline yet",
     )
+
+
+def _of_few_items(gate: Gate, session: Session, items: Sequence[str]) -> list[str]:
+    """Say where a gate without a subset is judged on fewer items than its benchmark usually gives."""
+    usual = () if gate.subset is not None else session.draw(gate.benchmark, None)
+    if len(items) >= len(usual):
+        return []
+    few = f"the baseline has {len(items)} items, and {len(usual)} are usual for {gate.benchmark}"
+    return [f"{few}: an update measures them, or subset= says how many are meant"]
 
 
 def _flip_rate(record: RunRecord, trial: Trial) -> float:
@@ -236,7 +246,7 @@ def _wants_measuring(gate: Gate, session: Session, path: pathlib.Path) -> bool:
     if session.update is None or (session.update == "new" and not known and not path.is_file()):
         return session.update is not None
     try:
-        require_same(baseline_of(path, session), gate, session, str(path))
+        require_same(baseline_of(path, session), gate, session, str(path), growing=True)
     except LackingItemsError:
         return True
     except BaselineError:
@@ -275,7 +285,7 @@ def _measure_baseline(gate: Gate, session: Session, path: str) -> GateResult:
     name, verdict = proposed.against, proposed.verdict
     result = _beside_worst(_result(gate, session, verdict, record), name, reference, previous, path)
     if proposed.baseline is None:
-        return result
+        return dataclasses.replace(result, refused=True)
     session.measured[path] = proposed.baseline
     verdict = dataclasses.replace(verdict, reason=f"baseline measured: against {name}, {verdict.reason}")
     return dataclasses.replace(result, verdict=verdict, pending=proposed.baseline, pending_path=path)

@@ -64,7 +64,7 @@ def check(gate: Gate, session: Session) -> GateResult:
     )
     try:
         baseline = baseline_of(path, session)
-        ids = require_same(baseline, gate, session, str(path), usual=False)[: session.limit]
+        ids = require_same(baseline, gate, session, str(path))[: session.limit]
         reference = baseline.scores("reference")
     except BaselineError:
         if session.update is None:

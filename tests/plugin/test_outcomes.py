@@ -225,7 +225,7 @@ def test_gates_that_are_all_skipped_are_not_success(pytester: pytest.Pytester) -
             "*whole baselines*",
             id="partial update",
         ),
-        pytest.param(["--quantguard-limit=0"], "*invalid _positive value: '0'*", id="no items"),
+        pytest.param(["--quantguard-limit=0"], "*a number above 0 is wanted, not '0'*", id="no items"),
     ],
 )
 def test_options_that_cannot_be_met_are_usage_errors(

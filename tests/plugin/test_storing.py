@@ -133,8 +133,20 @@ def test_what_a_smaller_gate_measures_for_a_larger_one_is_not_judged_by_its_own_
     result = run(pytester, *alone)
     result.assert_outcomes(failed=1, deselected=1)
     result.stdout.fnmatch_lines(["*INCONCLUSIVE*", "*not accepted as a baseline*4.5 points*", "*all 24 items of the*"])
-    run(pytester, *alone, "--quantguard-accept-regression=meant").stdout.fnmatch_lines(["baseline written: *"])
+    run(pytester, *alone, "--quantguard-accept-regression=meant").stdout.fnmatch_lines(
+        ["*MEASURED*", "baseline unchanged: *"]
+    )
     assert len(baselines.read(path).items) == 24
+
+
+def test_an_undecided_measurement_is_refused_whatever_undecided_gates_do(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(gates("w8a8", "test_release | accuracy(tol=0.045, subset=16); layerwise()"))
+    result = run(pytester, "--quantguard-update=new", "--quantguard-inconclusive=warn")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        ["*INCONCLUSIVE*", "*not accepted as a baseline*", "baseline not written: *layers.json*"]
+    )
+    assert stored(pytester) == []
 
 
 def test_in_an_update_the_gate_that_asks_most_measures_first(pytester: pytest.Pytester) -> None:
@@ -145,6 +157,20 @@ def test_in_an_update_the_gate_that_asks_most_measures_first(pytester: pytest.Py
     assert order == ["test_e", "test_d", "test_b", "test_a", "test_c"]
     order = [line[-6:] for line in run(pytester, *collected).stdout.lines if "::" in line]
     assert order == ["test_a", "test_b", "test_c", "test_d", "test_e"]
+
+
+def test_a_gate_without_a_subset_says_where_its_baseline_is_small_and_an_update_makes_it_whole(
+    pytester: pytest.Pytester,
+) -> None:
+    pytester.makepyfile(gates("w8a8", SMALL))
+    run(pytester, "--quantguard-update=new")
+    path = pytester.path / FOLDER / "w8a8/word-problems.json"
+    pytester.makepyfile(gates("w8a8", "test_whole | accuracy(benchmark='word-problems', tol=0.5)"))
+    result = run(pytester)
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["*the baseline has 16 items, and 300 are usual for word-problems*"])
+    run(pytester, "--quantguard-update=new").stdout.fnmatch_lines(["baseline written: *"])
+    assert len(baselines.read(path).items) == 300
 
 
 def test_among_workers_the_larger_of_two_draws_stays(pytester: pytest.Pytester) -> None:
