@@ -22,10 +22,10 @@ NUM_TOKENS = 32
 # How far an output may move, in shares of a token's size. In float32 it moves by 4e-6 where transforms are right, on
 # models with and without massive activations; transformers' norms compute in float32 whatever they are given, so
 # float64 has no limit of its own. What is stored in 16 bits (norms, biases, linears that stay float, embedding, head)
-# was rounded to them: that moves outputs by up to 2e-2 in bfloat16, and a scale beyond float16's range moves them wholly.
+# was rounded to them: that moves outputs by up to 2e-2 in bfloat16; a scale beyond float16's range moves them wholly.
 LIMITS = {torch.float64: 1e-4, torch.float32: 1e-4, torch.bfloat16: 1e-1, torch.float16: 2e-2}
-# Through a whole model rounding grows with every block, and most where a massive activation is taken away again; by 2e-5
-# on what was tried.
+# Through a whole model rounding grows with every block, and most where a massive activation is taken away again; 2e-5
+# was found.
 WHOLE_LIMIT = 2e-3
 
 

@@ -3,7 +3,7 @@
 from quantguard import registry
 from quantguard.errors import RecipeError
 from quantguard.records import Recipe
-from quantguard.transforms._transform import Transform
+from quantguard.transforms._transform import FOLDS_NORMS, Transform
 
 
 def create_transforms(recipe: Recipe) -> dict[str, Transform]:
@@ -24,12 +24,16 @@ def create_transforms(recipe: Recipe) -> dict[str, Transform]:
 
 
 def _vanishes(recipe: Recipe, found: dict[str, Transform], earlier: str, later: str) -> str:
-    swap = found[later].scales_norms and found[earlier].cancels_scales
-    first = [name for name in recipe.transforms if name != earlier]
-    place = first.index(later) + 1
-    order = ", ".join(f'"{name}"' for name in (*first[:place], earlier, *first[place:]))
-    advice = "take one of the two" if swap else f"put it behind {later}: transforms = [{order}]"
+    one, other = found[earlier], found[later]
+    both_rotate = one.cancels_scales == other.cancels_scales == FOLDS_NORMS
+    if both_rotate or (other.scales_norms and one.cancels_scales):
+        advice = "take one of the two"
+    else:
+        rest = [name for name in recipe.transforms if name != earlier]
+        rest.insert(rest.index(later) + 1, earlier)
+        order = ", ".join(f'"{name}"' for name in rest)
+        advice = f"put it behind {later}: transforms = [{order}]"
     return (
-        f"recipe {recipe.name!r}: what {earlier} folds into the norms vanishes in {later}, which"
-        f" {found[later].cancels_scales}; the integers would be those of {later} alone; {advice}"
+        f"recipe {recipe.name!r}: the scale that {earlier} folds into the norms vanishes in {later}, which"
+        f" {other.cancels_scales}; {advice}"
     )

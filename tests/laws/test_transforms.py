@@ -148,7 +148,7 @@ def test_scaling_behind_an_online_rotation_is_refused() -> None:
             ("smoothquant", "spinquant"), r'transforms = \["spinquant", "smoothquant"\]', id="a learned rotation"
         ),
         pytest.param(("smoothquant", "ostquant"), "take one of the two", id="a learned rotation that scales"),
-        pytest.param(("ostquant", "hadamard"), r'transforms = \["hadamard", "ostquant"\]', id="a rotation on top"),
+        pytest.param(("ostquant", "hadamard"), "take one of the two", id="a rotation on top"),
         pytest.param(("awq", "smoothquant"), r'transforms = \["smoothquant", "awq"\]', id="a scale chosen anew"),
         pytest.param(("ostquant", "smoothquant"), "take one of the two", id="a scale in the place of a learned one"),
         pytest.param(
