@@ -16,6 +16,7 @@ from quantguard.errors import MeasurementError
 from quantguard.modeling import Batch, Block, BlockCalibration, Decoder, embed
 from quantguard.modeling.ends import Ends
 from quantguard.modeling.precision import matmul_precision, wide_parameters
+from quantguard.modeling.streaming import StreamedBlocks
 from quantguard.transforms import Transform
 
 NUM_TOKENS = 32
@@ -48,10 +49,10 @@ class FloatLaw:
         self._after: list[Ends] = []
         self._ends_held = False
         self._learned = any(transform.learns for transform in transforms.values())
-        self._trace = self._whole_trace(decoder) if self._learned else {}
+        # A block that is read from disk when its turn comes is untouched until then; any other may be changed before.
+        self._trace = {} if isinstance(decoder.blocks, StreamedBlocks) else self._whole_trace(decoder)
 
     def _whole_trace(self, decoder: Decoder) -> dict[str, torch.Tensor]:
-        """Run the untouched model at once: what learns on it might change it before a block's turn comes."""
         trace, batch = {}, self._untouched
         for block in decoder.blocks:
             with _exactly(), wide_parameters(block.layer):

@@ -176,7 +176,10 @@ class _FolderJournal(Journal):
         return [stored[name] for name in sorted(filter(str.isdigit, stored), key=int)]
 
     def law_states(self) -> Mapping[str, torch.Tensor]:
-        return {n.removeprefix(_LAW): tensor for n, tensor in self._stored().items() if n.startswith(_LAW)}
+        found = {n.removeprefix(_LAW): tensor for n, tensor in self._stored().items() if n.startswith(_LAW)}
+        if not found:
+            raise ModelError(f"{self._folder} was begun by an earlier version. Begin anew: rm -r '{self._folder}'")
+        return found
 
     def block_finished(self, step: BlockStep, activations: Activations | None, law: FloatLaw | None) -> None:
         state, tensors = block_state(step.block, step.layers, step.report)
@@ -190,10 +193,11 @@ class _FolderJournal(Journal):
         self._hidden_file(count - 1).unlink(missing_ok=True)
 
     def discard(self) -> None:
-        """Remove what was written: this model and recipe do not go together."""
-        for entry in self._folder.iterdir():
-            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
-        self._folder.rmdir()
+        """Remove what was written, and the folder unless there is more in it: model and recipe do not go together."""
+        self.writer.remove_blocks()
+        self.close()
+        if not any(self._folder.iterdir()):
+            self._folder.rmdir()
 
     def close(self) -> None:
         """Remove what only an unfinished folder needs."""
