@@ -166,8 +166,8 @@ class BlockCalibration:
         if layer is None:
             weight = getattr(self.block.groups[0].linears[0], "weight", hidden)
             hidden = hidden.to(torch.promote_types(hidden.dtype, weight.dtype))
-        output = dataclasses.replace(batch, hidden=self.to_own_basis(hidden)).through(layer or self.block.layer)
-        return self.to_original_basis(output)
+        own = dataclasses.replace(batch, hidden=self.to_own_basis(hidden))
+        return self.to_original_basis(own.through(self.block.layer if layer is None else layer))
 
     def to_own_basis(self, hidden: torch.Tensor) -> torch.Tensor:
         """Bring hidden states of the original model into the basis that this block's residual stream is in."""

@@ -1,6 +1,6 @@
 """What embedding, final norm and head compute, kept small enough to compare before and after a transform.
 
-Of each table there are 256 sums of rows under signs (a count sketch): no row can change unseen, and no copy is kept.
+Of each table there are 256 sums of rows under signs (a count sketch): no single row can change unseen.
 """
 
 import copy
