@@ -135,6 +135,12 @@ class FolderWriter:
         for scratch in self._folder.rglob(f"{SCRATCH_PREFIX}*"):
             shutil.rmtree(scratch)
 
+    def remove_blocks(self) -> None:
+        """Remove the files of all blocks, whole and half-written."""
+        self.remove_half_written()
+        for index in range(self._num_blocks):
+            self._file(index).unlink(missing_ok=True)
+
 
 def _ends(decoder: Decoder) -> Tensors:
     tensors = {"model.embed_tokens.weight": decoder.embedding.weight, "model.norm.weight": decoder.norm.weight}

@@ -66,7 +66,8 @@ class AttentionExtension(nn.Module):
         basis = self.simulated_value_basis
         if basis is None:
             return fake_quantize(values, args)
-        return fake_quantize(values @ basis, args) @ basis.t()
+        wide = values.to(torch.promote_types(values.dtype, basis.dtype))
+        return (fake_quantize(wide @ basis, args) @ basis.t()).to(values.dtype)
 
 
 def _multiply(x: torch.Tensor, matrix: torch.Tensor | None) -> torch.Tensor:

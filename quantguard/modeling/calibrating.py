@@ -49,12 +49,23 @@ class Batch:
         output: torch.Tensor = layer(self.hidden, **self.beside)
         return output
 
+    def in_float32(self) -> "Batch":
+        """Return the batch with all floats brought into float32."""
+        beside = {name: _in_float32(value) for name, value in self.beside.items()}
+        return dataclasses.replace(self, hidden=self.hidden.float(), beside=beside)
+
     def split(self, size: int) -> list["Batch"]:
         """Cut into batches of at most ``size`` sequences."""
         ids, hidden = self.token_ids.split(size), self.hidden.split(size)
         present = [None] * len(ids) if self.present is None else self.present.split(size)
         pieces = zip(ids, hidden, present, strict=True)
         return [dataclasses.replace(self, token_ids=i, hidden=h, present=p) for i, h, p in pieces]
+
+
+def _in_float32(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return tuple(_in_float32(entry) for entry in value)
+    return value.float() if isinstance(value, torch.Tensor) and value.is_floating_point() else value
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,10 +158,24 @@ class BlockCalibration:
         self._running = activations.batches[0]
 
     def run(self, batch: Batch, layer: nn.Module | None = None) -> torch.Tensor:
-        """Run the block, or a layer in its place, on one batch; both sides in the original basis."""
-        hidden = _times(batch.hidden, self._basis)
-        output = dataclasses.replace(batch, hidden=hidden).through(self.block.layer if layer is None else layer)
-        return _times(output, None if self._basis is None else self._basis.t())
+        """Run the block, or a layer in its place, on one batch; both sides in the original basis.
+
+        A block whose weights are held in float32 computes in it, and returns it, whatever the type of the batch is.
+        """
+        hidden = batch.hidden
+        if layer is None:
+            weight = getattr(self.block.groups[0].linears[0], "weight", hidden)
+            hidden = hidden.to(torch.promote_types(hidden.dtype, weight.dtype))
+        own = dataclasses.replace(batch, hidden=self.to_own_basis(hidden))
+        return self.to_original_basis(own.through(self.block.layer if layer is None else layer))
+
+    def to_own_basis(self, hidden: torch.Tensor) -> torch.Tensor:
+        """Bring hidden states of the original model into the basis that this block's residual stream is in."""
+        return _times(hidden, self._basis)
+
+    def to_original_basis(self, hidden: torch.Tensor) -> torch.Tensor:
+        """Bring hidden states of this block's residual stream into the basis of the original model."""
+        return _times(hidden, None if self._basis is None else self._basis.t())
 
     def outputs(self, num_batches: int | None = None) -> Activations:
         """Run the block as it is now on the text or its first batches, without gradients, as precisely as asked."""
@@ -159,7 +184,7 @@ class BlockCalibration:
         with torch.no_grad(), computing(self.block, self._precision, device_type):
             for batch in self.activations.batches[:num_batches]:
                 self._running = batch
-                found.append(dataclasses.replace(batch, hidden=self.run(batch)))
+                found.append(dataclasses.replace(batch, hidden=self.run(batch).to(batch.hidden.dtype)))
         return Activations(batches=tuple(found))
 
     def float_outputs(self) -> Activations:

@@ -8,16 +8,31 @@ from quantguard.modeling.online import has_input_transform
 from quantguard.modeling.structure import Block, LinearGroup
 
 SMALLEST = 1e-5
+# What a norm is marked with that holds a scale of its transform: what folds such a norm cancels that scale.
+_SCALED = "holds_a_scale"
 
 
 def smoothing_divisor(group: LinearGroup, absmax: torch.Tensor, alpha: float) -> torch.Tensor:
     """Return ``max|X_j|^alpha / max|W_j|^(1 - alpha)`` for each input channel j of a group, float64 ``[in_features]``.
 
-    SmoothQuant, arXiv 2211.10438, eq. 4. absmax: float ``[in_features]``, the largest magnitudes of the inputs.
+    SmoothQuant, arXiv 2211.10438, eq. 4. absmax: float ``[in_features]``, the largest magnitudes of the inputs. Raises
+    RecipeError behind a norm that holds a scale already: that scale is in both magnitudes, so that the two together are
+    what this one is without the other.
     """
+    require_no_scale(group.norm, f"{group.names[0]}: SmoothQuant's scale is chosen anew from what the old one left")
     weight_max = torch.stack([linear.weight.detach().abs().amax(dim=0) for linear in group.linears]).amax(dim=0)
     activations = absmax.double().clamp_min(SMALLEST)
     return (activations**alpha / weight_max.double().clamp_min(SMALLEST) ** (1 - alpha)).clamp_min(SMALLEST)
+
+
+def require_no_scale(norm: nn.Module | None, reason: str) -> None:
+    """Raise RecipeError, for a ``reason``, where a norm holds a scale that a transform folded into it."""
+    if norm is not None and vars(norm).get(_SCALED):
+        raise RecipeError(
+            f"{reason}, and the scale that an earlier transform folded into the norm in front would vanish."
+            ' Put the transform that rotates first and the one that scales behind it: transforms = ["hadamard",'
+            ' "smoothquant"]; of two that scale take one'
+        )
 
 
 @torch.no_grad()
@@ -28,9 +43,10 @@ def divide_input(group: LinearGroup, divisor: torch.Tensor) -> None:
     """
     if has_input_transform(group) or group.norm is None:
         raise RecipeError(
-            f"{group.names[0]}: no norm is directly in front of it that a scale could be folded into;"
-            " put transforms that scale channels before those that rotate"
+            f"{group.names[0]}: no norm is directly in front of it that a scale could be folded into. Where a transform"
+            " runs online in between, leave one of the two out of the recipe's transforms"
         )
+    vars(group.norm)[_SCALED] = True
     for name in ("weight", "bias"):
         parameter = getattr(group.norm, name, None)
         if parameter is not None:
@@ -79,7 +95,7 @@ def expand_to_query_heads(block: Block, values: torch.Tensor) -> torch.Tensor:
 def _free(group: LinearGroup) -> LinearGroup:
     if has_input_transform(group):
         raise RecipeError(
-            f"{group.names[0]} has an online transform in front, and no scale folds through it;"
-            " put transforms that scale channels before those that rotate"
+            f"{group.names[0]} has an online transform in front, and no scale folds through it; leave the online part"
+            " out (options.hadamard: online = false), or the scale (options.smoothquant: all_pairs = false)"
         )
     return group

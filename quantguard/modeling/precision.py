@@ -1,4 +1,4 @@
-"""The precision that calibration computes in: of matrix products alone, or of a whole block between its ends."""
+"""The precision that is computed in: of matrix products alone, of a whole block between its ends, or of weights."""
 
 import contextlib
 from collections.abc import Iterator
@@ -22,6 +22,31 @@ def matmul_precision(precision: Precision) -> Iterator[None]:
         yield
     finally:
         settings.fp32_precision = before
+
+
+@contextlib.contextmanager
+def wide_parameters(*modules: nn.Module) -> Iterator[torch.dtype | None]:
+    """Hold the 16-bit parameters of modules in float32 and give them their type back; what is shared stays shared.
+
+    Comes with the type that they are stored in, or None where there are no such ones. A parameter that is made within
+    is given that type. Buffers stay as they are: what runs online is stored in float32 whatever the model's type is.
+    """
+    types = {id(p): p.dtype for p in _parameters(modules)}
+    narrow = next((dtype for dtype in types.values() if dtype.itemsize < torch.float32.itemsize), None)
+    for parameter in _parameters(modules):
+        if parameter.dtype == narrow:
+            parameter.data = parameter.data.float()
+    try:
+        yield narrow
+    finally:
+        if narrow is not None:
+            for parameter in _parameters(modules):
+                parameter.data = parameter.data.to(types.get(id(parameter), narrow))
+
+
+def _parameters(modules: tuple[nn.Module, ...]) -> list[nn.Parameter]:
+    found = {id(p): p for module in modules for p in module.parameters() if p.is_floating_point()}
+    return list(found.values())
 
 
 @contextlib.contextmanager

@@ -12,6 +12,7 @@ from torch import nn
 
 from quantguard.errors import RecipeError
 from quantguard.modeling.attention import extend_attention
+from quantguard.modeling.folding import require_no_scale
 from quantguard.modeling.online import KroneckerTransform, attach_input_transform, kronecker_multiply
 from quantguard.modeling.structure import Block, Decoder, LinearGroup
 from quantguard.numerics.hadamard import hadamard_factors, has_hadamard, random_orthogonal
@@ -21,17 +22,24 @@ from quantguard.numerics.hadamard import hadamard_factors, has_hadamard, random_
 def fold_norm(norm: nn.Module | None, readers: tuple[nn.Linear, ...]) -> None:
     """Move the scale of an RMSNorm into the linears that read it, so that a rotation can pass through the norm.
 
-    Raises RecipeError for a norm with a bias or behind which something else runs.
+    Raises RecipeError for a norm with a bias, behind which something else runs, or that holds a transform's scale.
     """
+    require_no_scale(norm, "a rotation folds the norm into the linears behind it")
+    weight = plain_norm_weight(norm)
+    for linear in readers:
+        linear.weight.copy_(linear.weight.double() * weight.double())
+    weight.fill_(1.0)
+
+
+def plain_norm_weight(norm: nn.Module | None) -> torch.Tensor:
+    """Return the scale of an RMSNorm; raise RecipeError for a norm that no rotation passes through."""
     weight = getattr(norm, "weight", None)
     if not isinstance(weight, torch.Tensor) or getattr(norm, "bias", None) is not None:
         raise RecipeError(
             f"a rotation passes through a plain RMSNorm only, not through {type(norm).__name__};"
             " put transforms that rotate the residual stream first"
         )
-    for linear in readers:
-        linear.weight.copy_(linear.weight.double() * weight.double())
-    weight.fill_(1.0)
+    return weight
 
 
 def fold_norms(block: Block) -> None:

@@ -20,6 +20,7 @@ from quantguard.modeling import (
     swap_linears,
 )
 from quantguard.modeling.attention import extend_attention
+from quantguard.modeling.precision import wide_parameters
 from quantguard.numerics import (
     FakeQuantTensor,
     KVQuantizer,
@@ -29,6 +30,7 @@ from quantguard.numerics import (
     split_rows,
     static_kv_quantizer,
 )
+from quantguard.pipeline.float_law import FloatLaw
 from quantguard.records import CalibrationArgs, LayerArgs, LayerReport, QuantArgs, Recipe
 from quantguard.transforms import Transform
 
@@ -52,19 +54,22 @@ class BlockStep:
         self.layers: dict[str, QuantizedLayer] = {}
         self.floats: dict[str, nn.Linear] = {}
 
-    def run(self, activations: Activations | None, *, backend: str, device_type: str) -> Activations | None:
-        """Quantize the block in place; return what the next one is shown of the text."""
+    def run(
+        self, activations: Activations | None, law: FloatLaw | None, *, backend: str, device_type: str
+    ) -> Activations | None:
+        """Quantize the block in place; return what the next one is shown of the text.
+
+        Where there are transforms there is a ``law``: each is held to it. Raises MeasurementError where one breaks it,
+        and where the block turns to NaN.
+        """
         if activations is None:
             self.layers = self._layers(None)
             self.floats = swap_linears(self.block, self.layers, backend=backend, device_type=device_type)
             self._quantize_kv(None)
             return None
         calibration = BlockCalibration(self.block, activations, self.config, precision=self.settings.precision)
-        for transform in self.transforms:
-            transform.apply(calibration)
-        self.layers = self._layers(calibration)
+        expected = self._round(calibration) if law is None else self._transform_and_round(calibration, law)
         self._quantize_kv(calibration)
-        expected = calibration.float_outputs()
         self.floats = swap_linears(self.block, self.layers, backend=backend, device_type=device_type)
         propagates = self.settings.propagation == "quantized"
         found = calibration.outputs(None if propagates else _NUM_SAMPLED)
@@ -81,6 +86,30 @@ class BlockStep:
             rolled_back=calibration.rolled_back,
         )
         return found if propagates else expected
+
+    def _transform_and_round(self, calibration: BlockCalibration, law: FloatLaw) -> Activations:
+        """Round a block whose weights of 16 bits are held in float32 from its first transform until then."""
+        with wide_parameters(self.block.layer) as stored_in:
+            law.untouched(self.block)
+            for index, transform in enumerate(self.transforms):
+                transform.apply(calibration)
+                law.applied(index, calibration)
+            expected = self._round(calibration)
+            if stored_in is not None:
+                self._round_what_stays_float(stored_in)
+                law.stored(calibration, stored_in)
+        return expected
+
+    def _round(self, calibration: BlockCalibration) -> Activations:
+        """Choose the integers of the weights; return the outputs of the float block."""
+        self.layers = self._layers(calibration)
+        return calibration.float_outputs()
+
+    def _round_what_stays_float(self, dtype: torch.dtype) -> None:
+        replaced = {id(self.block.linears[name].weight) for name in self.layers}
+        for parameter in self.block.layer.parameters():
+            if id(parameter) not in replaced:
+                parameter.data = parameter.data.to(dtype).to(parameter.dtype)
 
     def _layers(self, calibration: BlockCalibration | None) -> dict[str, QuantizedLayer]:
         layers: dict[str, QuantizedLayer] = {}

@@ -3,7 +3,7 @@
 import copy
 import dataclasses
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 
@@ -17,13 +17,16 @@ from quantguard.modeling import (
     find_decoder,
     quantizable_linears,
 )
-from quantguard.modeling.precision import matmul_precision
+from quantguard.modeling.precision import matmul_precision, wide_parameters
 from quantguard.pipeline.block_step import BlockStep
+from quantguard.pipeline.float_law import FloatLaw
 from quantguard.pipeline.opening import load
 from quantguard.pipeline.progress import Progress, silent
 from quantguard.recipes import load_recipe
 from quantguard.records import CalibrationArgs, LayerReport, Recipe
 from quantguard.records.codec import digest
+from quantguard.transforms import Transform
+from quantguard.transforms._composition import create_transforms
 
 
 def quantize(
@@ -81,8 +84,12 @@ class Journal:
         """Return the calibration text's hidden states behind the last finished block."""
         raise NotImplementedError("no block is finished")
 
-    def block_finished(self, step: BlockStep, activations: Activations | None) -> None:
-        """Take note of a block and of what the next one is shown."""
+    def law_states(self) -> Mapping[str, torch.Tensor]:
+        """Return what the float law's sample is behind the last finished block."""
+        raise NotImplementedError("no block is finished")
+
+    def block_finished(self, step: BlockStep, activations: Activations | None, law: FloatLaw | None) -> None:
+        """Take note of a block, of what the next one is shown, and of the float law where it is held."""
 
 
 def check_weight_types(recipe: Recipe) -> None:
@@ -113,28 +120,42 @@ def quantize_decoder(
     A ``journal`` is told of every block, and may know blocks that are finished already.
     """
     journal = journal or Journal()
-    transforms = [registry.transforms[name].create(recipe, recipe.options.get(name, {})) for name in recipe.transforms]
+    transforms = create_transforms(recipe)
     activations = None if sequences is None else embed(decoder, sequences)
-    for transform in transforms:
+    law = FloatLaw(decoder, sequences, transforms) if transforms and sequences else None
+    for transform in transforms.values():
         if transform.learns and activations is not None:
             with matmul_precision(settings.precision):
                 transform.learn(decoder, activations)
-    for transform in transforms:
-        transform.prepare(decoder)
+    if law is not None:
+        _prepare(decoder, transforms, law)
     reports = list(journal.finished_reports())
     if reports and activations is not None:
         activations = activations.replaced(journal.hidden_states())
+    if reports and law is not None:
+        law.resume(journal.law_states())
     total = len(decoder.blocks)
     with progress(f"quantizing with {recipe.name}", total) as advance:
         advance(len(reports), resumed=True)
         for block in decoder.blocks[len(reports) :]:
-            step = BlockStep(block, recipe, transforms, decoder.model.config, settings)
+            step = BlockStep(block, recipe, list(transforms.values()), decoder.model.config, settings)
             with matmul_precision(settings.precision):
-                activations = step.run(activations, backend=backend, device_type=device_type)
+                activations = step.run(activations, law, backend=backend, device_type=device_type)
             reports.append(step.report)
-            journal.block_finished(step, activations)
+            journal.block_finished(step, activations, law)
             advance(1, describe(step.report))
+    if law is not None:
+        law.finish()
     return tuple(reports)
+
+
+def _prepare(decoder: Decoder, transforms: Mapping[str, Transform], law: FloatLaw) -> None:
+    """Change the ends; those of 16 bits are in float32 until all transforms are through."""
+    with wide_parameters(decoder.embedding, decoder.norm, decoder.head):
+        for transform in transforms.values():
+            transform.prepare(decoder)
+            law.prepared(decoder, transform)
+    law.ends_stored(decoder)
 
 
 def describe(report: LayerReport) -> str:

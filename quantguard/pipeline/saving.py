@@ -4,7 +4,7 @@ import dataclasses
 import os
 import pathlib
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import safetensors.torch
@@ -13,13 +13,14 @@ import torch
 from quantguard import registry
 from quantguard.checkpoints import _native as native
 from quantguard.checkpoints._native_writing import FolderWriter, write_json, write_tensors
-from quantguard.errors import ModelError, RecordError, UsageError
+from quantguard.errors import MeasurementError, ModelError, RecipeError, RecordError, UsageError
 from quantguard.modeling import Activations, Block, Decoder, LoadedModel, find_decoder, load, quantizable_linears
 from quantguard.modeling.block_state import block_state
 from quantguard.modeling.loading import default_calibration, find_folder, load_streamed
 from quantguard.modeling.streaming import skeleton
 from quantguard.pipeline import provenance
 from quantguard.pipeline.block_step import BlockStep
+from quantguard.pipeline.float_law import FloatLaw
 from quantguard.pipeline.progress import Progress, silent
 from quantguard.pipeline.quantizing import (
     Journal,
@@ -32,6 +33,10 @@ from quantguard.recipes import load_recipe
 from quantguard.records import LayerReport, Recipe
 from quantguard.records.codec import digest
 from quantguard.records.files import parse_json, read_text
+from quantguard.transforms._composition import create_transforms
+
+# Before the names of what the float law keeps beside the hidden states.
+_LAW = "law."
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,8 +81,8 @@ def quantize_to_folder(
 def needs_whole_model(model: str | os.PathLike[str], recipe: Recipe) -> str | None:
     """Say why a recipe needs the whole model in memory, or return None where it streams."""
     calibration = recipe.calibration or default_calibration(model)
-    for name in recipe.transforms:
-        if registry.transforms[name].create(recipe, recipe.options.get(name, {})).learns:
+    for name, transform in create_transforms(recipe).items():
+        if transform.learns:
             return f"{name} learns on the whole model"
     if registry.calibration[calibration.dataset].RUNS_MODEL:
         return f"calibration on {calibration.dataset} runs the model"
@@ -120,16 +125,21 @@ class _Run:
         )
         empty = find_decoder(skeleton(loaded.model.config, decoder.dtype)).blocks
         journal = _FolderJournal(self._folder, empty, manifest)
-        reports = quantize_decoder(
-            decoder,
-            self._recipe,
-            sequences,
-            settings,
-            backend=self._backend,
-            device_type=loaded.device_type,
-            progress=progress,
-            journal=journal,
-        )
+        try:
+            reports = quantize_decoder(
+                decoder,
+                self._recipe,
+                sequences,
+                settings,
+                backend=self._backend,
+                device_type=loaded.device_type,
+                progress=progress,
+                journal=journal,
+            )
+        except (MeasurementError, RecipeError):
+            # Going on would end there again.
+            journal.discard()
+            raise
         journal.writer.finish(self._source, decoder, manifest)
         journal.close()
         return SavedModel(path=self._folder, reports=reports, num_resumed=journal.num_resumed, notes=self._notes)
@@ -153,23 +163,41 @@ class _FolderJournal(Journal):
     def finished_reports(self) -> Sequence[LayerReport]:
         return tuple(self._reports)
 
-    def hidden_states(self) -> Sequence[torch.Tensor]:
+    def _stored(self) -> dict[str, torch.Tensor]:
         file = self._hidden_file(len(self._reports))
         try:
             stored = safetensors.torch.load_file(file)
         except (OSError, safetensors.SafetensorError) as error:
             raise ModelError(f"{file} cannot be read: {error}. Begin anew: rm -r '{self._folder}'") from error
-        return [stored[str(index)] for index in range(len(stored))]
+        return stored
 
-    def block_finished(self, step: BlockStep, activations: Activations | None) -> None:
+    def hidden_states(self) -> Sequence[torch.Tensor]:
+        stored = self._stored()
+        return [stored[name] for name in sorted(filter(str.isdigit, stored), key=int)]
+
+    def law_states(self) -> Mapping[str, torch.Tensor]:
+        found = {n.removeprefix(_LAW): tensor for n, tensor in self._stored().items() if n.startswith(_LAW)}
+        if not found:
+            raise ModelError(f"{self._folder} was begun by an earlier version. Begin anew: rm -r '{self._folder}'")
+        return found
+
+    def block_finished(self, step: BlockStep, activations: Activations | None, law: FloatLaw | None) -> None:
         state, tensors = block_state(step.block, step.layers, step.report)
         index = len(self._reports)
         self.writer.write_block(index, self._empty[index], state, tensors)
         self._reports.append(step.report)
         count = len(self._reports)
         hidden = {} if activations is None else {str(i): b.hidden for i, b in enumerate(activations.batches)}
+        hidden |= {} if law is None else {_LAW + name: tensor for name, tensor in law.hidden.items()}
         write_tensors(self._hidden_file(count), {n: t.cpu().contiguous() for n, t in hidden.items()})
         self._hidden_file(count - 1).unlink(missing_ok=True)
+
+    def discard(self) -> None:
+        """Remove what was written, and the folder unless there is more in it: model and recipe do not go together."""
+        self.writer.remove_blocks()
+        self.close()
+        if not any(self._folder.iterdir()):
+            self._folder.rmdir()
 
     def close(self) -> None:
         """Remove what only an unfinished folder needs."""

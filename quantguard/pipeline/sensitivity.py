@@ -13,6 +13,7 @@ from quantguard.errors import MeasurementError
 from quantguard.modeling import Activations, LoadedModel, find_decoder
 from quantguard.modeling.comparing import compare_with, log_probabilities
 from quantguard.pipeline.block_step import BlockStep
+from quantguard.pipeline.float_law import FloatLaw
 from quantguard.pipeline.progress import Progress, silent
 from quantguard.pipeline.quantizing import Journal, calibration_text, quantize_decoder
 from quantguard.records import Recipe
@@ -52,8 +53,8 @@ class _Floats(Journal):
     def __init__(self) -> None:
         self.linears: dict[str, nn.Linear] = {}
 
-    def block_finished(self, step: BlockStep, activations: Activations | None) -> None:
-        del activations
+    def block_finished(self, step: BlockStep, activations: Activations | None, law: FloatLaw | None) -> None:
+        del activations, law
         self.linears.update(step.floats)
 
 

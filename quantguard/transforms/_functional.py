@@ -1,12 +1,9 @@
 """A decoder layer in float32 with other weights in the place of its own, for learning them."""
 
-import dataclasses
 from typing import Any
 
 import torch
 from torch import nn
-
-from quantguard.modeling import Batch
 
 
 class FunctionalLayer(nn.Module):
@@ -21,15 +18,3 @@ class FunctionalLayer(nn.Module):
         """Run on hidden states float32 ``[sequences, tokens, hidden_size]``."""
         layer, weights = self._parts
         return torch.func.functional_call(layer, weights, (hidden,), beside)
-
-
-def in_float32(batch: Batch) -> Batch:
-    """Return a batch with all floats of 16 bits brought into float32: a step of learning is too small for them."""
-    beside = {name: _widened(value) for name, value in batch.beside.items()}
-    return dataclasses.replace(batch, hidden=batch.hidden.float(), beside=beside)
-
-
-def _widened(value: Any) -> Any:
-    if isinstance(value, tuple):
-        return tuple(_widened(entry) for entry in value)
-    return value.float() if isinstance(value, torch.Tensor) and value.is_floating_point() else value

@@ -28,10 +28,9 @@ from quantguard.transforms._rotated_simulation import (
     RotatedSimulation,
     Rotations,
     Scales,
-    fold_all_norms,
     next_token_logits,
 )
-from quantguard.transforms._transform import Transform
+from quantguard.transforms._transform import FOLDS_NORMS, Transform
 
 BatchLoss = Callable[[Batch], torch.Tensor]
 
@@ -97,6 +96,7 @@ class LearnedRotation(Transform):
     """
 
     learns = True
+    cancels_scales = FOLDS_NORMS
     name: str
 
     def __init__(self, recipe: Recipe, options: dict[str, Any]) -> None:
@@ -120,8 +120,7 @@ class LearnedRotation(Transform):
         raise NotImplementedError
 
     def learn(self, decoder: Decoder, activations: Activations) -> None:
-        """Descend; the norms of the model are folded on the way, which changes no output."""
-        fold_all_norms(decoder)
+        """Descend."""
         rotations = Rotations.drawn(decoder, seed=self._options["seed"])
         scales = self.draw_scales(decoder)
         batches = [part for batch in activations.batches for part in batch.split(self._options["batch_size"])]
@@ -155,6 +154,7 @@ class LearnedRotation(Transform):
         """Rotate the embedding and the head."""
         if self._stream is None:
             raise RecipeError(f"{self.name} learns on the whole model, and has not been shown it")
+        decoder.untie()
         rotate_ends(decoder, self._stream)
 
     def apply(self, calibration: BlockCalibration) -> None:

@@ -2,7 +2,8 @@
 
 No weight is rotated. An input x of a linear is replaced by ``Q(x R S) S^-1 R^-1``: the linear sees what quantization
 does to it in the rotated basis, which is the rotated network with unquantized weights, at the cost of two products with
-activations in the place of two with every weight.
+activations in the place of two with every weight. The scale of a norm, which a rotation has folded into the weights
+behind it, comes after that: x is what the norm gives without it. No weight is changed for good.
 """
 
 import contextlib
@@ -11,14 +12,18 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
+from torch import nn
 
 from quantguard.modeling import Batch, Block, Decoder
 from quantguard.modeling.online import kronecker_multiply
-from quantguard.modeling.rotating import fold_norm, fold_norms, rotation_factors, transform_keys
+from quantguard.modeling.rotating import plain_norm_weight, rotation_factors, transform_keys
 from quantguard.modeling.simulating import simulated_cache, simulated_inputs
 from quantguard.numerics import fake_quantize
 from quantguard.numerics.hadamard import random_orthogonal
 from quantguard.records import Recipe
+
+# The kinds of inputs, by a block's order of groups, that no norm is in front of: those of o_proj and down_proj.
+_BEHIND_NOTHING = (1, 3)
 
 
 @dataclasses.dataclass(slots=True, kw_only=True)
@@ -61,6 +66,7 @@ class RotatedSimulation:
         left, right = rotation_factors(first.groups[3].in_features)
         self._down = (left.to(self._dtype), right.to(self._dtype))
         self._keys = random_orthogonal(first.head_dim, seed=0).to(self._dtype)
+        self._norms: list[tuple[torch.Tensor, ...]] = []
 
     @contextlib.contextmanager
     def installed(self) -> Iterator[None]:
@@ -68,6 +74,8 @@ class RotatedSimulation:
         config = self._decoder.model.config
         with contextlib.ExitStack() as stack:
             for index, block in enumerate(self._decoder.blocks):
+                self._norms.append(tuple(stack.enter_context(_without_scale(g.norm)) for g in block.groups[::2]))
+                stack.callback(self._norms.clear)
                 stack.enter_context(simulated_inputs(block, self._change(index, block)))
                 stack.enter_context(simulated_cache(config, block, self._recipe.kv_cache))
                 if self._recipe.kv_cache is not None:
@@ -86,6 +94,11 @@ class RotatedSimulation:
         kinds = {name: kind for kind, group in enumerate(block.groups) for name in group.names}
 
         def change(name: str, x: torch.Tensor) -> torch.Tensor:
+            kind = kinds[name]
+            simulated = quantized(name, x)
+            return simulated if kind in _BEHIND_NOTHING else simulated * self._norms[index][kind // 2]
+
+        def quantized(name: str, x: torch.Tensor) -> torch.Tensor:
             args = self._recipe.layer_args(name)
             if args is None or args.input_activations is None:
                 return x
@@ -93,10 +106,10 @@ class RotatedSimulation:
             rotated = kronecker_multiply(x, left, right)
             if scale is not None:
                 rotated = rotated * scale.exp()
-            quantized = fake_quantize(rotated, args.input_activations)
+            rounded = fake_quantize(rotated, args.input_activations)
             if scale is not None:
-                quantized = quantized * (-scale).exp()
-            return kronecker_multiply(quantized, None if left is None else left.t(), right.t())
+                rounded = rounded * (-scale).exp()
+            return kronecker_multiply(rounded, None if left is None else left.t(), right.t())
 
         return change
 
@@ -110,6 +123,20 @@ class RotatedSimulation:
         return None, self._rotations.stream.to(self._dtype), scale
 
 
+@contextlib.contextmanager
+def _without_scale(norm: nn.Module | None) -> Iterator[torch.Tensor]:
+    """Let a norm give what it does without its scale; the scale comes along."""
+    weight = plain_norm_weight(norm)
+    scale = weight.detach().clone()
+    with torch.no_grad():
+        weight.fill_(1.0)
+    try:
+        yield scale
+    finally:
+        with torch.no_grad():
+            weight.copy_(scale)
+
+
 def _clear_keys(block: Block) -> None:
     extension: Any = block.attention.extension
     extension.key_transform = extension.query_transform = None
@@ -121,11 +148,3 @@ def next_token_logits(decoder: Decoder, batch: Batch) -> torch.Tensor:
         batch = dataclasses.replace(batch, hidden=batch.through(block.layer))
     logits: torch.Tensor = decoder.head(decoder.norm(batch.hidden))
     return logits.float()
-
-
-def fold_all_norms(decoder: Decoder) -> None:
-    """Fold every norm that reads the residual stream into what reads the norm."""
-    decoder.untie()
-    fold_norm(decoder.norm, (decoder.head,))
-    for block in decoder.blocks:
-        fold_norms(block)

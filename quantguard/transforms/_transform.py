@@ -3,17 +3,24 @@
 from quantguard.modeling import BlockCalibration, Decoder
 from quantguard.modeling.calibrating import Activations
 
+# Why a scale in a norm does not outlast a rotation of the residual stream.
+FOLDS_NORMS = "moves the norms' weights, that scale among them, back into the linears behind them"
+
 
 class Transform:
     """The steps of a transform, in the order in which they are called; each does nothing unless a member says so.
 
-    ``learns`` says that :meth:`learn` wants the whole model in memory.
+    ``learns`` says that :meth:`learn` wants the whole model in memory. ``scales_norms`` says that a scale of channels
+    is folded into the norms in front of q, k, v and of gate, up. ``cancels_scales`` says how such a scale vanishes that
+    a transform before this one left: it ends a sentence that begins with "which", and is empty where none does.
     """
 
     learns = False
+    scales_norms = False
+    cancels_scales = ""
 
     def learn(self, decoder: Decoder, activations: Activations) -> None:
-        """Find parameters on the whole, still unchanged model, with the hidden states of the calibration text."""
+        """Find parameters with the hidden states of the calibration text; the whole model is left as it was."""
 
     def prepare(self, decoder: Decoder) -> None:
         """Change what is outside the blocks: embedding, final norm and head."""

@@ -30,6 +30,8 @@ def create(recipe: Recipe, options: dict[str, Any]) -> "AWQ":
 class AWQ(Transform):
     """The search with ``grid`` ratios."""
 
+    scales_norms = True
+
     def __init__(self, recipe: Recipe, *, grid: int) -> None:
         if grid < 2:
             raise RecipeError(f"awq: grid is {grid}; at least 2 ratios are compared")

@@ -28,7 +28,7 @@ from quantguard.numerics import fake_quantize
 from quantguard.recipes.options import settings
 from quantguard.records import LayerArgs, Recipe
 from quantguard.transforms._affine import AffineMap, AffineMaps
-from quantguard.transforms._functional import FunctionalLayer, in_float32
+from quantguard.transforms._functional import FunctionalLayer
 from quantguard.transforms._transform import Transform
 
 DEFAULTS = {
@@ -77,8 +77,12 @@ def create(recipe: Recipe, options: dict[str, Any]) -> "FlatQuant":
 class FlatQuant(Transform):
     """Learned affine transforms with one set of hyper-parameters for all blocks."""
 
+    scales_norms = True
+
     def __init__(self, recipe: Recipe, options: dict[str, Any]) -> None:
         self._recipe, self._options = recipe, options
+        if options["scale_init"] == "smoothquant":
+            self.cancels_scales = "starts its own from magnitudes that the old one is in (scale_init = 'smoothquant')"
 
     def apply(self, calibration: BlockCalibration) -> None:
         """Learn the transforms of a block and put them in; a block that they make worse is left as it was."""
@@ -117,7 +121,7 @@ class _Learner:
         """Return inputs and float outputs in batches of ``batch_size`` sequences."""
         size, targets = self.options["batch_size"], self.calibration.float_outputs().batches
         return [
-            (in_float32(part), target.hidden)
+            (part.in_float32(), target.hidden)
             for batch, outputs in zip(self.calibration.activations.batches, targets, strict=True)
             for part, target in zip(batch.split(size), outputs.split(size), strict=True)
         ]

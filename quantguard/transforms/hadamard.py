@@ -25,7 +25,7 @@ from quantguard.modeling.rotating import (
 from quantguard.numerics.hadamard import random_orthogonal
 from quantguard.recipes.options import settings
 from quantguard.records import Recipe
-from quantguard.transforms._transform import Transform
+from quantguard.transforms._transform import FOLDS_NORMS, Transform
 
 DEFAULTS = {"seed": 0, "block_size": 0, "online": True}
 
@@ -40,6 +40,8 @@ def create(recipe: Recipe, options: dict[str, Any]) -> "Hadamard":
 
 class Hadamard(Transform):
     """Rotations drawn by ``seed``."""
+
+    cancels_scales = FOLDS_NORMS
 
     def __init__(self, *, quantizes_keys: bool, seed: int, block_size: int, online: bool) -> None:
         if block_size < 0 or block_size & (block_size - 1):

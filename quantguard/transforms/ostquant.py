@@ -42,6 +42,7 @@ class OSTQuant(LearnedRotation):
     """Rotations and scales learned on the KL-top loss."""
 
     name = "ostquant"
+    scales_norms = True
 
     def draw_scales(self, decoder: Decoder) -> list[Scales]:
         """Start from no scaling."""

@@ -35,6 +35,9 @@ def create(recipe: Recipe, options: dict[str, Any]) -> "SmoothQuant":
 class SmoothQuant(Transform):
     """Smoothing with one ``alpha`` for all layers."""
 
+    scales_norms = True
+    cancels_scales = "chooses the scale anew from magnitudes that the old one is in"
+
     def __init__(self, *, alpha: float, all_pairs: bool) -> None:
         if not 0 <= alpha <= 1:
             raise RecipeError(

@@ -1,5 +1,6 @@
 """The law of transforms: the float function stays. It runs over every transform that is found on disk."""
 
+import dataclasses
 from typing import Any
 
 import pytest
@@ -7,11 +8,12 @@ import torch
 from families import FAMILIES, build, logits, tokens
 
 from quantguard import registry
-from quantguard.errors import QuantguardError
-from quantguard.modeling import Block, BlockCalibration, embed, find_decoder
-from quantguard.modeling.online import TransformedLinear
+from quantguard.errors import QuantguardError, RecipeError
+from quantguard.modeling import Block, BlockCalibration, embed, find_decoder, folding
+from quantguard.modeling.online import TransformedLinear, TransformedNorm
 from quantguard.records import QuantArgs, Recipe
 from quantguard.transforms import Transform
+from quantguard.transforms._composition import create_transforms
 
 LARGEST_CHANGE = 1e-10
 RECIPE = Recipe(
@@ -94,12 +96,30 @@ def test_the_statistics_are_those_of_the_transformed_model(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "names", [("smoothquant", "hadamard"), ("awq", "hadamard"), ("smoothquant", "awq")], ids="+".join
+    ("names", "options"),
+    [
+        pytest.param(("hadamard", "smoothquant"), {}, id="hadamard+smoothquant"),
+        pytest.param(("spinquant", "smoothquant"), {}, id="spinquant+smoothquant"),
+        pytest.param(("hadamard", "awq"), {"hadamard": {"online": False}}, id="hadamard without its online part+awq"),
+        pytest.param(
+            ("hadamard", "smoothquant"),
+            {"hadamard": {"online": False}, "smoothquant": {"all_pairs": True, "alpha": 0.8}},
+            id="hadamard without its online part+smoothquant on all pairs",
+        ),
+        pytest.param(("hadamard", "flatquant"), {"hadamard": {"online": False}}, id="hadamard+flatquant"),
+        pytest.param(("smoothquant", "awq"), {}, id="smoothquant+awq"),
+        pytest.param(("smoothquant", "flatquant"), {"flatquant": {"scale_init": "ones"}}, id="smoothquant+flatquant"),
+    ],
 )
-def test_transforms_compose(names: tuple[str, ...]) -> None:
+def test_transforms_compose(names: tuple[str, ...], options: dict[str, dict[str, Any]]) -> None:
     class Both(Transform):
         def __init__(self) -> None:
-            self.parts = [create(name) for name in names]
+            self.parts = [create(name, **options.get(name, {})) for name in names]
+            self.learns = any(part.learns for part in self.parts)
+
+        def learn(self, decoder: Any, activations: Any) -> None:
+            for part in self.parts:
+                part.learn(decoder, activations)
 
         def prepare(self, decoder: Any) -> None:
             for part in self.parts:
@@ -115,8 +135,68 @@ def test_transforms_compose(names: tuple[str, ...]) -> None:
 def test_scaling_behind_an_online_rotation_is_refused() -> None:
     loaded = build("llama")
     transformed(create("hadamard"), loaded)
-    with pytest.raises(QuantguardError, match=r"o_proj has an online transform .* put transforms that scale"):
+    with pytest.raises(QuantguardError, match=r"o_proj has an online transform .* online = false.* all_pairs = false"):
         transformed(create("smoothquant", all_pairs=True), loaded)
+
+
+@pytest.mark.parametrize(
+    ("names", "advice"),
+    [
+        pytest.param(("smoothquant", "hadamard"), r'transforms = \["hadamard", "smoothquant"\]', id="a rotation"),
+        pytest.param(("awq", "hadamard"), r'transforms = \["hadamard", "awq"\]', id="a rotation behind AWQ"),
+        pytest.param(
+            ("smoothquant", "spinquant"), r'transforms = \["spinquant", "smoothquant"\]', id="a learned rotation"
+        ),
+        pytest.param(("smoothquant", "ostquant"), "take one of the two", id="a learned rotation that scales"),
+        pytest.param(("ostquant", "hadamard"), "take one of the two", id="a rotation on top"),
+        pytest.param(("awq", "smoothquant"), r'transforms = \["smoothquant", "awq"\]', id="a scale chosen anew"),
+        pytest.param(("ostquant", "smoothquant"), "take one of the two", id="a scale in the place of a learned one"),
+        pytest.param(
+            ("smoothquant", "flatquant"), "vanishes in flatquant, which starts its own", id="FlatQuant's start"
+        ),
+        pytest.param(
+            ("smoothquant", "awq", "hadamard"),
+            r'transforms = \["awq", "hadamard", "smoothquant"\]',
+            id="the first of two",
+        ),
+        pytest.param(("hadamard", "hadamard"), "has 'hadamard' twice", id="the same twice"),
+    ],
+)
+def test_a_scale_that_would_vanish_is_refused_before_anything_runs(names: tuple[str, ...], advice: str) -> None:
+    with pytest.raises(RecipeError, match=advice):
+        create_transforms(dataclasses.replace(RECIPE, transforms=names))
+
+
+@pytest.mark.parametrize(
+    "names",
+    [("smoothquant", "hadamard"), ("awq", "hadamard"), ("awq", "smoothquant"), ("smoothquant", "flatquant")],
+    ids="+".join,
+)
+def test_it_is_refused_too_where_no_transform_says_that_it_cancels(names: tuple[str, ...]) -> None:
+    loaded = build("llama")
+    transformed(create(names[0]), loaded)
+    with pytest.raises(
+        RecipeError, match=r"folded into the norm in front would vanish. Put the transform that rotates"
+    ):
+        transformed(create(names[1]), loaded)
+
+
+@pytest.mark.parametrize("name", list(registry.transforms))
+def test_a_transform_says_whether_it_scales_norms_and_cancels_such_scales(name: str) -> None:
+    """What it says is what it does: a scale of its own is marked, and one that is there already is refused."""
+    transform, loaded = create(name), build("llama")
+    transformed(transform, loaded)
+    norms = [group.norm for block in find_decoder(loaded.model).blocks for group in block.groups[::2]]
+    marked = [vars(norm).get(folding._SCALED) or isinstance(norm, TransformedNorm) for norm in norms]
+    assert all(marked) if transform.scales_norms else not any(marked)
+    again = build("llama")
+    for norm in (group.norm for block in find_decoder(again.model).blocks for group in block.groups[::2]):
+        vars(norm)[folding._SCALED] = True
+    if transform.cancels_scales:
+        with pytest.raises(RecipeError, match="would vanish"):
+            transformed(create(name), again)
+    else:
+        transformed(create(name), again)
 
 
 def norm_weight(block: Block) -> torch.Tensor:

@@ -42,6 +42,11 @@ def plain(name: str, weights: QuantArgs) -> Recipe:
     return Recipe(name=name, weights=weights)
 
 
+def rotation_alone(name: str) -> Recipe:
+    """Leave SmoothQuant out of a recipe of the openPangu study."""
+    return dataclasses.replace(load_recipe(name), name=f"{name}, rotation alone", transforms=("hadamard",), options={})
+
+
 def rows() -> dict[str, Recipe | None]:
     """Return what is measured, in the order of the table; None is full precision."""
     quarot = load_recipe("quarot-w4a4kv4")
@@ -51,9 +56,11 @@ def rows() -> dict[str, Recipe | None]:
         load_recipe("smoothquant-w8a8"),
         dataclasses.replace(load_recipe("quarot-w8a8kv8"), name="w8a8kv8 nearest", transforms=()),
         *map(load_recipe, ("smoothquant-w8a8kv8", "smoothquant-w8a8kv8-static", "quarot-w8a8kv8", "openpangu-w8a8")),
+        rotation_alone("openpangu-w8a8"),
         load_recipe("flatquant-w8a8kv8"),
         load_recipe("w4a8"),
         load_recipe("openpangu-w4a8"),
+        rotation_alone("openpangu-w4a8"),
         plain("w4a16 g64 nearest", group(4, symmetric=True)),
         dataclasses.replace(load_recipe("gptq-w4a16"), name="gptq-w4a16 g64", weights=group(4, symmetric=True)),
         plain("w4a16 g64 asymmetric nearest", group(4, symmetric=False)),

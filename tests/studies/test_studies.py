@@ -20,6 +20,10 @@ SAMPLES = {
         "No rule of the format is broken",
     ),
     "flatquant": (["--items", "5", "--samples", "2", "--rates", "2"], "stopped: model.layers.0: FlatQuant diverged"),
+    "float_law": (
+        ["--recipes", "smoothquant-w8a8", "--dtypes", "float32", "--rounds", "1"],
+        "| tiny-reasoner | float32 | `smoothquant-w8a8` |",
+    ),
     "generation": (
         ["--without-peer", "--items", "5", "--rounds", "1", "--tasks", "word-problems"],
         "| word-problems | quantguard |",
