@@ -17,6 +17,8 @@ from typing import Any, NoReturn
 READY = b"ready"
 # JSON's integers end where Python refuses to read decimal digits; these are far from there.
 _LARGEST_DECIMAL = 1 << 63
+# Python's limit of recursion, at which the program reads what it is asked, is far from there.
+_DEEPEST_QUESTION = 100
 HEADER_BYTES = 4
 # The status of a program that ran out of memory.
 OUT_OF_MEMORY = 77
@@ -47,20 +49,27 @@ def encode(value: object) -> _Json:
 
 
 def _encode_exactly(value: object) -> _Json:
-    """Return plain data as JSON values; raise UnfitError for a subclass of a plain type too.
+    """Return plain data as JSON values; raise UnfitError for what would be something else on the other side.
 
-    What a test hands over is to reach the program as it is: without its class a defaultdict has no default.
+    Such as a subclass of a plain type, since without its class a defaultdict has no default; a NaN, which is equal to
+    nothing and yet found where it is; or one list in two places, which would be two lists.
     """
-    node, waiting = encode(value), [value]
+    node, seen = encode(value), set[int]()
+    waiting: list[tuple[Any, int]] = [(value, 0)]
     while waiting:
-        one: Any = waiting.pop()
+        one, depth = waiting.pop()
         kind = type(one)
         if one is not None and kind is not bool and kind not in _ENCODERS:
             raise UnfitError(f"{kind.__name__} is no plain data")
-        if kind is dict:
-            waiting += [*one.keys(), *one.values()]
-        elif kind in (list, tuple, set, frozenset):
-            waiting += one
+        if depth > _DEEPEST_QUESTION:
+            raise UnfitError(f"it is nested more than {_DEEPEST_QUESTION} deep")
+        if kind in (float, complex) and one != one:  # noqa: PLR0124 - so is a NaN told
+            raise UnfitError("a NaN is known by being the same")
+        if kind in (list, dict, set) and id(one) in seen:
+            raise UnfitError(f"one {kind.__name__} is in two places")
+        seen.add(id(one))
+        parts = [*one.keys(), *one.values()] if kind is dict else one if kind in (list, tuple, set, frozenset) else ()
+        waiting += [(part, depth + 1) for part in parts]
     return node
 
 
@@ -221,12 +230,13 @@ def examine(requests: int, replies: int) -> None:
     def ask(target: str, call: tuple[Any, ...] | None = None) -> Any:
         try:
             request = {"target": target} if call is None else {"target": target, "arguments": _encode_exactly(call)}
-            question = json.dumps({"request": request}).encode()
+            question = json.dumps(request)
         except (UnfitError, RecursionError, MemoryError, ValueError) as error:
             # Kept as well, since tests may catch whatever is raised.
             uncarried.append(f"a test asks what cannot be carried to the program: {type(error).__name__}: {error}")
             raise UncarriedError(uncarried[0]) from None
-        write_frame(replies, question)
+        # As a text, which those between need not read.
+        _send(replies, {"request": question})
         return _reply(read_frame(requests))
 
     namespace = _module("tests")

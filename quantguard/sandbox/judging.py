@@ -123,7 +123,7 @@ def _mediate(solution: Child, examiner: Child, said: bytes, deadline: float) -> 
     Raises EndedError where either ends: the tests do so only over an answer that is too much for them.
     """
     while "request" in (message := json.loads(said)):
-        solution.send(json.dumps(message["request"]).encode(), deadline)
+        solution.send(message["request"].encode(), deadline)
         examiner.send(solution.receive(deadline), deadline)
         said = examiner.receive(deadline)
     return Outcome(rule=message["verdict"], detail=message["detail"])

@@ -354,7 +354,12 @@ ISOLATION = (CONFINED or [UNSAFE])[0]
         "assert add(object(), 2) is None",
         "a = []\na.append(a)\nadd(a, 1)",
         "a = []\nfor _ in range(10 ** 5): a = [a]\nadd(a, 1)",
+        "import sys\nsys.setrecursionlimit(10 ** 6)\na = []\nfor _ in range(5000): a = [a]\nadd(a, 1)",
+        "a = 1\nfor _ in range(150): a = {1: (a,)}\nadd(a, 1)",
         "import collections\nadd(collections.defaultdict(int), 1)",
+        "add({float('nan'): 1}, 1)",
+        "add(1, complex(1, float('nan')))",
+        "add([[0] * 3] * 3, 1)",
         "import collections\nadd([{(1, collections.Counter('a')['a']): collections.Counter('a')}], 1)",
         "import enum\nadd(enum.IntEnum('E', 'a').a, 1)",
         "import decimal\nadd(decimal.Decimal(1), 1)",
@@ -376,7 +381,6 @@ def test_tests_that_do_not_run_or_ask_what_cannot_cross_are_no_verdict_on_the_pr
 @pytest.mark.parametrize(
     "value",
     [
-        "{float('nan'): 1}",
         "{(1, 2), (3, (4,))}",
         "b'\\xff\\0'",
         "1 + 2j",
@@ -386,7 +390,8 @@ def test_tests_that_do_not_run_or_ask_what_cannot_cross_are_no_verdict_on_the_pr
         "{None: (True, [])}",
         "float('-inf')",
         "-0.0",
-        "[[[]]] * 300",
+        "[[[]] for _ in range(300)]",
+        "((), ()) * 3 + ('a', 'a', 1, 1)",
     ],
     ids=repr,
 )
