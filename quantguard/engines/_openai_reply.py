@@ -18,9 +18,12 @@ class MalformedError(QuantguardError):
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """What the model wrote, and the thinking under either name where a server has split it off."""
+    """What the model wrote, and the thinking under either name where a server has split it off.
 
-    content: str | None
+    What is null may be left out.
+    """
+
+    content: str | None = None
     reasoning_content: str | None = None
     reasoning: str | None = None
     refusal: str | None = None

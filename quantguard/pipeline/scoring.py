@@ -74,8 +74,8 @@ def summarize(scores: Sequence[Score]) -> dict[str, float]:
     """Return accuracy, the rates of answers that say nothing, and mean tokens.
 
     Those are ``truncated``, ``unparsed``, ``timeout``, not compared in time, and ``unjudged``. Accuracy is the mean
-    over all answers that were judged: pass@1, or avg@k of k epochs. With more epochs than one there are also its standard
-    deviation over them and pass@k, the share of items that one of the k answers gets right.
+    over all answers that were judged: pass@1, or avg@k of k epochs. With more epochs than one there are also its
+    standard deviation over them and pass@k, the share of items that one of the k answers gets right.
     """
     judged = [score.value for score in scores if score.value is not None]
     if not judged:

@@ -31,7 +31,8 @@ _LITERAL = re.compile(
     r"""|'(?:\\.|[^'\\\n])*'?|"(?:\\.|[^"\\\n])*"?""",
     re.DOTALL,
 )
-_PRINTING = re.compile(r"\b(?:print|write|writelines)\s*\(")
+_PRINTING = re.compile(r"\b(?:print|write|writelines)\s*[(,)]")
+_SESSION = re.compile(r"\s*>>> ")
 _PYTHON = ("py", "ipython", "cython", "sage")
 # Labels of what is no program in Python: other languages, and what programs read and print.
 _FOREIGN_LABELS = """
@@ -57,8 +58,8 @@ class _Block:
 
     @property
     def rank(self) -> int:
-        """What its label says for a program: Python's most, that of something else nothing."""
-        if self.language in _FOREIGN:
+        """What it promises to be a program: most by the label of Python, nothing by another or as a session."""
+        if self.language in _FOREIGN or _SESSION.match(self.program):
             return 0
         return 2 if self.language.startswith(_PYTHON) else 1
 
@@ -74,16 +75,16 @@ class _End(NamedTuple):
 def last_program(text: str, names: Iterable[str] = ()) -> str | None:
     """Return the last block labelled as Python, or else the last that is not labelled as something else.
 
-    Of blocks that define one of ``names`` where there are any, and then whatever their labels. Without names, one that
-    has no label and prints is preferred to one that does not, such as an example of the input. None where there is no
-    block that can be a program.
+    Of blocks that define one of ``names`` where there are any, and then whatever their labels. Without names, where it
+    is the whole program, one that prints is preferred to one that does not, such as an example of the input. None where
+    there is no block that can be a program.
     """
     wanted = list(names)
     blocks = list(_blocks(text))
     defining = [block for block in blocks if any(defines(block.program, name) for name in wanted)]
     highest = max((block.rank for block in defining or blocks), default=0)
     candidates = [block.program for block in defining or blocks if block.rank == highest]
-    if highest == 1 and not wanted:
+    if not wanted:
         candidates = [program for program in candidates if _PRINTING.search(program)] or candidates
     return candidates[-1] if highest or defining else None
 
@@ -171,8 +172,8 @@ def _language(opening: re.Match[str]) -> str:
 
 def _begins_block(label: str) -> bool:
     """Tell whether what follows a closing fence is the label of a next block, and not text."""
-    found = _LANGUAGE_ALONE.fullmatch(label) and _LANGUAGE.match(label)
-    return bool(found) and (found[1].lower() in _FOREIGN or found[1].lower().startswith(_PYTHON))
+    found = _LANGUAGE.match(label) if _LANGUAGE_ALONE.fullmatch(label) else None
+    return found is not None and (found[1].lower() in _FOREIGN or found[1].lower().startswith(_PYTHON))
 
 
 def _may_hold_blocks(block: _Block, opening: re.Match[str]) -> bool:

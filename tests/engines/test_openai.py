@@ -12,6 +12,7 @@ from serving import Answer, completion, serving
 import quantguard
 from quantguard.engines import _openai_client as client
 from quantguard.engines import openai as engine
+from quantguard.engines._openai_reply import read_reply
 from quantguard.engines._prompting import Request
 from quantguard.errors import EngineError, QuantguardError
 from quantguard.modeling.loading import tokenizer_of
@@ -140,7 +141,7 @@ NO_ANSWERS = {
     "a null message": (changed("choices.0.message", None), "message: expected a table of Message, found nothing"),
     "a text for a message": (changed("choices.0.message", "7"), "message: expected a table"),
     "null content": (changed("choices.0.message.content", None), "has no text: content is null"),
-    "missing content": (changed("choices.0.message.content", ...), "missing content"),
+    "missing content": (changed("choices.0.message.content", ...), "has no text: content is null"),
     "content in parts": (changed("choices.0.message.content", PARTS), "content: expected text, found list of 1"),
     "a number for content": (changed("choices.0.message.content", 7), "content: expected text"),
     "a refusal": (changed("choices.0.message.refusal", "I will not"), "has no text: I will not"),
@@ -213,10 +214,9 @@ def test_repetitions_of_both_kinds_count_together() -> None:
 
 def test_a_client_that_takes_a_null_choice_for_an_empty_answer_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     """The fault that is planted: what servers leave out filled in with what would be an answer."""
-    original = client.read_reply
 
     def lenient(body: bytes) -> Any:
-        return original(body.replace(b'"choices": null', json.dumps(completion(""))[1:-1].encode()))
+        return read_reply(body.replace(b'"choices": null', json.dumps(completion(""))[1:-1].encode()))
 
     monkeypatch.setattr(client, "read_reply", lenient)
     with serving(lambda _asked, _number: (200, changed("choices", None))) as server:
@@ -249,6 +249,15 @@ def test_thinking_that_the_server_split_off_is_put_back(field: str) -> None:
         found = answers(server.url, 2)
     assert (found["s0"].text, found["s0"].finish_reason) == ("<think>3+4</think>7", "stop")
     assert (found["s1"].text, found["s1"].finish_reason) == ("<think>3+", "length")
+
+
+@pytest.mark.parametrize("content", [None, ""])
+def test_an_answer_that_is_thinking_alone_is_one(content: str | None) -> None:
+    body = completion("", reasoning_content="3+4")
+    if content is None:
+        del body["choices"][0]["message"]["content"]
+    with serving(lambda _body, _number: (200, body)) as server:
+        assert answers(server.url, 1)["s0"].text == "<think>3+4</think>"
 
 
 @pytest.mark.parametrize("content", ["<think>3+4</think>7", "3+4</think>7", "<think>3+"])

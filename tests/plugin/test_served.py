@@ -187,6 +187,7 @@ def kept(folder: pathlib.Path) -> list[dict[str, Any]]:
 
 
 @pytest.mark.skipif(not SMOLLM2.exists(), reason="needs the model; type: quantguard fetch smollm2-135m")
+@pytest.mark.timeout(1200)
 def test_a_real_server_is_gated_killed_in_the_middle_and_gone_on_with(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path
 ) -> None:

@@ -409,7 +409,7 @@ def kill_from_outside(monkeypatch: pytest.MonkeyPatch, role: str, wait: int, num
     def waited(self: Child, *given: Any) -> None:
         pid = self._process.pid
         waits[pid] += 1
-        if waits[pid] == wait and f'"role": "{role}"' in " ".join(map(str, self._process.args)):
+        if waits[pid] == wait and f'"role": "{role}"' in str(self._process.args):
             os.kill(max(processes._tree(pid)), number)
         original(self, *given)
 
