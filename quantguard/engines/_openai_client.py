@@ -1,24 +1,29 @@
 """Putting requests to an OpenAI-compatible server, many at a time."""
 
 import collections
-import os
+import pathlib
+import re
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import anyio
 import openai
-from openai.types.chat import ChatCompletion
 
+from quantguard.engines._openai_address import advice, has_version, hint, key, proxy_of, require_proxies
+from quantguard.engines._openai_reply import MalformedError, Reply, quoted, read_models, read_reply
 from quantguard.engines._prompting import Request, asking_for, render, seed_of
 from quantguard.errors import EngineError
-from quantguard.records import FinishReason, Generation, GenerationConfig
+from quantguard.records import Generation, GenerationConfig
 
 # A long answer of a busy server takes its time; a server that is not there does not.
 _TIMEOUT = openai.Timeout(3600, connect=10)
 # After so many failures in a row the rest is not asked for.
 _HOPELESS = 8
-# The names under which servers hand over the thinking that they have split off.
-_THINKING_FIELDS = ("reasoning_content", "reasoning")
+# Between repetitions of a request that was answered by something else, each twice the one before.
+_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.5, 8.0
+# The statuses by which servers, and proxies before them, say that there is nothing at an address.
+_OF_ADDRESSES = (400, 403, 404, 405, 407)
+_ClientT = TypeVar("_ClientT", openai.OpenAI, openai.AsyncOpenAI)
 
 
 class Addressed(Protocol):
@@ -45,20 +50,52 @@ class Addressed(Protocol):
         """How often a request is repeated."""
 
 
-def models_of(url: str) -> list[str]:
-    """Return the models that a server lists, none where it cannot; raise EngineError where there is no server."""
+def models_of(url: str) -> list[str] | None:
+    """Return the models that a server lists, or None where it lists none.
+
+    Raises EngineError, with what to type, where there is no server, or something else at that address; and UsageError
+    for a key that cannot be sent.
+    """
     try:
-        with openai.OpenAI(base_url=url, api_key=_key(), timeout=_TIMEOUT, max_retries=0) as client:
-            return [entry.id for entry in client.models.list()]
-    except (openai.NotFoundError, openai.InternalServerError):
-        return []
+        with _open(openai.OpenAI, url) as client:
+            response = client.models.with_raw_response.list().http_response
+    except openai.NotFoundError:
+        _refuse_missing_version(url)
+        return None
+    except openai.InternalServerError as error:
+        if proxy_of(url) is None:
+            return None
+        raise EngineError(f"{url} does not answer: {_said(error)}. {advice(url)}") from error
     except openai.APIStatusError as error:
-        raise EngineError(f"{url} refuses to list its models: {_said(error)}. Its key is OPENAI_API_KEY") from error
-    except openai.APIConnectionError as error:
+        said = _said(error)
         raise EngineError(
-            f"no server answers at {url}: {error.__cause__ or error}. Start it, and give the address with its /v1, such"
-            " as http://localhost:8000/v1"
+            f"{url} refuses to list its models: {said}. Its key is OPENAI_API_KEY. {advice(url, said)}"
         ) from error
+    except openai.APIConnectionError as error:
+        said = str(error.__cause__ or error)
+        raise EngineError(f"no server answers at {url}: {said}. {advice(url, said)}") from error
+    if response.history:
+        place = str(response.url).removesuffix("/models")
+        raise EngineError(f"{url} sends one on to {place}: type endpoint='{place}'")
+    try:
+        return read_models(response.content) or None
+    except MalformedError as error:
+        raise EngineError(
+            f"{url} is not the address of an OpenAI-compatible interface: {error}. {advice(url)}"
+        ) from error
+
+
+def _refuse_missing_version(url: str) -> None:
+    """Raise EngineError where the interface is below an address that has none."""
+    if has_version(url):
+        return
+    try:
+        found = models_of(f"{url}/v1")
+    except EngineError:
+        # Nothing is there either: it may be an interface that lists no models.
+        return
+    if found:
+        raise EngineError(f"{url} has no interface, and {url}/v1 has one: type endpoint='{url}/v1'")
 
 
 class Asking:
@@ -81,12 +118,7 @@ class Asking:
     async def run(self, in_flight: int) -> None:
         """Ask until nothing is waiting or there is no point in going on."""
         async with (
-            openai.AsyncOpenAI(
-                base_url=self._endpoint.url,
-                api_key=_key(),
-                timeout=_TIMEOUT,
-                max_retries=self._endpoint.max_retries,
-            ) as client,
+            _open(openai.AsyncOpenAI, self._endpoint.url) as client,
             anyio.create_task_group() as group,
         ):
             for _ in range(in_flight):
@@ -113,21 +145,43 @@ class Asking:
                 return
             try:
                 self._keep(request, await self._ask(client, request))
+            except MalformedError as error:
+                self._fail(str(error))
             except (openai.APIConnectionError, openai.RateLimitError, openai.InternalServerError) as error:
                 self._fail(_said(error))
             except openai.APIStatusError as error:
-                self._refusal = f"{_said(error)} (sample {request.sample_id})"
+                said = _said(error)
+                known = hint(self._endpoint.url, said) if error.status_code in _OF_ADDRESSES else None
+                self._refusal = f"{said} (sample {request.sample_id})" + (f". {known}" if known else "")
                 everyone.cancel()
             except EngineError as error:
                 self._refusal = str(error)
                 everyone.cancel()
 
-    async def _ask(self, client: openai.AsyncOpenAI, request: Request) -> ChatCompletion:
+    async def _ask(self, client: openai.AsyncOpenAI, request: Request) -> Reply:
+        """Return the answer to a request, which is repeated where none came, or something that is none.
+
+        Raises what the last repetition came to.
+        """
+        left = self._endpoint.max_retries
+        while True:
+            raw = await self._send(client.with_options(max_retries=left), request)
+            try:
+                return self._read(raw.http_response.content)
+            except MalformedError:
+                # As the client itself does after a status of 500.
+                left -= raw.retries_taken + 1
+                if left < 0:
+                    raise
+            pause = _FIRST_PAUSE_SECONDS * 2 ** (self._endpoint.max_retries - left - 1)
+            await anyio.sleep(min(pause, _LONGEST_PAUSE_SECONDS))
+
+    async def _send(self, client: openai.AsyncOpenAI, request: Request) -> Any:
         config, options, suffix = self._config, {}, ""
         if config.mode is not None:
             asking = asking_for(self._endpoint, config.mode)
             suffix, options = asking.suffix, {"chat_template_kwargs": dict(asking.options)} if asking.options else {}
-        return await client.chat.completions.create(
+        return await client.chat.completions.with_raw_response.create(
             model=self._endpoint.model,
             messages=[{"role": "user", "content": request.text + suffix}],
             max_tokens=config.max_new_tokens,
@@ -138,62 +192,66 @@ class Asking:
             extra_body=options,
         )
 
-    def _keep(self, request: Request, answer: ChatCompletion) -> None:
-        """Hand an answer on; one that the server broke off is a failure."""
-        choice = answer.choices[0]
-        if choice.finish_reason not in ("stop", "length"):
-            self._fail(f"finish_reason {choice.finish_reason!r}")
-            return
+    def _read(self, body: bytes) -> Reply:
+        """Read a reply; raise MalformedError for one that is no answer to what was asked, of the model that was."""
+        reply, limit = read_reply(body), self._config.max_new_tokens
+        if reply.model is not None and not _is_name_of(reply.model, self._endpoint.model):
+            raise MalformedError(f"its reply is of the model {reply.model!r}")
+        if reply.completion_tokens > limit:
+            raise MalformedError(f"its reply counts {reply.completion_tokens} tokens, and {limit} were allowed")
+        return reply
+
+    def _keep(self, request: Request, reply: Reply) -> None:
+        """Hand an answer on; raise EngineError where the server read another prompt than was meant."""
+        self._require_prompt(request, reply)
         self._num_answered += 1
         self._in_a_row = 0
-        reason: FinishReason = choice.finish_reason
         self._finished(
             Generation(
                 sample_id=request.sample_id,
                 epoch=request.epoch,
-                text=_text(choice.message, finish_reason=reason),
-                num_tokens=self._num_tokens(request, answer),
-                finish_reason=reason,
+                text=reply.text,
+                num_tokens=reply.completion_tokens,
+                finish_reason=reply.finish_reason,
             )
         )
 
-    def _num_tokens(self, request: Request, answer: ChatCompletion) -> int:
-        """Return the length of an answer; raise EngineError where the server read another prompt than was meant."""
-        usage = answer.usage
-        if usage is None:
-            raise EngineError("it does not say how many tokens an answer has (usage), which every record holds")
-        if self._endpoint.tokenizer is not None:
-            prompt = render(self._endpoint, request.text, self._config.mode)
-            expected = len(self._endpoint.tokenizer(prompt, add_special_tokens=False)["input_ids"])
-            if usage.prompt_tokens != expected:
-                raise EngineError(
-                    f"its prompt of sample {request.sample_id} has {usage.prompt_tokens} tokens, and the chat template"
-                    f" makes it {expected}: it has another template, or does not know the thinking mode"
-                )
-        return usage.completion_tokens
+    def _require_prompt(self, request: Request, reply: Reply) -> None:
+        if self._endpoint.tokenizer is None:
+            return
+        prompt = render(self._endpoint, request.text, self._config.mode)
+        expected = len(self._endpoint.tokenizer(prompt, add_special_tokens=False)["input_ids"])
+        if reply.prompt_tokens != expected:
+            raise EngineError(
+                f"its prompt of sample {request.sample_id} has {reply.prompt_tokens} tokens, and the chat template"
+                f" makes it {expected}: it has another template, or does not know the thinking mode"
+            )
 
     def _fail(self, reason: str) -> None:
         self._failures[reason] += 1
         self._in_a_row += 1
 
 
-def _text(message: Any, *, finish_reason: FinishReason) -> str:
-    """Return the whole text, with the thinking that a server has split off back between its marks."""
-    extra = message.model_extra or {}
-    thinking = next((extra[field] for field in _THINKING_FIELDS if extra.get(field)), None)
-    content = message.content or ""
-    if thinking is None:
-        return content
-    unclosed = finish_reason == "length" and not content
-    return f"<think>{thinking}" if unclosed else f"<think>{thinking}</think>{content}"
+def _is_name_of(said: str, asked: str) -> bool:
+    """Tell whether a server that says this name may mean the model: its path, its revision or its date may differ."""
+    if re.fullmatch(rf"{re.escape(asked)}(?:@.*|:latest|-\d{{4}}-?\d{{2}}-?\d{{2}})?", said):
+        return True
+    return pathlib.PurePath(said).name == pathlib.PurePath(asked).name
 
 
-def _key() -> str:
-    return os.environ.get("OPENAI_API_KEY") or "none"
+def _open(kind: type[_ClientT], url: str) -> _ClientT:
+    """Open a client; raise EngineError or UsageError where the environment does not let it."""
+    require_proxies()
+    return kind(base_url=url, api_key=key(), timeout=_TIMEOUT, max_retries=0)
 
 
 def _said(error: openai.APIError) -> str:
     """Put what went wrong into one line."""
-    cause = f": {error.__cause__}" if error.__cause__ and str(error.__cause__) else ""
-    status = f"{error.status_code}, " if isinstance(error, openai.APIStatusError) else ""
-    return f"{status}{' '.join(str(error).split())}{cause}"[:300]
+    parts = [" ".join(str(error).split())]
+    if isinstance(error, openai.APIStatusError):
+        parts.insert(0, f"{error.status_code}")
+        if not isinstance(error.body, dict):
+            parts.append(quoted(error.response.content))
+    elif error.__cause__ and str(error.__cause__):
+        parts.append(str(error.__cause__))
+    return ", ".join(parts)[:400]

@@ -1,8 +1,8 @@
 """A server with an OpenAI-compatible interface: vLLM, vLLM-Ascend, SGLang, ``transformers serve``.
 
-Many requests are in flight at once. One that the server does not answer is repeated with growing pauses, and then
-counts as failed: what the server could not do is never a wrong answer. Answers that came are handed on before the error
-is raised, so that a second run asks only for what is missing.
+Many requests are in flight at once. One that the server does not answer, or with something that is no whole answer, is
+repeated with growing pauses, and then counts as failed: what the server could not do is never a wrong answer. Answers
+that came are handed on before the error is raised, so that a second run asks only for what is missing.
 
 The server renders the prompt and does what it likes about sampling settings that nobody names; the seed of every answer
 is sent with it. Give ``tokenizer`` for a thinking mode: the server is then told by ``chat_template_kwargs``, and has to
@@ -17,12 +17,13 @@ import types
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from quantguard.engines._openai_address import EXAMPLE, checked
 from quantguard.engines._prompting import Request
 from quantguard.errors import EngineError, UsageError
 from quantguard.records import Generation, GenerationConfig
 from quantguard.records.codec import digest
 
-VERSION = "openai/1"
+VERSION = "openai/2"
 # How often the client repeats a request that the server did not answer, within some 15 seconds.
 _RETRIES = 5
 
@@ -81,18 +82,23 @@ class Endpoint:
 def connect(model: str, *, url: str | None, tokenizer: Any = None) -> Endpoint:
     """Find a server and return the model on it.
 
-    The key, where the server wants one, is the environment's OPENAI_API_KEY. Raises UsageError without an address and
-    EngineError where no such server answers, or it lists its models and this is none of them and cannot be a path.
+    The key, where the server wants one, is the environment's OPENAI_API_KEY. Raises UsageError without an address, or
+    for one that cannot be that of an interface, and EngineError where no such server answers, or it lists its models
+    and this is none of them: some servers answer under any name.
     """
     if url is None:
-        raise UsageError("the engine openai asks a server: give its address, such as http://localhost:8000/v1")
+        raise UsageError(f"the engine openai asks a server: give its address, such as {EXAMPLE}")
     # A folder goes by its last name, as a model of this process does.
     name = pathlib.PurePath(model).name if pathlib.Path(model).is_dir() else model
-    endpoint = Endpoint(url=url.rstrip("/"), model=model, name=name, tokenizer=tokenizer)
-    listed = _client().models_of(endpoint.url)
-    if listed and model not in listed and "/" not in model:
-        raise EngineError(f"{endpoint.url} has no model {model!r}; it has {', '.join(sorted(listed))}")
-    return endpoint
+    address = checked(url)
+    listed = _client().models_of(address)
+    if listed is not None and model not in listed:
+        raise EngineError(
+            f"{address} has no model {model!r}; it has {', '.join(sorted(listed))}. Type one of those, or serve the"
+            " model under that name (vLLM and SGLang: --served-model-name)"
+        )
+    notes = () if listed else (f"{address} lists no models: that its answers are of {model} is what it says itself",)
+    return Endpoint(url=address, model=model, name=name, tokenizer=tokenizer, notes=notes)
 
 
 def generate(

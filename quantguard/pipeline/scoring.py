@@ -71,19 +71,22 @@ def how_scored(data: Benchmark) -> dict[str, str]:
 
 
 def summarize(scores: Sequence[Score]) -> dict[str, float]:
-    """Return accuracy, the rates of answers that were truncated, unparsed or not compared in time, and mean tokens.
+    """Return accuracy, the rates of answers that say nothing, and mean tokens.
 
-    Accuracy is the mean over all answers: pass@1, or avg@k of k epochs. With more epochs than one there are also its
+    Those are ``truncated``, ``unparsed``, ``timeout``, not compared in time, and ``unjudged``. Accuracy is the mean
+    over all answers that were judged: pass@1, or avg@k of k epochs. With more epochs than one there are also its
     standard deviation over them and pass@k, the share of items that one of the k answers gets right.
     """
     judged = [score.value for score in scores if score.value is not None]
     if not judged:
-        raise MeasurementError("not one item could be judged")
+        rules = ", ".join(sorted({score.explanation for score in scores}))
+        raise MeasurementError(f"not one item could be judged: {rules or 'there are none'}")
     return _over_epochs(scores) | {
         "accuracy": statistics.fmean(judged),
         "truncated": statistics.fmean(score.explanation == "truncated" for score in scores),
         "unparsed": statistics.fmean(score.explanation == "unparsed" for score in scores),
         "timeout": statistics.fmean(score.explanation == "timeout" for score in scores),
+        "unjudged": statistics.fmean(score.value is None for score in scores),
         "mean_num_tokens": statistics.fmean(score.num_tokens for score in scores),
     }
 

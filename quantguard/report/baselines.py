@@ -93,7 +93,7 @@ def _accepted(stored: Stored) -> str:
 
 
 def _accuracy(stored: Baseline, against: str) -> float:
-    return statistics.fmean(score.value or 0.0 for score in stored.scores(against))
+    return statistics.fmean(score.value for score in stored.scores(against) if score.value is not None)
 
 
 def _items(old: Baseline, new: Baseline) -> list[str]:

@@ -35,10 +35,11 @@ def record_line(record: RunRecord) -> str:
     kernels = "; ".join(f"{op} on {backend}" for op, backend in record.kernels.items()) or untold
     if record.generation_config is None:
         return ", ".join(f"{name} {value:.4g}" for name, value in metrics.items()) + f"; {kernels}"
+    unjudged = f" not judged {metrics['unjudged']:.1%}," if metrics.get("unjudged") else ""
     beside = f" ({metrics['length_ratio']:.2f} of full precision's)" if "length_ratio" in metrics else ""
     return (
         f"accuracy {metrics['accuracy']:.1%}, truncated {metrics['truncated']:.1%},"
-        f" no answer {metrics['unparsed']:.1%}, repeating {metrics['repeating']:.1%},"
+        f" no answer {metrics['unparsed']:.1%},{unjudged} repeating {metrics['repeating']:.1%},"
         f" {metrics['mean_num_tokens']:.0f} tokens an answer{beside}; {kernels}"
     )
 

@@ -43,10 +43,11 @@ def interpreter() -> str:
     return os.path.realpath(getattr(sys, "_base_executable", sys.executable))
 
 
-def command(bwrap: str, *, descriptor: int, sheds_root: bool) -> list[str]:
+def command(bwrap: str, *, descriptor: int, sheds_root: bool, standard_input: str | None = None) -> list[str]:
     """Return bubblewrap's part of the command line; what it is to run follows.
 
-    ``descriptor`` is where it reads the filter of system calls. ``sheds_root`` leaves out the user namespace and lends
+    ``descriptor`` is where it reads the filter of system calls, ``standard_input`` the file that is to be /dev/stdin,
+    which is a link into /proc elsewhere. ``sheds_root`` leaves out the user namespace and lends
     the two capabilities with which root becomes somebody else.
     """
     identity = ["--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"] if sheds_root else ["--unshare-user"]
@@ -55,22 +56,30 @@ def command(bwrap: str, *, descriptor: int, sheds_root: bool) -> list[str]:
         *("--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts", "--unshare-cgroup-try"),
         *("--cap-drop", "ALL", *identity),
         *("--hostname", "sandbox", "--new-session", "--die-with-parent", "--clearenv"),
+        *_devices(standard_input),
         *_mounts(),
         *("--remount-ro", "/", "--chdir", "/", "--seccomp", str(descriptor)),
     ]
 
 
-@functools.cache
-def _mounts() -> tuple[str, ...]:
-    """Return the options that show the interpreter, its library and the system's, read-only, and a few devices.
-
-    There is no /proc, which would show what others run, and no /dev/shm. Installed packages are covered: benchmarks
-    with their answers may be among them.
-    """
+def _devices(standard_input: str | None) -> list[str]:
+    """Return the options that show a few devices, and no /dev/shm."""
     options = ["--size", _EMPTY_BYTES, "--tmpfs", "/dev"]
     for device in _DEVICES:
         options += ["--dev-bind", device, device]
-    options += ["--remount-ro", "/dev"]
+    if standard_input is not None:
+        options += ["--ro-bind", standard_input, "/dev/stdin"]
+    return [*options, "--remount-ro", "/dev"]
+
+
+@functools.cache
+def _mounts() -> tuple[str, ...]:
+    """Return the options that show the interpreter, its library and the system's, read-only.
+
+    There is no /proc, which would show what others run. Installed packages are covered: benchmarks with their answers
+    may be among them.
+    """
+    options: list[str] = []
     for folder in _LIBRARIES:
         if pathlib.Path(folder).is_symlink():
             options += ["--symlink", str(pathlib.Path(folder).readlink()), folder]

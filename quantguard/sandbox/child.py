@@ -8,14 +8,20 @@ import time
 from typing import IO
 
 from quantguard.errors import SandboxError
-from quantguard.sandbox import inside
+from quantguard.sandbox import inside, processes
+from quantguard.sandbox.limits import Limits
 
-_START_SECONDS = 60.0
-_END_SECONDS = 5.0
+_START_SECONDS = 120.0
+_END_SECONDS = 30.0
+# How often a process that takes long is looked at.
+_LOOK_SECONDS = 0.5
 _CHUNK_BYTES = 1 << 16
 _LONGEST_COMPLAINT_BYTES = 2000
-# What a process ends by at its limit of processor time: alone, or below bubblewrap as a status.
-_OUT_OF_TIME = {-signal.SIGXCPU, -signal.SIGKILL, 128 + signal.SIGXCPU, 128 + signal.SIGKILL}
+# No program can send these, or end with the statuses that bubblewrap makes of them: see system_calls.
+_FROM_OUTSIDE = {-signal.SIGKILL, -signal.SIGTERM, 128 + signal.SIGKILL, 128 + signal.SIGTERM}
+_OUT_OF_TIME = {-signal.SIGXCPU, 128 + signal.SIGXCPU}
+# The rules of ends that say nothing of a program: this machine's doing.
+HOST_RULES = frozenset({"killed", "starved"})
 
 
 class EndedError(Exception):
@@ -30,23 +36,30 @@ class EndedError(Exception):
 class Child:
     """A process that is spoken to in frames; whatever it does, no call here lasts longer than its deadline.
 
-    ``output_bytes`` is what it may return or print in all.
+    Of its ``limits`` those on output and time are seen to here.
     """
 
-    def __init__(self, process: "subprocess.Popen[bytes]", *, requests: int, replies: int, output_bytes: int) -> None:
+    def __init__(self, process: "subprocess.Popen[bytes]", *, requests: int, replies: int, limits: Limits) -> None:
         self._process = process
         self._requests = requests
         self._replies = replies
-        self._left = output_bytes
+        self._limits = limits
+        self._left = limits.output_bytes
+        self._cpu_seconds = 0.0
         for descriptor in (requests, replies):
             os.set_blocking(descriptor, False)
 
     def wait_until_ready(self) -> None:
-        """Wait until the process is confined; raise SandboxError where it does not get there."""
+        """Wait until the process is confined.
+
+        Raises SandboxError where it does not get there, and EndedError where this machine ended it or left it no time.
+        """
         try:
             said = self.receive(time.monotonic() + _START_SECONDS)
         except EndedError as error:
             self._kill()
+            if error.rule in HOST_RULES:
+                raise
             raise SandboxError(self._complaint() or error.detail) from error
         if said != inside.READY:
             raise SandboxError(f"it said {said[:40]!r} before it was given anything to run")
@@ -55,7 +68,7 @@ class Child:
         """Send a frame; raise EndedError where it is not taken by the deadline."""
         rest = memoryview(inside.header(payload) + payload)
         while rest:
-            _wait(self._requests, select.POLLOUT, deadline)
+            self._wait(self._requests, select.POLLOUT, deadline)
             try:
                 rest = rest[os.write(self._requests, rest) :]
             except BrokenPipeError:
@@ -72,45 +85,34 @@ class Child:
     def _read(self, size: int, deadline: float) -> bytes:
         parts = bytearray()
         while len(parts) < size:
-            _wait(self._replies, select.POLLIN, deadline)
+            self._wait(self._replies, select.POLLIN, deadline)
             part = os.read(self._replies, min(size - len(parts), _CHUNK_BYTES))
             if not part:
                 raise self._ended(deadline)
             parts += part
         return bytes(parts)
 
-    def communicate(self, text: bytes, deadline: float) -> bytes:
-        """Give a program its input and return what it printed, once it has ended in good order.
+    def printed(self, deadline: float) -> bytes:
+        """Return what a program printed, once it has ended in good order.
 
         Raises EndedError where it did not, printed too much, or was not done by the deadline.
         """
-        feed, source = _pipe(self._process.stdin), _pipe(self._process.stdout)
-        os.set_blocking(feed.fileno(), False)
-        rest, output, poll = memoryview(text), bytearray(), select.poll()
-        poll.register(source, select.POLLIN)
-        poll.register(feed, select.POLLOUT)
-        while time.monotonic() < deadline:
-            events = dict(poll.poll(_milliseconds(deadline)))
-            if not feed.closed and feed.fileno() in events:
-                rest = _feed(feed.fileno(), rest)
-                if not rest:
-                    poll.unregister(feed)
-                    feed.close()
-            if source.fileno() in events:
-                chunk = os.read(source.fileno(), _CHUNK_BYTES)
-                output += chunk
-                if len(output) > self._left:
-                    raise EndedError("output-limit", "it printed too much")
-                if not chunk:
-                    self._end_well(deadline)
-                    return bytes(output)
-        raise EndedError("time-limit", "it was not done in time")
+        output, source = bytearray(), _pipe(self._process.stdout).fileno()
+        while True:
+            self._wait(source, select.POLLIN, deadline)
+            chunk = os.read(source, _CHUNK_BYTES)
+            output += chunk
+            if len(output) > self._left:
+                raise EndedError("output-limit", "it printed too much")
+            if not chunk:
+                self._end_well(deadline)
+                return bytes(output)
 
     def _end_well(self, deadline: float) -> None:
         """Raise EndedError for a program that did not end with status 0, or went on after it closed its output."""
         status = self._status(deadline)
         if status is None:
-            raise EndedError("time-limit", "it was not done in time")
+            raise self._late()
         if status:
             raise self._ended(deadline)
 
@@ -120,9 +122,40 @@ class Child:
         if status is None:
             return EndedError("error", "it closed its pipes")
         if status in _OUT_OF_TIME:
-            return EndedError("time-limit", "it was killed")
+            return EndedError("time-limit", f"it used {self._limits.cpu_seconds} s of processor time")
+        if status in _FROM_OUTSIDE:
+            return self._ended_from_outside(status)
         rule = "memory-limit" if status == inside.OUT_OF_MEMORY else "error"
         return EndedError(rule, f"it ended with status {status}")
+
+    def _ended_from_outside(self, status: int) -> EndedError:
+        """Tell the second limit of processor time, of a program that the first did not end, from other killers."""
+        if self._cpu_seconds >= self._limits.cpu_seconds:
+            return EndedError("time-limit", f"it used {self._cpu_seconds:.1f} s of processor time")
+        return EndedError(
+            "killed",
+            f"it was ended from outside with status {status} after {self._cpu_seconds:.1f} s of processor time, as the"
+            " kernel does where the machine runs out of memory: see dmesg",
+        )
+
+    def _late(self) -> EndedError:
+        """Tell a program that waits from one that was kept from the processor time that it may have."""
+        if processes.is_waiting(self._process.pid):
+            return EndedError("wall-limit", "it waited until the end of its time by the clock")
+        return EndedError(
+            "starved", f"the machine gave it {self._cpu_seconds:.1f} s of processor time by the end of its time"
+        )
+
+    def _wait(self, descriptor: int, event: int, deadline: float) -> None:
+        """Wait until a descriptor is ready; raise EndedError at the deadline, as well where it is ready by then."""
+        while (now := time.monotonic()) < deadline:
+            if _is_ready(descriptor, event, min(deadline, now + _LOOK_SECONDS)):
+                return
+            self._look()
+        raise self._late()
+
+    def _look(self) -> None:
+        self._cpu_seconds = max(self._cpu_seconds, processes.cpu_seconds(self._process.pid))
 
     def _status(self, deadline: float) -> int | None:
         """Wait for the process to end, and return its status, or minus the signal; it stays to be killed with others.
@@ -131,8 +164,10 @@ class Child:
         """
         descriptor = os.pidfd_open(self._process.pid)
         try:
-            if not _is_ready(descriptor, select.POLLIN, deadline):
-                return None
+            while not _is_ready(descriptor, select.POLLIN, min(deadline, time.monotonic() + _LOOK_SECONDS)):
+                if time.monotonic() >= deadline:
+                    return None
+                self._look()
             ended = os.waitid(os.P_PIDFD, descriptor, os.WEXITED | os.WNOWAIT)
         finally:
             os.close(descriptor)
@@ -168,24 +203,7 @@ def _pipe(stream: IO[bytes] | None) -> IO[bytes]:
     return stream
 
 
-def _feed(descriptor: int, rest: memoryview) -> memoryview:
-    """Write what is taken, and return the rest: none of it where nobody reads any more."""
-    try:
-        return rest[os.write(descriptor, rest[:_CHUNK_BYTES]) :]
-    except BrokenPipeError:
-        return rest[:0]
-
-
-def _wait(descriptor: int, event: int, deadline: float) -> None:
-    if time.monotonic() > deadline or not _is_ready(descriptor, event, deadline):
-        raise EndedError("time-limit", "it did not answer in time")
-
-
 def _is_ready(descriptor: int, event: int, deadline: float) -> bool:
     poll = select.poll()
     poll.register(descriptor, event)
-    return bool(poll.poll(_milliseconds(deadline)))
-
-
-def _milliseconds(deadline: float) -> float:
-    return max(0.0, deadline - time.monotonic()) * 1000
+    return bool(poll.poll(max(0.0, deadline - time.monotonic()) * 1000))

@@ -22,7 +22,7 @@ _ALLOW = (
     " docker run --security-opt seccomp=unconfined --security-opt apparmor=unconfined"
 )
 _RESIGN = f"or, on a machine that may be lost, export {VARIABLE}=1 (pytest: --quantguard-unsafe-exec)"
-_PROBE_SECONDS = 30.0
+_PROBE_SECONDS = 120.0
 # What a program finds out about its surroundings; all of it has to be false.
 _PROBE = """
 import ctypes, os, pathlib, socket, sys, threading
@@ -111,9 +111,9 @@ def probe(candidate: Isolation) -> None:
     with tempfile.NamedTemporaryFile() as canary, start(candidate, "solution", Limits()) as child:
         yours = [canary.name, str(pathlib.Path(__file__).resolve())]
         source = f"KNOWN, YOURS = {list(ENVIRONMENT)!r}, {yours!r}\n{_PROBE}"
-        child.wait_until_ready()
-        deadline = time.monotonic() + _PROBE_SECONDS
         try:
+            child.wait_until_ready()
+            deadline = time.monotonic() + _PROBE_SECONDS
             child.send(json.dumps([source]).encode(), deadline)
             loaded = child.receive(deadline)
             child.send(json.dumps({"target": "look()"}).encode(), deadline)

@@ -17,6 +17,8 @@ from typing import Any, NoReturn
 READY = b"ready"
 # JSON's integers end where Python refuses to read decimal digits; these are far from there.
 _LARGEST_DECIMAL = 1 << 63
+# Python's limit of recursion, at which the program reads what it is asked, is far from there.
+_DEEPEST_QUESTION = 100
 HEADER_BYTES = 4
 # The status of a program that ran out of memory.
 OUT_OF_MEMORY = 77
@@ -26,6 +28,10 @@ _Json = Any
 
 class UnfitError(BaseException):
     """Report a value that is no plain data; not an Exception, so that no test catches it by accident."""
+
+
+class UncarriedError(BaseException):
+    """Report that a test asks something that cannot be carried to the program: no fault of the program's."""
 
 
 def encode(value: object) -> _Json:
@@ -40,6 +46,31 @@ def encode(value: object) -> _Json:
         if issubclass(kind, base):
             return encoder(value)
     raise UnfitError(f"{kind.__name__} is no plain data")
+
+
+def _encode_exactly(value: object) -> _Json:
+    """Return plain data as JSON values; raise UnfitError for what would be something else on the other side.
+
+    Such as a subclass of a plain type, since without its class a defaultdict has no default; a NaN, which is equal to
+    nothing and yet found where it is; or one list in two places, which would be two lists.
+    """
+    node, seen = encode(value), set[int]()
+    waiting: list[tuple[Any, int]] = [(value, 0)]
+    while waiting:
+        one, depth = waiting.pop()
+        kind = type(one)
+        if one is not None and kind is not bool and kind not in _ENCODERS:
+            raise UnfitError(f"{kind.__name__} is no plain data")
+        if depth > _DEEPEST_QUESTION:
+            raise UnfitError(f"it is nested more than {_DEEPEST_QUESTION} deep")
+        if kind in (float, complex) and one != one:  # noqa: PLR0124 - so is a NaN told
+            raise UnfitError("a NaN is known by being the same")
+        if kind in (list, dict, set) and id(one) in seen:
+            raise UnfitError(f"one {kind.__name__} is in two places")
+        seen.add(id(one))
+        parts = [*one.keys(), *one.values()] if kind is dict else one if kind in (list, tuple, set, frozenset) else ()
+        waiting += [(part, depth + 1) for part in parts]
+    return node
 
 
 def decode(node: _Json) -> Any:
@@ -121,13 +152,24 @@ def _send(descriptor: int, message: _Json) -> None:
     write_frame(descriptor, json.dumps(message).encode())
 
 
-def confine(limits: dict[str, int], user: int | None) -> None:
-    """Limit this process for good, and leave root's identity where ``user`` names another."""
-    for name, value in limits.items():
+def confine(limits: dict[str, tuple[int, int | None]], user: int | None) -> None:
+    """Limit this process for good, and leave root's identity where ``user`` names another.
+
+    Ends it where this machine's own limits are lower: programs would be judged by those of whoever started us.
+    """
+    for name, (soft, hard) in limits.items():
         number = getattr(resource, name)
-        hard = resource.getrlimit(number)[1]
-        bound = value if hard == resource.RLIM_INFINITY else min(value, hard)
-        resource.setrlimit(number, (bound, bound))
+        highest = resource.getrlimit(number)[1]
+        wanted = soft if hard is None else hard
+        if highest == resource.RLIM_INFINITY or wanted <= highest:
+            resource.setrlimit(number, (soft, highest if hard is None else hard))
+        elif name == "RLIMIT_CORE":
+            resource.setrlimit(number, (highest, highest))
+        else:
+            sys.exit(
+                f"programs are judged with {name} {wanted}, and {highest} is the most that this shell allows: see"
+                " ulimit -H -a, and start from one without that limit"
+            )
     if user is not None:
         os.setgroups([])
         os.setresgid(user, user, user)
@@ -183,10 +225,18 @@ def examine(requests: int, replies: int) -> None:
     """Run the tests of a benchmark against a solution that is elsewhere, and say how they ended."""
     _silence(0, 1, 2)
     job = json.loads(read_frame(requests))
+    uncarried: list[str] = []
 
     def ask(target: str, call: tuple[Any, ...] | None = None) -> Any:
-        request = {"target": target} if call is None else {"target": target, "arguments": encode(call)}
-        _send(replies, {"request": request})
+        try:
+            request = {"target": target} if call is None else {"target": target, "arguments": _encode_exactly(call)}
+            question = json.dumps(request)
+        except (UnfitError, RecursionError, MemoryError, ValueError) as error:
+            # Kept as well, since tests may catch whatever is raised.
+            uncarried.append(f"a test asks what cannot be carried to the program: {type(error).__name__}: {error}")
+            raise UncarriedError(uncarried[0]) from None
+        # As a text, which those between need not read.
+        _send(replies, {"request": question})
         return _reply(read_frame(requests))
 
     namespace = _module("tests")
@@ -206,6 +256,8 @@ def examine(requests: int, replies: int) -> None:
         verdict = ("error", f"{type(error).__name__}: {error}")
     else:
         verdict = ("passed", "")
+    if uncarried:
+        verdict = ("untestable", uncarried[0])
     _send(replies, {"verdict": verdict[0], "detail": verdict[1][:_LONGEST_MESSAGE]})
 
 
@@ -237,7 +289,7 @@ def _raise(kind: Any, message: str) -> NoReturn:
 
 
 def run_program(requests: int, replies: int) -> None:
-    """Run a program on the standard input and output that this process was given."""
+    """Run a program on the standard input and output that this process was given, as a script."""
     sources = json.loads(read_frame(requests))
     os.close(requests)
     os.close(replies)

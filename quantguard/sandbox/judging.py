@@ -8,16 +8,19 @@ import contextlib
 import dataclasses
 import decimal
 import json
+import re
 import time
 from collections.abc import Mapping, Sequence
 
-from quantguard.errors import SandboxError
-from quantguard.sandbox.child import Child, EndedError
+from quantguard.sandbox.child import HOST_RULES, Child, EndedError
 from quantguard.sandbox.limits import Limits
 from quantguard.sandbox.starting import Isolation, start
 
 _DEFAULT = Limits()
-_TESTS_SECONDS = 60.0
+# What tests prepare is no part of what a program may take.
+_TESTS_SECONDS = 600.0
+_UNTESTABLE = "untestable"
+_NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +42,9 @@ class Outcome:
     """How tests ended: by the rule ``passed``, or else by the first that was not met, with what is known of it.
 
     ``failed``: a wrong result. ``error``: an exception, or the program ended by itself. ``unfit``: a result that is no
-    plain data. ``time-limit``, ``memory-limit``, ``output-limit``: it was stopped.
+    plain data. ``time-limit``, of processor time, ``wall-limit``, of waiting, ``memory-limit``, ``output-limit``: it
+    was stopped. What could not be judged: ``killed``, it was ended from outside, as by a kernel without memory;
+    ``starved``, it was kept from the processor; ``untestable``, the tests do not run, or ask what cannot be carried.
     """
 
     rule: str
@@ -50,35 +55,47 @@ class Outcome:
         """Tell whether every test was met."""
         return self.rule == "passed"
 
+    @property
+    def judged(self) -> bool:
+        """Tell whether it says something of the program."""
+        return self.rule not in HOST_RULES | {_UNTESTABLE}
+
 
 def run_calls(isolation: Isolation, sources: Sequence[str], calls: Calls, *, limits: Limits = _DEFAULT) -> Outcome:
     """Run a program, whose sources share a module, and tests that call it.
 
-    Raises SandboxError where the sandbox does not start, or the tests themselves do not run.
+    Tests do not see what a program changes in its arguments. Raises SandboxError where the sandbox does not start.
     """
-    with start(isolation, "solution", limits) as solution, start(isolation, "examiner", limits) as examiner:
-        solution.wait_until_ready()
-        examiner.wait_until_ready()
-        first = _first_question(examiner, calls)
-        deadline = time.monotonic() + limits.wall_seconds
+    with start(isolation, "solution", limits) as solution, start(isolation, "examiner", _twice(limits)) as examiner:
         try:
+            solution.wait_until_ready()
+            examiner.wait_until_ready()
+            first = _first_question(examiner, calls)
+            deadline = time.monotonic() + limits.patience_seconds
             _load(solution, sources, deadline)
             return _mediate(solution, examiner, first, deadline)
         except EndedError as error:
             return Outcome(rule=error.rule, detail=error.detail)
 
 
+def _twice(limits: Limits) -> Limits:
+    """Return the limits of an examiner, who takes in what a program may answer, and has the tests besides."""
+    return dataclasses.replace(limits, cpu_seconds=2 * limits.cpu_seconds, memory_bytes=2 * limits.memory_bytes)
+
+
 def _first_question(examiner: Child, calls: Calls) -> bytes:
-    """Return what the tests ask first, before the program has had a say; raise SandboxError where they do not run."""
+    """Return what the tests ask first, before the program has had a say; raise EndedError where they do not run."""
     job = {"prelude": calls.prelude, "tests": calls.tests, "targets": dict(calls.targets)}
     deadline = time.monotonic() + _TESTS_SECONDS
     try:
         examiner.send(json.dumps(job).encode(), deadline)
         said = examiner.receive(deadline)
     except EndedError as error:
-        raise SandboxError(f"the tests do not run: {error.detail}") from error
-    if "request" not in json.loads(said):
-        raise SandboxError(f"the tests ask the program nothing: {said.decode()}")
+        if error.rule in HOST_RULES:
+            raise
+        raise EndedError(_UNTESTABLE, f"the tests do not run: {error.detail}") from error
+    if "request" not in (message := json.loads(said)):
+        raise EndedError(_UNTESTABLE, f"the tests ask the program nothing: {message['detail'] or message['verdict']}")
     return said
 
 
@@ -106,7 +123,7 @@ def _mediate(solution: Child, examiner: Child, said: bytes, deadline: float) -> 
     Raises EndedError where either ends: the tests do so only over an answer that is too much for them.
     """
     while "request" in (message := json.loads(said)):
-        solution.send(json.dumps(message["request"]).encode(), deadline)
+        solution.send(message["request"].encode(), deadline)
         examiner.send(solution.receive(deadline), deadline)
         said = examiner.receive(deadline)
     return Outcome(rule=message["verdict"], detail=message["detail"])
@@ -121,15 +138,15 @@ def run_inputs(
     sandbox does not start.
     """
     for number, (text, expected) in enumerate(cases, 1):
-        with start(isolation, "program", limits) as child:
-            child.wait_until_ready()
-            deadline = time.monotonic() + limits.wall_seconds
+        with start(isolation, "program", limits, text=text.encode(errors="surrogatepass")) as child:
             try:
+                child.wait_until_ready()
+                deadline = time.monotonic() + limits.patience_seconds
                 child.send(json.dumps(list(sources)).encode(), deadline)
-                output = child.communicate(text.encode(errors="surrogatepass"), deadline)
+                output = child.printed(deadline)
             except EndedError as error:
                 return Outcome(rule=error.rule, detail=f"test {number}: {error.detail}")
-        if not same_output(output.decode(errors="replace"), expected):
+        if not same_output(output.decode(errors="surrogateescape"), expected):
             return Outcome(rule="failed", detail=f"test {number}: another output")
     return Outcome(rule="passed")
 
@@ -141,14 +158,14 @@ def same_output(output: str, expected: str) -> bool:
     """
     left, right = ([line.strip() for line in text.strip().split("\n")] for text in (output, expected))
     return len(left) == len(right) and all(
-        one == other or _same_numbers(one, other) for one, other in zip(left, right, strict=True)
+        one == other or _same_numbers(one.split(), other.split()) for one, other in zip(left, right, strict=True)
     )
 
 
-def _same_numbers(one: str, other: str) -> bool:
-    left, right = one.split(), other.split()
-    if len(left) != len(right):
+def _same_numbers(left: list[str], right: list[str]) -> bool:
+    """Tell whether words are the same numbers; ``1_000``, which Python reads as well, is none of a contest."""
+    if len(left) != len(right) or not all(map(_NUMBER.fullmatch, [*left, *right])):
         return False
     with contextlib.suppress(decimal.InvalidOperation):
-        return [decimal.Decimal(word) for word in right] == [decimal.Decimal(word) for word in left]
+        return [decimal.Decimal(word) for word in left] == [decimal.Decimal(word) for word in right]
     return False

@@ -11,8 +11,9 @@ import platform
 import random
 import re
 import subprocess
+import tempfile
 from collections.abc import Iterator
-from typing import Literal, NamedTuple
+from typing import IO, Literal, NamedTuple
 
 from quantguard.errors import SandboxError
 from quantguard.sandbox import bubblewrap, inside, system_calls
@@ -22,7 +23,13 @@ from quantguard.sandbox.limits import Limits
 Role = Literal["solution", "examiner", "program"]
 
 # All that a program finds in its environment; the same seed of hashes gives sets the same order in every run.
-ENVIRONMENT = {"PYTHONHASHSEED": "0", "PYTHONUTF8": "1", "MALLOC_ARENA_MAX": "1"}
+ENVIRONMENT = {
+    "PYTHONHASHSEED": "0",
+    "PYTHONUTF8": "1",
+    # As many as LiveCodeBench allows; Python's own limit is 4300.
+    "PYTHONINTMAXSTRDIGITS": "50000",
+    "MALLOC_ARENA_MAX": "1",
+}
 _START = "import marshal, sys; exec(marshal.loads(bytes.fromhex(sys.argv.pop())))"
 _WITHOUT_PACKAGES = ("-S", "-P", "-s", "-B")
 
@@ -68,12 +75,23 @@ class _Pipes(NamedTuple):
 
 
 @contextlib.contextmanager
-def start(isolation: Isolation, role: Role, limits: Limits) -> Iterator[Child]:
+def start(isolation: Isolation, role: Role, limits: Limits, *, text: bytes = b"") -> Iterator[Child]:
     """Start a process for a role, and end it with everything that it started when the context ends.
 
-    A ``program`` has pipes for its standard input and output. Raises SandboxError where bubblewrap does not start;
+    A ``program`` has ``text`` on its standard input, which is a file, as where contests redirect it: programs ask for
+    its size, or open /dev/stdin. Its standard output is a pipe. Raises SandboxError where bubblewrap does not start;
     ``wait_until_ready`` does where Python does not.
     """
+    with contextlib.ExitStack() as files:
+        given = files.enter_context(_file(text)) if role == "program" else None
+        child = _start(isolation, role, limits, given)
+        try:
+            yield child
+        finally:
+            child.close()
+
+
+def _start(isolation: Isolation, role: Role, limits: Limits, given: IO[bytes] | None) -> Child:
     with contextlib.ExitStack() as stack:
         filters = [_filter()] if isolation.bwrap is not None else []
         pipes = _open_pipes()
@@ -81,16 +99,23 @@ def start(isolation: Isolation, role: Role, limits: Limits) -> Iterator[Child]:
         for descriptor in ends:
             stack.callback(os.close, descriptor)
         try:
-            process = _open_process(_command(isolation, role, limits, ends), isolation, role, ends)
+            process = _open_process(_command(isolation, role, limits, ends, given), isolation, ends, given)
         except OSError as error:
             os.close(pipes.requests)
             os.close(pipes.replies)
             raise SandboxError(f"{isolation.kind} does not start: {error}") from error
-    child = Child(process, requests=pipes.requests, replies=pipes.replies, output_bytes=limits.output_bytes)
-    try:
-        yield child
-    finally:
-        child.close()
+    return Child(process, requests=pipes.requests, replies=pipes.replies, limits=limits)
+
+
+@contextlib.contextmanager
+def _file(text: bytes) -> Iterator[IO[bytes]]:
+    """Open a file of this text for reading alone; whoever a program runs as may read it as well."""
+    with tempfile.NamedTemporaryFile() as written:
+        written.write(text)
+        written.flush()
+        pathlib.Path(written.name).chmod(0o444)
+        with pathlib.Path(written.name).open("rb") as opened:
+            yield opened
 
 
 def _open_pipes() -> _Pipes:
@@ -109,27 +134,33 @@ def _filter() -> int:
 
 
 def _open_process(
-    command: list[str], isolation: Isolation, role: Role, descriptors: list[int]
+    command: list[str], isolation: Isolation, descriptors: list[int], given: IO[bytes] | None
 ) -> "subprocess.Popen[bytes]":
-    plumbing = subprocess.PIPE if role == "program" else subprocess.DEVNULL
     return subprocess.Popen(  # noqa: S603 - our own interpreter
         command,
         # What bubblewrap itself was started with can be seen by the process inside, wherever /proc is.
         env={} if isolation.bwrap else ENVIRONMENT,
         cwd="/",
-        stdin=plumbing,
-        stdout=plumbing,
+        stdin=subprocess.DEVNULL if given is None else given,
+        stdout=subprocess.DEVNULL if given is None else subprocess.PIPE,
         stderr=subprocess.PIPE,
         pass_fds=descriptors,
         start_new_session=True,
     )
 
 
-def _command(isolation: Isolation, role: Role, limits: Limits, descriptors: list[int]) -> list[str]:
+def _command(
+    isolation: Isolation, role: Role, limits: Limits, descriptors: list[int], given: IO[bytes] | None
+) -> list[str]:
     command: list[str] = []
     user = None
     if isolation.bwrap is not None:
-        command = bubblewrap.command(isolation.bwrap, descriptor=descriptors[2], sheds_root=isolation.sheds_root)
+        command = bubblewrap.command(
+            isolation.bwrap,
+            descriptor=descriptors[2],
+            sheds_root=isolation.sheds_root,
+            standard_input=None if given is None else given.name,
+        )
         for name, value in ENVIRONMENT.items():
             command += ["--setenv", name, value]
         if isolation.sheds_root:

@@ -1,10 +1,12 @@
 """Score the program after the thinking part by a benchmark's tests: 1.0 where every one is met.
 
-The program is the last block between fences that defines what the tests call, or else the last block. It runs in the
-sandbox (``quantguard.sandbox``), where neither tests nor expected values are. The rule that decided is in
+The program is the last block between fences that defines what the tests call, or else the last of Python. It runs in
+the sandbox (``quantguard.sandbox``), where neither tests nor expected values are. The rule that decided is in
 ``Score.explanation``: ``passed``; ``failed``, a wrong result; ``error``, an exception or an early end; ``unfit``, a
-result that is no plain data; ``time-limit``, ``memory-limit`` or ``output-limit``; ``unparsed``, no finished block
-after the thinking; ``truncated``, where the limit of tokens came first.
+result that is no plain data; ``time-limit``, of processor time, so that no load decides, ``wall-limit``, of what only
+waits, ``memory-limit`` or ``output-limit``; ``unparsed``, no block after the thinking; ``truncated``, where the limit
+of tokens came first. Not judged at all is what this machine or the tests ended: ``killed``, ``starved``,
+``untestable``.
 
 What a sample's metadata says: ``tests``, source that calls ``targets`` (a name: an expression in the program's module),
 ``prelude``, what the tests need, ``before`` and ``behind``, what runs around the program, ``opening``, the start of a
@@ -23,18 +25,22 @@ from quantguard.scorers._cases import Case, unpack
 from quantguard.scorers._programs import as_body, defines, last_program
 from quantguard.scorers._reasoning import after_thinking
 
-VERSION = "code/1"
+VERSION = "code/2"
 # Programs run in processes of their own, so that a thread for each core scores.
 PARALLEL = True
 
-_CALL_LIMITS = Limits(cpu_seconds=10, wall_seconds=30.0)
+_CALL_LIMITS = Limits(cpu_seconds=10)
 # LiveCodeBench gives each test 6 seconds; one process answers all calls of a function.
-_CASE_LIMITS = Limits(cpu_seconds=6, wall_seconds=20.0)
-_FUNCTION_LIMITS = Limits(cpu_seconds=60, wall_seconds=120.0)
+_CASE_LIMITS = Limits(cpu_seconds=6)
+_FUNCTION_LIMITS = Limits(cpu_seconds=60)
 _CASE_PRELUDE = """
 import json
+def read(cases):
+    for text, output in json.loads(cases):
+        yield [json.loads(line) for line in text.split("\\n")], json.loads(output)
 def check(cases, call):
-    for arguments, expected in json.loads(cases):
+    # All of them, before the program is asked anything.
+    for arguments, expected in list(read(cases)):
         result = call(*arguments)
         # As LiveCodeBench does, since JSON knows no tuples.
         assert (list(result) if type(result) is tuple else result) == expected
@@ -52,7 +58,7 @@ def recorded() -> dict[str, str]:
 
 
 def score(sample: Sample, generation: Generation) -> Score:
-    """Return 1.0 for a program that meets every test and 0.0 for anything else.
+    """Return 1.0 for a program that meets every test, none where it could not be judged and 0.0 for anything else.
 
     Raises SandboxError where programs cannot be run here, and DataError for a sample without tests.
     """
@@ -63,7 +69,7 @@ def score(sample: Sample, generation: Generation) -> Score:
     return Score(
         sample_id=sample.id,
         epoch=generation.epoch,
-        value=float(outcome.passed),
+        value=float(outcome.passed) if outcome.judged else None,
         answer=program,
         explanation=outcome.rule,
         num_tokens=generation.num_tokens,
@@ -108,12 +114,8 @@ def _whole(facts: dict[str, Any], program: str) -> str:
 
 
 def _as_calls(sample: Sample, cases: list[Case]) -> Calls:
-    try:
-        values = [([json.loads(line) for line in case.input.split("\n")], json.loads(case.output)) for case in cases]
-    except ValueError as error:
-        raise DataError(f"{sample.id}: a case of a function is no JSON: {error}") from error
     return Calls(
         targets={"call": sample.metadata["function"]},
-        tests=f"check({json.dumps(values)!r}, call)",
+        tests=f"check({json.dumps(cases)!r}, call)",
         prelude=_CASE_PRELUDE,
     )

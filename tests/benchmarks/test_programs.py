@@ -10,6 +10,7 @@ import os
 import pathlib
 import pickle
 import sys
+import time
 import zlib
 from typing import Any
 
@@ -21,12 +22,13 @@ import quantguard
 from quantguard import registry, sandbox
 from quantguard.benchmarks import Benchmark, _files, choose_subset
 from quantguard.errors import DataError, QuantguardError, SandboxError
-from quantguard.pipeline.scoring import Scoring
+from quantguard.pipeline.scoring import Scoring, summarize
 from quantguard.records import Generation, Sample, Score
 from quantguard.sandbox import bubblewrap, choosing
 from quantguard.scorers import code
 from quantguard.scorers._cases import Case, unpack
 from quantguard.scorers._programs import last_program
+from quantguard.verdict.accuracy import AccuracyRule, judge_accuracy
 
 FOLDER = os.environ.get(_files.VARIABLE)
 NAMES = {"humaneval": 164, "mbpp": 500, "livecodebench": 1}
@@ -51,11 +53,12 @@ def block(program: str) -> str:
         pytest.param(block("x = 1") + "or\n" + block("x = 2"), [], "x = 2\n", id="the last block"),
         pytest.param(block("def f(): pass") + block("f()"), ["f"], "def f(): pass\n", id="the last that defines"),
         pytest.param(block("g()") + block("f()"), ["f"], "f()\n", id="the last where none defines"),
-        pytest.param(block("x = 1") + "```python\nx = 2", [], "x = 1\n", id="a block that never ends"),
+        pytest.param(block("x = 1") + "```python\nx = 2", [], "x = 2\n", id="a last block that never ends"),
         pytest.param("```\nx = 1\n```", [], "x = 1\n", id="no language"),
         pytest.param("1. so\n   ```python\n   if x:\n       y\n   ```", [], "if x:\n    y\n", id="in a list"),
         pytest.param("x = 1", [], None, id="no fence"),
-        pytest.param("```python\nx = 1", [], None, id="no finished block"),
+        pytest.param("```python\nx = 1", [], "x = 1\n", id="an only block that never ends"),
+        pytest.param("```python\n\n", [], None, id="an empty block that never ends"),
         pytest.param("use `x = 1` and ```x```", [], None, id="code within a line"),
         pytest.param(block("f = lambda: 1") + block("1"), ["f"], "f = lambda: 1\n", id="a name that is assigned"),
         pytest.param(block("class S: pass") + block("1"), ["S"], "class S: pass\n", id="a class"),
@@ -65,6 +68,139 @@ def test_the_program_is_the_last_block_that_defines_what_is_tested(
     text: str, names: list[str], program: str | None
 ) -> None:
     assert last_program(text, names) == program
+
+
+SUM = "n = int(input())\nprint(sum(map(int, input().split())))\n"
+QUOTED = "".join(f"> {line}\n" for line in SUM.splitlines())
+IN_LIST = SUM[:-1].replace("\n", "\n  ")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param(f"```python\n{SUM}``` That is it.", id="text behind the closing fence"),
+        pytest.param(f"```python\n{SUM}```That is it.", id="text behind the closing fence at once"),
+        pytest.param(f"```python\n{SUM}``` That is it.\n```text\n6\n```", id="text behind it, and another block"),
+        pytest.param(f"```python\n{SUM[:-1]}```", id="code before the closing fence"),
+        pytest.param(f"```python\n{SUM[:-1]}```\nSo ``x`` is it.\n```\n6\n```", id="code before it, and more blocks"),
+        pytest.param(f"````python\n{SUM}````", id="four backticks"),
+        pytest.param(f"````python\n{SUM}```\nThat is it.", id="four backticks that end with three"),
+        pytest.param(f"```python\n{SUM}`````", id="three backticks that end with five"),
+        pytest.param(f"~~~python\n{SUM}~~~", id="tildes"),
+        pytest.param(f"~~~~ python\n{SUM}~~~~\n", id="four tildes and a space"),
+        pytest.param(f"````markdown\n# So\n```python\n{SUM}```\n````", id="a block of Markdown that holds it"),
+        pytest.param(f"```markdown\n```python\n{SUM}```\n```", id="a block of Markdown as long as its own"),
+        pytest.param(f"````\n```python\n{SUM}```\n````", id="a block without a label that holds it"),
+        pytest.param(f"```python\n{SUM}```\nRun:\n```bash\npython a.py < in\n```", id="a later shell block"),
+        pytest.param(f"```python\n{SUM}```\nRun:\n```bash\npython a.py < in", id="a later shell block without an end"),
+        pytest.param(f"```python\n{SUM}```\n```\n3\n1 2 3\n```\n```text\n6\n```", id="later blocks of an example"),
+        pytest.param(f"```python\n{SUM}```\n```Output\n6\n```\n~~~\nprint(6)\n~~~", id="later blocks of other kinds"),
+        pytest.param(f"```\n{SUM}```\n```\n3\n1 2 3\n```", id="no labels, and a later example"),
+        pytest.param(f"```python\n{SUM}```\n```\n", id="a fence too many"),
+        pytest.param(f"```python\n{SUM}```\n```python\n>>> print(main())\n6\n```", id="a later session at a prompt"),
+        pytest.param(f"```python\n{SUM}```\nwhere\n```python\nn = int(input())\n```", id="a later part of it"),
+        pytest.param(f"```python\n{SUM}```<|im_end|>", id="a mark of the end behind the closing fence"),
+        pytest.param(f"```python\n{SUM}```\n```python\n```", id="a later block that is empty"),
+        pytest.param(f"```python\n{SUM}```python", id="another opening fence at the end"),
+        pytest.param(f"```bash\npython a.py\n```python\n{SUM}```", id="a shell block that never ends before it"),
+        pytest.param(f"Solution: ```python\n{SUM}```", id="a fence behind text"),
+        pytest.param(f"> So:\n> ```python\n{QUOTED}> ```", id="quoted"),
+        pytest.param(f"- ```python\n  {IN_LIST}\n  ```", id="in the mark of a list"),
+        pytest.param(f"1. So\n   ```python\n{SUM}   ```", id="in a list, and less indented"),
+        pytest.param(f"```python\n{SUM}```".replace("\n", "\r\n"), id="lines that end as on Windows"),
+        pytest.param(f"```python\n{SUM}```".replace("\n", "\r"), id="lines that end as on an old Mac"),
+        pytest.param(f"``` {{.python .numberLines}}\n{SUM}```", id="a label in braces"),
+        pytest.param(f"``` python3.11\n{SUM}```", id="a version in the label"),
+        pytest.param(f"```PY title=a\nx\n```py title='a.py'\n{SUM}```", id="attributes in the label"),
+        pytest.param(f"```java\nclass A {{}}\n```\n```python\n{SUM}```\n```cpp\nint main() {{}}\n```", id="languages"),
+    ],
+)
+def test_a_program_is_found_however_its_block_is_written(text: str) -> None:
+    assert last_program(text) == SUM
+    assert last_program("Let me see.\n\n" + text) == SUM
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        pytest.param('def f():\n    """\n    ```\n    f()\n    ```\n    """\n', id="fences in a docstring"),
+        pytest.param('text = """\n```\nx\n```\n"""\n', id="fences in a string"),
+        pytest.param("text = '''\n```python\nx\n```'''\nprint(text)\n", id="fences in a string of apostrophes"),
+        pytest.param('x = r"""It\'s \\""" + "\n```\n"""\n', id="fences behind an escaped quote"),
+        pytest.param('# it\'s not """ a string\nx = 1\n', id="quotes in a comment"),
+        pytest.param("x = 1  # as ```\ny = 2\n", id="a fence in a comment"),
+        pytest.param("s = 'a\u2028b\u2029c\x85d'\n", id="separators of Unicode in a string"),
+        pytest.param("s = 'a\x1cb\x1d\x1e\x0c\x0b'\n", id="separators of ASCII in a string"),
+        pytest.param("s = ''\n\x0c\ndef f(): pass\n", id="a form feed between lines"),
+        pytest.param("s = '```'\nt = f'{s}```'\n", id="fences in short strings"),
+    ],
+)
+def test_what_stands_in_a_program_does_not_end_it(program: str) -> None:
+    for text in (
+        f"```python\n{program}```",
+        f"```\n{program}```\nText.",
+        f"```python\n{program[:-1]}",
+        f"~~~py\n{program}~~~",
+    ):
+        assert last_program(text) == program
+
+
+@pytest.mark.parametrize(
+    ("text", "program"),
+    [
+        pytest.param('```python\nx = """\n```\nSo:\n```python\ny = 1\n```', "y = 1\n", id="a string that never ends"),
+        pytest.param("```text\n6\n```", None, id="output alone"),
+        pytest.param("```java\nclass A {}\n```", None, id="another language alone"),
+        pytest.param("```solution\nx = 1\n```", "x = 1\n", id="a label that is no language"),
+        pytest.param("```\n```", None, id="an empty block"),
+        pytest.param("``` `x` ```", None, id="code within a line that begins it"),
+    ],
+)
+def test_what_is_no_program_is_not_taken_for_one(text: str, program: str | None) -> None:
+    assert last_program(text) == program
+
+
+def test_a_block_that_defines_what_is_tested_counts_whatever_its_label() -> None:
+    text = "```text\ndef f(): pass\n```\n```python\nf()\n```"
+    assert last_program(text, ["f"]) == "def f(): pass\n"
+    assert last_program(block("def f(): return 1") + text, ["f"]) == "def f(): return 1\n"
+
+
+PARTS = ["`", "```", "~~~~", "py", "text", "\n", "\n", " ", "> ", "- ", '"""', "'", "#", "x"]
+
+
+@given(st.lists(st.sampled_from(PARTS)))
+def test_any_text_has_a_program_or_none(parts: list[str]) -> None:
+    text = "".join(parts)
+    program = last_program(text)
+    assert program is None or program.strip()
+    assert last_program(text.replace("`", "").replace("~", "")) is None
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize(
+    "part",
+    [
+        "```\n",
+        "```python\n'''\n```\n",
+        '```py\n"""```\n',
+        "> ",
+        "`",
+        " ",
+        "- ",
+        "'\\",
+        "x```\n",
+        "```a b\n",
+        "~~~\n```\n",
+    ],
+    ids=repr,
+)
+def test_a_long_text_is_read_in_no_time(part: str) -> None:
+    text = part * (200_000 // len(part))
+    started = time.process_time()
+    last_program(text)
+    last_program("````\n" + text, ["f"])
+    assert time.process_time() - started < 10
 
 
 OPENING = 'import math\n\ndef double(x):\n    return 2 * x\n\ndef twice(x: int) -> int:\n    """Return x doubled."""\n'
@@ -274,6 +410,81 @@ def test_livecodebench_judges_programs_and_methods(
     plant(tmp_path, [row(), FUNCTION], monkeypatch)
     data = registry.benchmarks["livecodebench"].load()
     assert judged(data.samples[index], block(program)) == expected
+
+
+METHOD = "class Solution:\n    def add(self, a, b):\n        {}"
+
+
+@pytest.mark.parametrize(
+    ("index", "text", "expected"),
+    [
+        pytest.param(0, block("print(int(input()) + int(input()))\nexit(1)"), (1.0, "passed"), id="a status, as there"),
+        pytest.param(0, block("import numpy"), (0.0, "error"), id="a package, which none has here"),
+        pytest.param(
+            1, block(METHOD.format("return [x + b for x in a]") + "\nx = input()"), (0.0, "error"), id="its own example"
+        ),
+        pytest.param(1, block("    def add(self, a, b):\n        return a"), (0.0, "error"), id="a method alone"),
+        pytest.param(
+            1,
+            block("def h(a, b): return [x + b for x in a]") + block(METHOD.format("return h(a, b)")),
+            (0.0, "error"),
+            id="a program in two blocks",
+        ),
+        pytest.param(1, block(METHOD.format("return [float(x + b) for x in a]")), (1.0, "passed"), id="equal numbers"),
+        pytest.param(1, block(METHOD.format("return deque(x + b for x in a)")), (0.0, "unfit"), id="a deque"),
+        pytest.param(1, block(METHOD.format("return [x + b + 1e-9 for x in a]")), (0.0, "failed"), id="close numbers"),
+        pytest.param(1, block(METHOD.format("a[:] = [x + b for x in a]")), (0.0, "failed"), id="nothing returned"),
+    ],
+)
+def test_livecodebench_takes_and_refuses_what_its_own_tests_do(
+    index: int, text: str, expected: tuple[float, str], tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plant(tmp_path, [row(), FUNCTION], monkeypatch)
+    assert judged(registry.benchmarks["livecodebench"].load().samples[index], text) == expected
+
+
+@pytest.mark.parametrize(
+    ("given_text", "output"),
+    [("[1]\n2", "[3"), ("[1]\nx", "[3]"), ("", "[3]"), ("[" * 100_000 + "\n1", "[3]"), ("[1]\n2", "9" * 60_000)],
+    ids=["half an output", "no JSON", "nothing", "brackets without end", "a number too long"],
+)
+def test_a_case_that_cannot_be_put_stops_its_item_and_not_the_run(
+    given_text: str, output: str, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cases = [{"input": "[1]\n2", "output": "[3]"}, {"input": given_text, "output": output}]
+    odd = FUNCTION | {"question_id": "3", "public_test_cases": json.dumps(cases)}
+    plant(tmp_path, [FUNCTION, odd], monkeypatch)
+    data = registry.benchmarks["livecodebench"].load()
+    text = block(METHOD.format("return [x + b for x in a]"))
+    generations = [
+        Generation(sample_id=sample.id, epoch=0, text=text, num_tokens=1, finish_reason="stop")
+        for sample in data.samples
+    ]
+    with Scoring(data, data.samples, lambda _: None) as scoring:
+        for generation in generations:
+            scoring.take(generation)
+        scores = scoring.finish(generations)
+    assert [(score.value, score.explanation) for score in scores] == [(1.0, "passed"), (None, "untestable")]
+    metrics = summarize(scores)
+    assert (metrics["accuracy"], metrics["unjudged"]) == (1.0, 0.5)
+
+
+@pytest.mark.parametrize("rule", ["killed", "starved", "untestable"])
+def test_what_could_not_be_judged_is_no_wrong_answer_and_too_much_of_it_is_an_error(
+    rule: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sandbox, "run_calls", lambda *_given, **_named: sandbox.Outcome(rule=rule))
+    score = code.score(
+        TWICE, Generation(sample_id="twice", epoch=0, text=block("x"), num_tokens=1, finish_reason="stop")
+    )
+    assert (score.value, score.explanation) == (None, rule)
+    whole = [dataclasses.replace(score, sample_id=str(i), value=1.0, explanation="passed") for i in range(200)]
+    for lost, outcome in ((4, "PASS"), (5, "ERROR")):
+        unjudged = [dataclasses.replace(score, sample_id=str(i)) for i in range(lost)]
+        verdict = judge_accuracy(
+            [*unjudged, *whole[lost:]], whole, expected_ids=[s.sample_id for s in whole], rule=AccuracyRule(tol=0.1)
+        )
+        assert verdict.outcome == outcome, verdict
 
 
 def test_livecodebench_is_what_the_file_holds_and_its_fingerprint_says_so(

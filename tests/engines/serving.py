@@ -31,7 +31,10 @@ def completion(text: str, *, finish_reason: str | None = "stop", **message: Any)
 
 @dataclasses.dataclass
 class Script:
-    """How the server answers: ``reply(body, number)`` returns status and JSON, for the number-th chat request."""
+    """How the server answers below ``/v1``, where alone it does.
+
+    ``reply(body, number)`` returns status and JSON, or bytes, for the number-th chat request.
+    """
 
     reply: Callable[[dict[str, Any], int], Answer]
     models: Answer = (200, {"object": "list", "data": [{"id": "m", "object": "model", "created": 0, "owned_by": "x"}]})
@@ -46,17 +49,17 @@ def serving(reply: Callable[[dict[str, Any], int], Answer]) -> Iterator[Script]:
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            self._send(*script.models)
+            self._send(*(script.models if "/v1/" in self.path else (404, {"detail": "Not Found"})))
 
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             with lock:
                 script.asked.append(body)
                 number = len(script.asked)
-            self._send(*script.reply(body, number))
+            self._send(*(script.reply(body, number) if "/v1/" in self.path else (404, {"detail": "Not Found"})))
 
         def _send(self, status: int, table: Any) -> None:
-            content = json.dumps(table).encode()
+            content = table if isinstance(table, bytes) else json.dumps(table).encode()
             self.send_response(status)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(content)))

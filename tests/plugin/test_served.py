@@ -45,6 +45,7 @@ def test_served(guard):
 def not_under_ci(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CI", raising=False)
     monkeypatch.setattr("openai._base_client.INITIAL_RETRY_DELAY", 0.0)
+    monkeypatch.setattr("quantguard.engines._openai_client._LONGEST_PAUSE_SECONDS", 0.0)
     monkeypatch.setattr("openai._base_client.MAX_RETRY_DELAY", 0.0)
 
 
@@ -189,6 +190,7 @@ def kept(folder: pathlib.Path) -> list[dict[str, Any]]:
 
 
 @pytest.mark.skipif(not SMOLLM2.exists(), reason="needs the model; type: quantguard fetch smollm2-135m")
+@pytest.mark.timeout(1200)
 def test_a_real_server_is_gated_killed_in_the_middle_and_gone_on_with(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path
 ) -> None:

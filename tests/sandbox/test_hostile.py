@@ -37,7 +37,7 @@ class Hostile(NamedTuple):
         """Long ones, for a busy machine, except for what uses up any."""
         return Limits(
             cpu_seconds=1 if "time-limit" in self.rules else 10,
-            wall_seconds=2.0 if self.rules == ["time-limit"] else 60.0,
+            wall_seconds=2.0 if self.rules == ["wall-limit"] else 60.0,
             memory_bytes=256 << 20,
             output_bytes=4 << 20,
             num_threads=16,

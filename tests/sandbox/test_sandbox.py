@@ -1,12 +1,18 @@
 """The sandbox runs what is right, tells it from what is wrong, and refuses to run where it does not hold."""
 
+import collections
+import contextlib
 import importlib.util
 import json
 import math
 import os
 import pathlib
 import re
+import signal
 import struct
+import subprocess
+import sys
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -15,7 +21,19 @@ from hypothesis import strategies as st
 
 from quantguard import sandbox
 from quantguard.errors import SandboxError, UsageError
-from quantguard.sandbox import Calls, Isolation, Limits, bubblewrap, choosing, inside, judging, system_calls
+from quantguard.sandbox import (
+    Calls,
+    Isolation,
+    Limits,
+    bubblewrap,
+    child,
+    choosing,
+    inside,
+    judging,
+    processes,
+    system_calls,
+)
+from quantguard.sandbox.child import Child
 
 # Programs are started and killed here.
 pytestmark = pytest.mark.timeout(300)
@@ -94,8 +112,9 @@ def test_what_takes_too_much_is_stopped(isolation: Isolation) -> None:
     def outcome(body: str, **limits: Any) -> str:
         return sandbox.run_calls(isolation, [f"def add(*_):\n    {body}"], ADD, limits=Limits(**limits)).rule
 
-    assert outcome("while True: pass", cpu_seconds=1) == "time-limit"
-    assert outcome("import time; time.sleep(600)", wall_seconds=1.0) == "time-limit"
+    assert outcome("while True: pass", cpu_seconds=1, wall_seconds=120.0) == "time-limit"
+    assert outcome("import time; time.sleep(600)", wall_seconds=1.0) == "wall-limit"
+    assert outcome("import threading; threading.Event().wait()", wall_seconds=1.0) == "wall-limit"
     assert outcome("return bytearray(1 << 40)") == "memory-limit"
     assert outcome("return 'x' * 10 ** 6", output_bytes=10**5) == "output-limit"
 
@@ -111,6 +130,13 @@ def test_what_takes_too_much_is_stopped(isolation: Isolation) -> None:
         pytest.param("1 2", "1\n2", False, id="other lines"),
         pytest.param("YES", "Yes", False, id="case"),
         pytest.param("", "1", False, id="nothing"),
+        pytest.param("1_000", "1000", False, id="a number as Python writes it"),
+        pytest.param("\u0661", "1", False, id="a digit of another script"),
+        pytest.param("nan", "nan", True, id="the same word"),
+        pytest.param("inf", "Infinity", False, id="words that Decimal takes for numbers"),
+        pytest.param("snan", "1", False, id="a word that Decimal does not compare"),
+        pytest.param("1e3 .5 +2. -0", "1000 0.5 2 0", True, id="numbers in other forms"),
+        pytest.param("1e999999999999999999999", "1", False, id="a number out of Decimal's range"),
         pytest.param("1e999999999999", "1", False, id="a number out of range"),
     ],
 )
@@ -193,8 +219,9 @@ def test_system_calls_have_the_numbers_of_the_kernel(header: str, machine: str) 
     numbers = {name: int(number) for name, number in re.findall(r"#define __NR(?:3264)?_(\w+)\s+(\d+)", text)}
     if machine == "aarch64":
         numbers |= {"newfstatat": numbers["fstatat"]}
-    known = system_calls.allowed(machine)
+    known = system_calls.allowed(machine) | system_calls.guarded(machine)
     assert len(known) > 80
+    assert set(system_calls.guarded(machine)) == {"exit", "exit_group", "kill", "tkill", "tgkill"}
     assert known == {name: numbers[name] for name in known}
     *_, clone, fcntl = system_calls._ARCHITECTURES[machine]
     assert (clone, fcntl) == (numbers["clone"], numbers["fcntl"])
@@ -313,11 +340,230 @@ def test_a_variable_that_is_neither_0_nor_1_is_refused(monkeypatch: pytest.Monke
         sandbox.isolation()
 
 
-def test_tests_that_do_not_run_are_no_verdict_on_the_program() -> None:
-    isolation = (CONFINED or [UNSAFE])[0]
-    for tests in ("1 / 0", "", "import os\nos._exit(0)"):
-        with pytest.raises(SandboxError, match="the tests"):
-            sandbox.run_calls(isolation, [RIGHT], Calls(targets={"add": "add"}, tests=tests))
+ISOLATION = (CONFINED or [UNSAFE])[0]
+
+
+@pytest.mark.parametrize(
+    "tests",
+    [
+        "1 / 0",
+        "",
+        "import os\nos._exit(0)",
+        "while True: pass",
+        "x = bytearray(1 << 40)",
+        "assert False",
+        "def",
+        "assert add(open, 2)",
+        "assert add(object(), 2) is None",
+        "a = []\na.append(a)\nadd(a, 1)",
+        "a = []\nfor _ in range(10 ** 5): a = [a]\nadd(a, 1)",
+        "import sys\nsys.setrecursionlimit(10 ** 6)\na = []\nfor _ in range(5000): a = [a]\nadd(a, 1)",
+        "a = 1\nfor _ in range(150): a = {1: (a,)}\nadd(a, 1)",
+        "import collections\nadd(collections.defaultdict(int), 1)",
+        "add({float('nan'): 1}, 1)",
+        "add(1, complex(1, float('nan')))",
+        "add([[0] * 3] * 3, 1)",
+        "import collections\nadd([{(1, collections.Counter('a')['a']): collections.Counter('a')}], 1)",
+        "import enum\nadd(enum.IntEnum('E', 'a').a, 1)",
+        "import decimal\nadd(decimal.Decimal(1), 1)",
+        "add(x for x in [1])",
+        "add(1, 2)\nadd(range(3), 1)",
+        "add(1, other=memoryview(b''))",
+        "try:\n    add(print, 1)\nexcept BaseException:\n    pass\nassert add(1, 2) == 3",
+        "try:\n    add(print, 1)\nexcept BaseException:\n    assert False",
+    ],
+    ids=lambda text: text.replace("\n", "; "),
+)
+def test_tests_that_do_not_run_or_ask_what_cannot_cross_are_no_verdict_on_the_program(tests: str) -> None:
+    limits = Limits(cpu_seconds=1, wall_seconds=60.0)
+    outcome = sandbox.run_calls(ISOLATION, [RIGHT], Calls(targets={"add": "add"}, tests=tests), limits=limits)
+    assert (outcome.rule, outcome.judged, outcome.passed) == ("untestable", False, False)
+    assert outcome.detail
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "{(1, 2), (3, (4,))}",
+        "b'\\xff\\0'",
+        "1 + 2j",
+        "-10 ** 4000",
+        "frozenset({frozenset()})",
+        "'\\udc80'",
+        "{None: (True, [])}",
+        "float('-inf')",
+        "-0.0",
+        "[[[]] for _ in range(300)]",
+        "((), ()) * 3 + ('a', 'a', 1, 1)",
+    ],
+    ids=repr,
+)
+def test_plain_data_of_every_kind_crosses_as_it_is(value: str) -> None:
+    tests = f"value = {value}\nassert repr(same(value)) == repr(value) == same_repr(value)"
+    calls = Calls(targets={"same": "same", "same_repr": "repr"}, tests=tests)
+    assert sandbox.run_calls(ISOLATION, ["def same(value): return value"], calls).passed
+
+
+def kill_from_outside(monkeypatch: pytest.MonkeyPatch, role: str, wait: int, number: int = signal.SIGKILL) -> None:
+    """Have the process that runs in a role ended when it is waited for the so-manieth time, as a kernel would."""
+    waits: collections.Counter[int] = collections.Counter()
+    original = Child._wait
+
+    def waited(self: Child, *given: Any) -> None:
+        pid = self._process.pid
+        waits[pid] += 1
+        if waits[pid] == wait and f'"role": "{role}"' in str(self._process.args):
+            os.kill(max(processes._tree(pid)), number)
+        original(self, *given)
+
+    monkeypatch.setattr(Child, "_wait", waited)
+
+
+def killed_run(isolation: Isolation, role: str) -> sandbox.Outcome:
+    if role == "program":
+        source = "import time\nfor line in open(0):\n    time.sleep(2)\nprint(3)"
+        return sandbox.run_inputs(isolation, [source], [("1\n", "3")])
+    calls = Calls(targets={"add": "add"}, tests="import time\nfor i in range(3):\n    assert add(1, i) == 1 + i")
+    return sandbox.run_calls(isolation, ["import time\ndef add(a, b):\n    time.sleep(0.5)\n    return a + b"], calls)
+
+
+@everywhere
+@pytest.mark.parametrize("role", ["solution", "examiner", "program"])
+@pytest.mark.parametrize("wait", [1, 4], ids=["starting", "running"])
+@pytest.mark.timeout(120)
+def test_what_the_kernel_ended_for_want_of_memory_is_not_judged(
+    isolation: Isolation, role: str, wait: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kill_from_outside(monkeypatch, role, wait)
+    outcome = killed_run(isolation, role)
+    assert (outcome.rule, outcome.judged) == ("killed", False)
+    assert "runs out of memory" in outcome.detail
+
+
+@everywhere
+@pytest.mark.timeout(120)
+def test_a_guard_against_want_of_memory_that_asks_first_is_no_program_either(
+    isolation: Isolation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kill_from_outside(monkeypatch, "solution", 4, signal.SIGTERM)
+    assert killed_run(isolation, "solution").rule == "killed"
+
+
+@pytest.mark.timeout(120)
+def test_a_kill_that_counts_as_the_programs_own_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The fault that is planted: an end by SIGKILL was once a limit of processor time."""
+    monkeypatch.setattr(child, "_OUT_OF_TIME", child._OUT_OF_TIME | child._FROM_OUTSIDE)
+    kill_from_outside(monkeypatch, "solution", 4)
+    assert killed_run(ISOLATION, "solution").judged
+
+
+@everywhere
+@pytest.mark.timeout(120)
+def test_a_program_that_ignores_the_first_limit_of_time_is_not_taken_for_one_that_was_killed(
+    isolation: Isolation,
+) -> None:
+    source = "import signal\nsignal.signal(signal.SIGXCPU, signal.SIG_IGN)\nwhile True: pass"
+    outcome = sandbox.run_inputs(isolation, [source], [("", "")], limits=Limits(cpu_seconds=1, wall_seconds=100.0))
+    assert outcome.rule == "time-limit"
+
+
+SPINNING = "import time\nwhile time.process_time() < {}: pass\nprint(3)"
+
+
+@pytest.mark.timeout(60)
+def test_a_program_that_was_kept_from_the_processor_is_not_judged() -> None:
+    limits = Limits(cpu_seconds=10, wall_seconds=0.5)
+    outcome = sandbox.run_inputs(ISOLATION, [SPINNING.format(9)], [("", "3")], limits=limits)
+    assert (outcome.rule, outcome.judged) == ("starved", False)
+    assert re.search(r"gave it 0\.\d s of processor time", outcome.detail)
+
+
+@pytest.fixture
+def load() -> Iterator[None]:
+    """Four programs beside each core, which end by themselves should nobody end them."""
+    source = "import time\nend = time.monotonic() + 90\nwhile time.monotonic() < end: pass"
+    with contextlib.ExitStack() as stack:
+        for _ in range(4 * len(os.sched_getaffinity(0))):
+            busy = stack.enter_context(subprocess.Popen([sys.executable, "-S", "-c", source]))
+            stack.callback(busy.kill)
+        yield
+
+
+@pytest.mark.usefixtures("load")
+@pytest.mark.timeout(180)
+def test_processor_time_decides_under_a_load_of_four() -> None:
+    limits = Limits(cpu_seconds=2)
+    for seconds, rule in ((1.0, "passed"), (4.0, "time-limit")):
+        outcome = sandbox.run_inputs(ISOLATION, [SPINNING.format(seconds)], [("", "3")], limits=limits)
+        assert outcome.rule == rule, outcome
+
+
+@pytest.mark.parametrize("name", ["RLIMIT_AS", "RLIMIT_CPU", "RLIMIT_STACK", "RLIMIT_NOFILE"])
+@pytest.mark.timeout(60)
+def test_limits_of_the_shell_do_not_decide_in_silence(name: str) -> None:
+    low = {"RLIMIT_AS": 900 << 20, "RLIMIT_CPU": 5, "RLIMIT_STACK": 64 << 20, "RLIMIT_NOFILE": 50}[name]
+    script = (
+        "import resource, sys\nfrom quantguard import sandbox\nfrom quantguard.errors import SandboxError\n"
+        "isolation = sandbox.Isolation(bwrap=None)\n"
+        f"resource.setrlimit(resource.{name}, ({low}, {low}))\n"
+        "try:\n    print(sandbox.run_inputs(isolation, ['print(3)'], [('', '3')]))\n"
+        "except SandboxError as error:\n    print(error)"
+    )
+    said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=50)
+    assert re.search(rf"judged with {name} \d+, and {low} is the most that this shell allows", said.stdout), said
+
+
+@everywhere
+@pytest.mark.parametrize(
+    "program",
+    [
+        "import os\nprint(os.read(0, os.fstat(0).st_size).decode().split()[1])",
+        "print(open('/dev/stdin').read().split()[1])",
+        "import sys\nsys.stdin.readline()\nsys.stdin.seek(0)\nprint(sys.stdin.read().split()[1])",
+        "import mmap\nprint(mmap.mmap(0, 0, prot=mmap.PROT_READ)[2:].decode())",
+        "input()\nprint(input())\ntry:\n    input()\nexcept EOFError:\n    pass",
+    ],
+    ids=["by its size", "/dev/stdin", "twice", "mapped", "to its end"],
+)
+def test_standard_input_is_a_file_as_where_a_contest_redirects_it(isolation: Isolation, program: str) -> None:
+    assert sandbox.run_inputs(isolation, [program], [("1\n22\n", "22")]).passed
+
+
+DEEP_CALLS = """
+import functools, sys
+sys.setrecursionlimit(10**6)
+@functools.lru_cache(None)
+def f(n):
+    return n and 1 + f(n - 1)
+print(f(30_000))
+"""
+LARGE_STACK = """
+import threading
+threading.stack_size(1 << 29)
+thread = threading.Thread(target=print, args=(30_000,))
+thread.start()
+thread.join()
+"""
+
+
+@everywhere
+@pytest.mark.parametrize(
+    "program",
+    [
+        DEEP_CALLS,
+        "import resource, sys\nresource.setrlimit(resource.RLIMIT_STACK, (resource.RLIM_INFINITY,) * 2)\nprint(30_000)",
+        LARGE_STACK,
+        "print(len(str(10 ** 29_999)))",
+    ],
+    ids=["deep calls through C", "no limit of the stack", "a thread with a large stack", "a long number"],
+)
+def test_what_contests_allow_runs(isolation: Isolation, program: str) -> None:
+    assert sandbox.run_inputs(isolation, [program], [("", "30000")]).passed
+
+
+def test_output_that_is_no_text_is_not_equal_to_what_stands_for_it() -> None:
+    program = "import os\nos.write(1, b'\\xff')"
+    assert sandbox.run_inputs(ISOLATION, [program], [("", "\ufffd")]).rule == "failed"
 
 
 def test_what_runs_inside_is_named_in_the_record() -> None:

@@ -16,7 +16,7 @@ TEMPLATE = """
 <h4>{{ name }}</h4>
 <dl class="facts">
 <dt>answer</dt><dd>{% if score.answer is none %}none{% else %}<bdi>{{ score.answer | shorten(200) }}</bdi>{% endif %}</dd>
-<dt>score</dt><dd>{{ score.value }} <span class="quiet">by the rule {{ score.explanation }}</span></dd>
+<dt>score</dt><dd>{{ "not judged" if score.value is none else score.value }} <span class="quiet">by the rule {{ score.explanation }}</span></dd>
 <dt>length</dt><dd>{{ score.num_tokens }} tokens, {{ "ended by itself" if score.finish_reason == "stop" else "cut off at the limit" }}</dd>
 </dl>
 {% if text is none %}
