@@ -1,0 +1,599 @@
+r"""What an answer is: a quantity, a point or interval, a set, a list, an equation or a word; and whether two are equal.
+
+Equal is only said of what is equal. Where graders differ, these conventions hold: a unit, a currency sign, degrees,
+a percent sign or a name (``x =``, ``x \in``) that one side leaves out is no difference, other ones are; a list without
+brackets has no order, one with dots has; brackets of one kind are not those of another; a numeral to a base is one to
+that base alone, with the same digits; an inequality for one unknown is its interval. Units are not converted.
+"""
+
+import dataclasses
+import functools
+import itertools
+import re
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+
+from quantguard.scorers._expressions import Apply, Expression, Matrix, Number, Symbol, negative, numeral, parse
+from quantguard.scorers._numerals import plain
+from quantguard.scorers._tokens import Token, Unreadable, tokens
+from quantguard.scorers._units import PERCENT, UNKNOWN_UNIT, unit_of
+from quantguard.scorers._values import exact_value, has_unknowns, proportion, same_value
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Quantity:
+    """An expression and what is counted by it; no unit is an empty text."""
+
+    expression: Expression
+    unit: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Numeral:
+    """Digits to a base other than ten."""
+
+    digits: str
+    base: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Sequenced:
+    """Answers in an order, between brackets, such as a point or an interval; a ratio is one between colons."""
+
+    opens: str
+    closes: str
+    parts: tuple["Answer", ...]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Unordered:
+    """Answers without an order: a ``set``, a ``list`` or a ``union`` of sets."""
+
+    kind: str
+    parts: tuple["Answer", ...]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Dots:
+    """What dots stand for in a list."""
+
+    spelling: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Named:
+    """An answer for what is called by a name."""
+
+    name: str
+    answer: "Answer"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Relation:
+    """An equation or inequality that is none for a single unknown: left and right, and ``=``, ``<``, ``<=`` or ``!=``."""
+
+    sign: str
+    left: Expression
+    right: Expression
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Words:
+    """A text without mathematics."""
+
+    text: str
+
+
+Answer = Quantity | Numeral | Sequenced | Unordered | Dots | Named | Relation | Words
+
+_LONGEST_LIST, _MOST_SIGNS = 60, 4
+_CLOSING = {"(": {")", "]"}, "[": {")", "]"}, r"\{": {r"\}"}, r"\langle": {r"\rangle"}}
+_RELATIONS = {
+    ("sign", "="): "=", ("sign", "<"): "<", ("sign", ">"): ">", ("command", r"\le"): "<=", ("command", r"\ge"): ">=",
+    ("command", r"\ne"): "!=", ("command", r"\in"): "in",
+}  # fmt: skip
+_FLIPPED = {">": "<", ">=": "<="}
+_INFINITY = Symbol(r"\infty")
+_DOTS = Token("command", r"\ldots")
+_COMMA, _ANDOR = {",", ";"}, {"and", "or"}
+_TEXT = re.compile(r"\\(?:text(?:bf|it|rm|normal|sf|tt)?|mbox|hbox|mathrm|mathbf|operatorname)\s*\{([^{}]*)\}")
+_PROSE = re.compile(r"[\w\s'’\"“”(),.;:!?/&-]*", flags=re.ASCII)
+
+
+@functools.lru_cache(maxsize=4096)
+def read(text: str) -> Answer | None:
+    """Return what an answer without its box is, or None where it cannot be read without a guess."""
+    try:
+        return _answer(tokens(_without_box(text)))
+    except (Unreadable, RecursionError):
+        return _words(text)
+
+
+def same(left: Answer, right: Answer) -> bool:
+    """Tell whether two answers are equal; raise Unreadable where one of them has no value."""
+    if left == right and not isinstance(left, (Quantity, Relation)):
+        require_value(left)
+        return True
+    if isinstance(left, Named) and isinstance(right, Named):
+        return left.name == right.name and same(left.answer, right.answer)
+    if isinstance(left, Relation) or isinstance(right, Relation):
+        left, right = _as_relation(left), _as_relation(right)
+    elif isinstance(left, Named) or isinstance(right, Named):
+        bare = [side.answer if isinstance(side, Named) else side for side in (left, right)]
+        return same(*bare)
+    if isinstance(left, Unordered) and isinstance(right, Unordered):
+        return _same_parts(left, right)
+    if type(left) is not type(right):
+        return False
+    return _SAME[type(left)](left, right)
+
+
+def numeric_value(text: str) -> Fraction | None:
+    """Return the rational number that an answer is, without its unit and name, or None where it is anything else."""
+    answer = read(text)
+    answer = answer.answer if isinstance(answer, Named) else answer
+    try:
+        return exact_value(answer.expression) if isinstance(answer, Quantity) else None
+    except Unreadable:
+        return None
+
+
+def require_value(answer: Answer) -> None:
+    """Raise Unreadable where an answer has a part without a value."""
+    if isinstance(answer, Quantity):
+        _same_quantity(answer, answer)
+    elif isinstance(answer, (Sequenced, Unordered)):
+        for part in answer.parts:
+            require_value(part)
+    elif isinstance(answer, Named):
+        require_value(answer.answer)
+
+
+def _without_box(text: str) -> str:
+    return re.sub(r"\\(?:boxed|fbox)\s*\{", "{", text)
+
+
+def _words(text: str) -> Words | None:
+    """Return a text that has a word in it and no mathematics, or None."""
+    bare = re.sub(r"\\[ ,;:!]|\\q?quad|~|\$", " ", _TEXT.sub(r" \1 ", plain(text)))
+    bare = " ".join(re.sub("['’\"“”]", "'", bare).split())
+    bare = re.sub(r"\s+([,.;:!?)])", r"\1", re.sub(r"\(\s+", "(", bare)).rstrip(".").strip().strip("'")
+    letters = re.findall("[A-Za-z]{2,}", bare)
+    if not letters or not _PROSE.fullmatch(bare):
+        return None
+    return Words(bare.casefold())
+
+
+def _answer(found: Sequence[Token]) -> Answer:
+    found = _unwrapped(found)
+    parts, separators = _split(found, lambda token: token.kind == "separator")
+    if len(parts) > 1:
+        return _list(parts, separators)
+    return _item(found)
+
+
+def _unwrapped(found: Sequence[Token]) -> Sequence[Token]:
+    """Return tokens without TeX's braces around all of them."""
+    while len(found) > 2 and found[0].text == "{" and found[0].kind == "brace" and _partner(found, 0) == len(found) - 1:
+        found = found[1:-1]
+    return found
+
+
+def _partner(found: Sequence[Token], start: int) -> int:
+    depth = 0
+    for position in range(start, len(found)):
+        depth += _step(found[position])
+        if depth == 0:
+            return position
+    raise Unreadable("a bracket without a partner")
+
+
+def _step(token: Token) -> int:
+    opens = token.kind == "open" or token == Token("brace", "{")
+    closes = token.kind == "close" or token == Token("brace", "}")
+    return opens - closes
+
+
+def _split(found: Sequence[Token], at: Callable[[Token], bool]) -> tuple[list[Sequence[Token]], list[Token]]:
+    """Return the parts between tokens that are in no bracket, and those tokens."""
+    parts: list[Sequence[Token]] = []
+    between: list[Token] = []
+    depth = start = environments = 0
+    for position, token in enumerate(found):
+        depth += _step(token)
+        environments += (token.text == r"\begin") - (token.text == r"\end")
+        if depth == 0 and not environments and at(token):
+            parts.append(found[start:position])
+            between.append(token)
+            start = position + 1
+    return [*parts, found[start:]], between
+
+
+def _list(parts: list[Sequence[Token]], separators: list[Token]) -> Answer:
+    signs = [separator.text for separator in separators]
+    if len(parts) > _LONGEST_LIST:
+        raise Unreadable("a long list")
+    # "1, 2, and 3": the comma before a word is a part of it.
+    for position in range(len(parts) - 2, 0, -1):
+        if not parts[position] and signs[position - 1] in _COMMA and signs[position] in _ANDOR:
+            del parts[position], signs[position - 1]
+    if any(part == [_DOTS] or (len(part) == 1 and part[0] == _DOTS) for part in parts):
+        return Sequenced("", "", tuple(_part(part) for part in parts))
+    answers = [answer for part in parts for answer in _alternatives(part)]
+    if set(signs) == {"or"} and all(_is_interval(answer) for answer in answers):
+        return _united(answers)
+    if any(isinstance(answer, Named) and isinstance(answer.answer, Sequenced) and answer.name for answer in answers):
+        if not set(signs) <= _COMMA | {"and"} or len(answers) != len(parts):
+            raise Unreadable("conditions that are not alternatives alone")
+    return Unordered("list", tuple(answers))
+
+
+def _part(part: Sequence[Token]) -> Answer:
+    if len(part) == 1 and part[0] == _DOTS:
+        return Dots(r"\ldots")
+    return _item(part)
+
+
+def _is_interval(answer: Answer) -> bool:
+    return isinstance(answer, Named) and isinstance(answer.answer, (Sequenced, Unordered))
+
+
+def _united(answers: Sequence[Answer]) -> Answer:
+    names = {answer.name for answer in answers if isinstance(answer, Named)}
+    if len(names) != 1:
+        raise Unreadable("conditions for several unknowns")
+    return Named(
+        names.pop(), Unordered("union", tuple(answer.answer for answer in answers if isinstance(answer, Named)))
+    )
+
+
+def _alternatives(found: Sequence[Token]) -> list[Answer]:
+    r"""Return the answers that a part of a list is: several where it has \pm."""
+    places = [place for place, token in enumerate(found) if token.text in {r"\pm", r"\mp"} and token.kind == "command"]
+    if not places:
+        return [_item(found)]
+    if len(places) > _MOST_SIGNS:
+        raise Unreadable("many signs that are both")
+    coupled = any(found[place].text == r"\mp" for place in places)
+    choices = (
+        [(1,) * len(places), (-1,) * len(places)] if coupled else [*itertools.product((1, -1), repeat=len(places))]
+    )
+    return [_item(_chosen(found, dict(zip(places, choice, strict=True)))) for choice in choices]
+
+
+def _chosen(found: Sequence[Token], signs: dict[int, int]) -> list[Token]:
+    chosen = []
+    for place, token in enumerate(found):
+        if place not in signs:
+            chosen.append(token)
+            continue
+        plus = (signs[place] == 1) == (token.text == r"\pm")
+        starts = not chosen or chosen[-1].kind in {"open", "separator"} or chosen[-1].text in {"=", "{"}
+        if not (plus and starts):
+            chosen.append(Token("sign", "+" if plus else "-"))
+    return chosen
+
+
+def _item(found: Sequence[Token]) -> Answer:
+    found = _unwrapped(found)
+    if not found:
+        raise Unreadable("nothing")
+    sides, signs = _split(found, lambda token: (token.kind, token.text) in _RELATIONS)
+    if signs:
+        return _related(sides, [_RELATIONS[sign.kind, sign.text] for sign in signs])
+    if any(token.text in {r"\pm", r"\mp"} and token.kind == "command" for token in found) and found[0].text != r"\{":
+        alternatives = _alternatives(found)
+        return Unordered("list", tuple(alternatives))
+    parts, _ = _split(found, lambda token: token == Token("command", r"\cup"))
+    if len(parts) > 1:
+        return Unordered("union", tuple(map(_set_part, parts)))
+    ratio, _ = _split(found, lambda token: token == Token("sign", ":"))
+    if len(ratio) > 1:
+        return Sequenced(":", ":", tuple(Quantity(parse(part), "") for part in ratio))
+    return _bracketed(found) or _numeral_to_base(found) or _quantity(found)
+
+
+def _set_part(part: Sequence[Token]) -> Answer:
+    answer = _item(part)
+    if isinstance(answer, (Sequenced, Unordered)) or (isinstance(answer, Quantity) and _is_name(answer.expression)):
+        return answer
+    raise Unreadable("a union of what is no set")
+
+
+def _bracketed(found: Sequence[Token]) -> Answer | None:
+    opens = found[0]
+    if opens.kind != "open" or _partner(found, 0) != len(found) - 1:
+        return None
+    closes, inner = found[-1], found[1:-1]
+    if closes.text not in _CLOSING[opens.text]:
+        raise Unreadable(f"the brackets {opens.text} and {closes.text}")
+    if opens.text == r"\{":
+        return _set(inner)
+    parts, separators = _split(inner, lambda token: token.kind == "separator")
+    if any(separator.text in _ANDOR for separator in separators):
+        raise Unreadable("a word between brackets")
+    if len(parts) == 1 and (opens.text, closes.text) == ("(", ")"):
+        # Brackets of grouping, as in (B), or in (x+1).
+        return _item(inner)
+    if len(parts) == 1 and opens.text != "[":
+        raise Unreadable(f"the brackets {opens.text} around one value")
+    return Sequenced(opens.text, closes.text, tuple(_part(part) for part in parts))
+
+
+def _set(inner: Sequence[Token]) -> Answer:
+    if not inner:
+        return Unordered("set", ())
+    parts, _ = _split(inner, lambda token: token.kind == "separator")
+    if any(token.text in {r"\mid", ":", "|"} for token in inner):
+        raise Unreadable("a set by a condition")
+    if any(len(part) == 1 and part[0] == _DOTS for part in parts):
+        return Sequenced(r"\{", r"\}", tuple(_part(part) for part in parts))
+    return Unordered("set", tuple(answer for part in parts for answer in _alternatives(part)))
+
+
+def _numeral_to_base(found: Sequence[Token]) -> Answer | None:
+    sign = found[0].text if found[0].kind == "sign" and found[0].text in "+-" else ""
+    rest = found[1:] if sign else found
+    texts = [token.text for token in rest]
+    braced = len(rest) == 5 and texts[2] == "{" and texts[4] == "}"
+    if len(rest) not in {3, 5} or texts[1] != "_" or rest[0].kind != "number" or (len(rest) == 5 and not braced):
+        return None
+    digits, base = texts[0], texts[3] if braced else texts[2]
+    if not digits.isdigit() or not base.isdigit() or not 2 <= int(base[:3]) <= 36 or int(max(digits)) >= int(base):
+        raise Unreadable("a numeral to a base")
+    bare = digits.lstrip("0") or "0"
+    if int(base) == 10:
+        value = numeral(bare)
+        return Quantity(negative(value) if sign == "-" else value, "")
+    return Numeral(("-" if sign == "-" and bare != "0" else "") + bare, int(base))
+
+
+def _quantity(found: Sequence[Token]) -> Quantity:
+    found, money = _without_money(found)
+    found, unit, factor = unit_of(found)
+    if money and unit and unit != money:
+        raise Unreadable("two units")
+    found = _unwrapped(found)
+    if len(found) == 1 and found[0].kind == "word" and len(found[0].text) == 1:
+        found = [Token("letter", found[0].text)]
+    expression = parse(found)
+    if factor != 1:
+        if not isinstance(expression, Number):
+            raise Unreadable("a number word behind what is no numeral")
+        expression = Number(expression.value * factor)
+    return Quantity(_as_matrix(expression), money or unit)
+
+
+def _without_money(found: Sequence[Token]) -> tuple[Sequence[Token], str]:
+    """Take a currency sign off the front, before or behind a sign, or off the end."""
+    if not any(token.kind == "money" for token in found):
+        return found, ""
+    places = [place for place, token in enumerate(found) if token.kind == "money"]
+    place = places[0]
+    leading = place == 0 or (place == 1 and found[0].text in {"+", "-"} and found[0].kind == "sign")
+    if len(places) > 1 or not (leading or place == len(found) - 1) or len(found) == 1:
+        raise Unreadable("a currency sign within an expression")
+    return [*found[:place], *found[place + 1 :]], found[place].text
+
+
+def _as_matrix(expression: Expression) -> Expression:
+    """Return a number times a matrix as the matrix that it is."""
+    if not isinstance(expression, Apply) or expression.name not in {"*", "/"}:
+        return expression
+    left, right = (_as_matrix(argument) for argument in expression.arguments)
+    if expression.name == "*" and isinstance(right, Matrix) and not isinstance(left, Matrix):
+        return Matrix(tuple(tuple(Apply("*", (left, entry)) for entry in row) for row in right.rows))
+    if isinstance(left, Matrix) and not isinstance(right, Matrix):
+        return Matrix(tuple(tuple(Apply(expression.name, (entry, right)) for entry in row) for row in left.rows))
+    return expression
+
+
+def _is_name(expression: Expression) -> bool:
+    return isinstance(expression, Symbol) and expression.name not in {"e", "i", r"\pi", r"\infty"}
+
+
+def _related(sides: list[Sequence[Token]], signs: list[str]) -> Answer:
+    if not all(sides):
+        raise Unreadable("a relation without a side")
+    if "in" in signs:
+        return _member(sides, signs)
+    if set(signs) == {"="}:
+        return _equal_chain(sides)
+    if len(sides) > 2:
+        return _between(sides, signs)
+    left, right = (_plain_value(side) for side in sides)
+    sign = signs[0]
+    if sign in _FLIPPED:
+        left, right, sign = right, left, _FLIPPED[sign]
+    if sign != "!=" and _is_name(left) and not has_unknowns(right):
+        return Named(_name(left), _interval("(", negative(_INFINITY), right, "]" if sign == "<=" else ")"))
+    if sign != "!=" and _is_name(right) and not has_unknowns(left):
+        return Named(_name(right), _interval("[" if sign == "<=" else "(", left, _INFINITY, ")"))
+    return Relation(sign, left, right)
+
+
+def _name(expression: Expression) -> str:
+    assert isinstance(expression, Symbol)
+    return expression.name
+
+
+def _interval(opens: str, low: Expression, high: Expression, closes: str) -> Answer:
+    return Sequenced(opens, closes, (Quantity(low, ""), Quantity(high, "")))
+
+
+def _plain_value(side: Sequence[Token]) -> Expression:
+    quantity = _quantity(side)
+    if quantity.unit:
+        raise Unreadable("a unit within a relation")
+    return quantity.expression
+
+
+def _member(sides: list[Sequence[Token]], signs: list[str]) -> Answer:
+    if len(sides) != 2 or signs != ["in"]:
+        raise Unreadable("a chain of relations")
+    name, members = _plain_value(sides[0]), _item(sides[1])
+    if not _is_name(name) or not (isinstance(members, Unordered) or _is_a_set(members)):
+        raise Unreadable("what is in what")
+    return Named(_name(name), members)
+
+
+def _is_a_set(answer: Answer) -> bool:
+    if isinstance(answer, Sequenced):
+        return len(answer.parts) == 2 and answer.opens in {"(", "["}
+    return isinstance(answer, Quantity) and isinstance(answer.expression, Symbol)
+
+
+def _equal_chain(sides: list[Sequence[Token]]) -> Answer:
+    name = _called(sides[0])
+    last = _item(sides[-1])
+    if name is not None and name not in _symbols_of(last):
+        for side in sides[1:-1]:
+            if not same(_item(side), last):
+                raise Unreadable("an equation that does not hold")
+        return Named(name, last)
+    reversed_name = _called(sides[-1]) if len(sides) == 2 else None
+    if reversed_name is not None and isinstance(first := _item(sides[0]), Quantity):
+        if reversed_name not in _symbols_of(first):
+            return Named(reversed_name, first)
+    values = [_item(side) for side in sides]
+    if all(isinstance(value, Quantity) and not has_unknowns(value.expression) for value in values):
+        if not all(same(value, last) for value in values):
+            raise Unreadable("an equation that does not hold")
+        return last
+    if len(sides) != 2:
+        raise Unreadable("a chain of equations")
+    return Relation("=", _plain_value(sides[0]), _plain_value(sides[1]))
+
+
+def _called(side: Sequence[Token]) -> str | None:
+    """Return the name that one side of an equation is, or None: an unknown, (x, y), f(x), or words."""
+    if all(token.kind == "word" for token in side):
+        return " ".join(token.text.casefold() for token in side)
+    if len(side) > 3 and side[0].text == "(" and _partner(side, 0) == len(side) - 1:
+        names = [_called(part) for part in _split(side[1:-1], lambda token: token.text == ",")[0]]
+        return None if None in names else f"({','.join(map(str, names))})"
+    try:
+        expression = parse(side)
+    except Unreadable:
+        return None
+    return expression.name if isinstance(expression, Symbol) and _is_name(expression) else None
+
+
+def _symbols_of(answer: Answer) -> set[str]:
+    if isinstance(answer, Quantity):
+        return _symbols_in(answer.expression)
+    if isinstance(answer, (Sequenced, Unordered)):
+        return set().union(*map(_symbols_of, answer.parts))
+    return set()
+
+
+def _symbols_in(expression: Expression) -> set[str]:
+    if isinstance(expression, Symbol):
+        return {expression.name}
+    if isinstance(expression, Apply):
+        return set().union(*map(_symbols_in, expression.arguments))
+    if isinstance(expression, Matrix):
+        return set().union(*(_symbols_in(entry) for row in expression.rows for entry in row))
+    return set()
+
+
+def _between(sides: list[Sequence[Token]], signs: list[str]) -> Answer:
+    if len(sides) != 3 or not (set(signs) <= {"<", "<="} or set(signs) <= {">", ">="}):
+        raise Unreadable("a chain of relations")
+    low, name, high = (_plain_value(side) for side in sides)
+    if signs[0] in _FLIPPED:
+        low, high, signs = high, low, [_FLIPPED[sign] for sign in reversed(signs)]
+    if not _is_name(name) or has_unknowns(low) or has_unknowns(high):
+        raise Unreadable("a chain of relations for no single unknown")
+    return Named(_name(name), _interval("[" if signs[0] == "<=" else "(", low, high, "]" if signs[1] == "<=" else ")"))
+
+
+def _same_quantity(left: Quantity, right: Quantity) -> bool:
+    units = {left.unit, right.unit} - {"", UNKNOWN_UNIT}
+    if len(units) > 1:
+        return False
+    if _same_expression(left.expression, right.expression):
+        return True
+    if units != {PERCENT} or left.unit == right.unit:
+        return False
+    share, other = (left, right) if left.unit == PERCENT else (right, left)
+    return _same_expression(Apply("/", (share.expression, Number(Fraction(100)))), other.expression)
+
+
+def _same_expression(left: Expression, right: Expression) -> bool:
+    if isinstance(left, Matrix) and isinstance(right, Matrix):
+        if len(left.rows) != len(right.rows) or len(left.rows[0]) != len(right.rows[0]):
+            return False
+        pairs = zip(itertools.chain(*left.rows), itertools.chain(*right.rows), strict=True)
+        return all([_same_expression(*pair) for pair in pairs])
+    if isinstance(left, Matrix) or isinstance(right, Matrix):
+        return False
+    return same_value(left, right)
+
+
+def _same_sequence(left: Sequenced, right: Sequenced) -> bool:
+    if (left.opens, left.closes, len(left.parts)) != (right.opens, right.closes, len(right.parts)):
+        return False
+    return all([same(*pair) for pair in zip(left.parts, right.parts, strict=True)])
+
+
+def _same_parts(left: Unordered, right: Unordered) -> bool:
+    kinds = {left.kind, right.kind}
+    if kinds == {"union", "list"} or kinds == {"union", "set"}:
+        return False
+    strict = any(_has_several_names(side) for side in (left, right))
+    if strict and [_has_several_names(side) for side in (left, right)] != [True, True]:
+        return False
+    if kinds == {"set"}:
+        return _within(left.parts, right.parts) and _within(right.parts, left.parts)
+    return _matched(left.parts, right.parts)
+
+
+def _has_several_names(answer: Unordered) -> bool:
+    return len({part.name for part in answer.parts if isinstance(part, Named)}) > 1
+
+
+def _within(parts: Sequence[Answer], others: Sequence[Answer]) -> bool:
+    return all(any(same(part, other) for other in others) for part in parts)
+
+
+def _matched(parts: Sequence[Answer], others: Sequence[Answer]) -> bool:
+    """Tell whether each part has a partner of its own."""
+    if len(parts) != len(others):
+        return False
+    left = list(others)
+    for part in parts:
+        partner = next((place for place, other in enumerate(left) if same(part, other)), None)
+        if partner is None:
+            return False
+        del left[partner]
+    return True
+
+
+def _same_relation(left: Relation, right: Relation) -> bool:
+    if left.sign != right.sign:
+        return False
+    differences = [Apply("+", (side.left, negative(side.right))) for side in (left, right)]
+    sign = proportion(*differences)
+    return sign is not None and (sign > 0 or left.sign in {"=", "!="})
+
+
+def _as_relation(answer: Answer) -> Answer:
+    """Return y = 2x as an equation, to be compared with 2x - y = 0."""
+    if isinstance(answer, Named) and isinstance(answer.answer, Quantity) and not answer.answer.unit:
+        return Relation("=", Symbol(answer.name), answer.answer.expression)
+    return answer
+
+
+def _equal(left: Answer, right: Answer) -> bool:
+    return left == right
+
+
+_SAME: dict[type, Callable[..., bool]] = {
+    Quantity: _same_quantity,
+    Sequenced: _same_sequence,
+    Relation: _same_relation,
+    Numeral: _equal,
+    Dots: _equal,
+    Words: _equal,
+}
