@@ -1,5 +1,7 @@
 """The number that a text ends in, what stands behind a ``####``, and where another question begins."""
 
+# ruff: noqa: RUF001 - the signs of typesetting are what it reads
+
 import re
 from fractions import Fraction
 
@@ -19,9 +21,7 @@ _MARK = re.compile(r"####(?!#)[ \t]*([^\n]*)")
 _MARKED_ANSWER = re.compile(r"(?:answer(?: is)?\s*[:=]?\s*)?[-+\u2212($\\€£¥*.=\s]*(?:[0-9]|\\[a-z])", re.IGNORECASE)
 _NUMBERED_HEADING = re.compile(r"[0-9]+[.):]\s*[*_]*[A-Za-z]|step\b", re.IGNORECASE)
 # Scripts without spaces, apart from the characters that belong to a numeral, such as 万, ten thousand.
-_IDEOGRAPHS = re.compile(
-    r"[\u3001-\u303f\u3040-\u30ff\u3400-\u9fff\uff00-\uffef]", flags=re.ASCII
-)
+_IDEOGRAPHS = re.compile(r"[\u3001-\u303f\u3040-\u30ff\u3400-\u9fff\uff00-\uffef]", flags=re.ASCII)
 _NUMERAL_IDEOGRAPHS = frozenset("〇零一二三四五六七八九十百千万億亿兆半折成倍第分之點点負负")
 _AROUND = "([{<\"'`*_~“”‘’"
 _BEHIND = ")]}>\"'`*_~“”‘’.,;:!?"
@@ -31,10 +31,12 @@ _LABEL = re.compile(r".*=|[A-Za-z]+:")
 _WORD_BEHIND = re.compile(r"(.*[0-9.])(-?)((?:[A-Za-z]|°)[A-Za-z°/'-]*|%|\\%)")
 # Joins two numbers to something that is neither of them.
 _JOINED = re.compile(
-    r"[0-9][ \t]+$|[0-9%)}](?:\s*(?:[-+*/×÷·^x–—−:,&~]|\\times|\\cdot|\\div|\\pm|±|\*\*)\s*|\s+(?:or|and|to|of|out of|by|times|plus|minus|over|x|per)\s+)$"
+    r"[0-9][ \t]+$|[0-9%)}](?:\s*(?:[-+*/×÷·^x–—−:,&~±]|\\times|\\cdot|\\div|\\pm|\*\*)\s*"
+    r"|\s+(?:or|and|to|of|out of|by|times|plus|minus|over|x|per)\s+)$"
 )
 _CHANGED = re.compile(
-    r"\b(?:not|minus|negative|half|third|quarter|twice|double|triple|thrice|(?:more|less|fewer|greater|larger|smaller) than"
+    r"\b(?:not|minus|negative|half|third|quarter|twice|double|triple|thrice"
+    r"|(?:more|less|fewer|greater|larger|smaller) than"
     r"|root of|half of|third of|quarter of|logarithm of|log of|power of|percent of)\s*$|\\[a-z]+\s*$|[√±^]\s*$",
     re.IGNORECASE,
 )

@@ -1,5 +1,7 @@
 """The tokens of an answer: LaTeX, plain ASCII and words, with numerals told from lists."""
 
+# ruff: noqa: RUF001 - the signs of typesetting are what it reads
+
 import re
 from fractions import Fraction
 from typing import NamedTuple
@@ -47,8 +49,8 @@ _NAMES = {
     "cdots": "ldots", "dotsc": "ldots", "dotsb": "ldots", "vdots": "ldots", "degree": "circ", "varnothing": "emptyset",
     "lvert": "|", "rvert": "|", "vert": "|", "mid": "mid", "dbinom": "binom", "tbinom": "binom", "arcsin": "arcsin",
     "varphi": "phi", "varepsilon": "epsilon", "imath": "i", "lbrace": "{", "rbrace": "}", "land": "and", "lor": "or",
-    "tg": "tan", "ctg": "cot", "cosec": "csc", "lbrack": "[", "rbrack": "]", "pounds": "£", "euro": "€", "textdollar": "$",
-    "space": " ", "thinspace": " ",
+    "tg": "tan", "ctg": "cot", "cosec": "csc", "lbrack": "[", "rbrack": "]", "pounds": "£", "euro": "€",
+    "textdollar": "$", "space": " ", "thinspace": " ",
 }  # fmt: skip
 FUNCTIONS = frozenset(
     "sin cos tan cot sec csc arcsin arccos arctan sinh cosh tanh ln log exp".split()  # noqa: SIM905 - it reads as a list
@@ -78,7 +80,7 @@ _OPEN, _CLOSE = {"(": ")", "[": "]", r"\{": r"\}", r"\langle": r"\rangle"}, {")"
 
 
 def tokens(text: str) -> list[Token]:
-    """Return the tokens of an answer without its box; raise Unreadable where there are too many or a sign is unknown."""
+    """Return the tokens of an answer without its box; raise Unreadable for too many, or an unknown sign."""
     if len(text) > _LONGEST:
         raise Unreadable(f"{len(text)} characters")
     found = _Scan(_prepared(text)).run()
@@ -95,7 +97,7 @@ def _prepared(text: str) -> str:
     text = _without_dollars(text)
     text = _LOOKS.sub(" ", text)
     text = re.sub(r"(?<![0-9,\\])\\[,!]|(?<!\\)\\[,!](?!\s*[0-9])", " ", text)
-    return re.sub(r"(?<![.])[.]$", "", text.strip()).strip()
+    return re.sub(r"(?<![.])[.]$|[,;]$", "", text.strip()).strip()
 
 
 def _without_dollars(text: str) -> str:
@@ -178,7 +180,7 @@ class _Scan:
         if "^" in content or "\\" in content.replace("\\ ", "") or "_" in content:
             raise Unreadable("mathematics within a text")
         inner = _Scan(content, in_text=True)
-        inner._depth = self._depth  # noqa: SLF001 - a part of the same walk
+        inner._depth = self._depth
         self._found.extend(inner.run())
         self._at = end + 1
 
@@ -266,8 +268,6 @@ class _Scan:
             self._add("sign", "^", end + 1)
         elif sign in "<>" and self._source.startswith("=", end):
             self._add("command", {"<": r"\le", ">": r"\ge"}[sign], end + 1)
-        elif sign == "!" and self._source.startswith("=", end):
-            self._add("command", r"\ne", end + 1)
         else:
             self._add("sign", sign, end)
 

@@ -1,8 +1,8 @@
 r"""Score the last ``\boxed{}`` that follows the thinking part, compared as a number where both sides are one.
 
 The rule that fired is in ``Score.explanation``: ``boxed``; ``unparsed``, where the last box after the thinking is
-missing, empty, not closed, or holds no number and a number was asked for; or ``truncated`` (the limit came first: scored
-as wrong, and counted, since the judgement refuses to compare runs that truncate differently).
+missing, empty, not closed, or holds no number and a number was asked for; or ``truncated`` (the limit came first).
+Both are scored as wrong, and counted, since the judgement refuses to compare runs that differ in them.
 """
 
 from quantguard.records import Generation, Sample, Score

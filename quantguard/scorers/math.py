@@ -2,7 +2,7 @@ r"""Score the last ``\boxed{}`` that follows the thinking part: the same text, e
 
 Rules, kept in ``Score.explanation``: ``exact``, the same text; ``mathematics``, what both sides are read as;
 ``unparsed``, where the last box is missing, empty or not closed, or what it holds cannot be read without a guess; and
-``truncated`` as in :mod:`quantguard.scorers.boxed`. What is equal is said in :mod:`quantguard.scorers._mathematics`.
+``truncated`` as in :mod:`quantguard.scorers.boxed`. What is equal is said in :mod:`quantguard.scorers._equality`.
 """
 
 import functools
@@ -10,8 +10,10 @@ import functools
 from quantguard.errors import DataError
 from quantguard.records import Generation, Sample, Score
 from quantguard.scorers._answers import score_boxed
+from quantguard.scorers._equality import require_value, same
+from quantguard.scorers._kinds import Answer
 from quantguard.scorers._known_answers import KnownAnswer
-from quantguard.scorers._mathematics import Answer, read, require_value, same
+from quantguard.scorers._reading import read
 from quantguard.scorers._tokens import Unreadable
 
 VERSION = "math/2"

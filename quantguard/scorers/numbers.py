@@ -1,7 +1,7 @@
 r"""Score the number that an answer ends in, for prompts that ask for no box.
 
-Rules, kept in ``Score.explanation``: ``marked``, what stands behind the last ``####``; ``boxed``, what stands in the last
-box; ``last-number``, the last number of the text; ``unparsed`` where that is not one plain number; and ``truncated`` as
+Rules, kept in ``Score.explanation``: ``marked``, what stands behind the last ``####``; ``boxed``, what the last box
+holds; ``last-number``, the last number of the text; ``unparsed`` where that is not one plain number; and ``truncated`` as
 in :mod:`quantguard.scorers.boxed`. The first of the three that is there decides, whether it can be read or not. Nothing
 behind a further ``Question:`` counts, which starts a turn that is not the model's. ``1,234`` and ``1234.00`` are one
 number, and a unit behind one is none of it. A list, a range, a choice (``5 or 6``), a time, a date, a sum or power is
@@ -14,7 +14,7 @@ from quantguard.errors import DataError
 from quantguard.records import Generation, Sample, Score
 from quantguard.scorers._answers import has_box, last_boxed, score_answer
 from quantguard.scorers._known_answers import KnownAnswer
-from quantguard.scorers._mathematics import numeric_value
+from quantguard.scorers._reading import numeric_value
 from quantguard.scorers._running_text import before_next_question, is_range, last_mark, last_number
 
 VERSION = "numbers/2"

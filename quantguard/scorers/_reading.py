@@ -1,90 +1,21 @@
-r"""What an answer is: a quantity, a point or interval, a set, a list, an equation or a word; and whether two are equal.
+"""What an answer of mathematics is: read as a whole and without a guess, or not at all."""
 
-Equal is only said of what is equal. Where graders differ, these conventions hold: a unit, a currency sign, degrees,
-a percent sign or a name (``x =``, ``x \in``) that one side leaves out is no difference, other ones are; a list without
-brackets has no order, one with dots has; brackets of one kind are not those of another; a numeral to a base is one to
-that base alone, with the same digits; an inequality for one unknown is its interval. Units are not converted.
-"""
+# ruff: noqa: RUF001 - the signs of typesetting are what it reads
 
-import dataclasses
 import functools
 import itertools
 import re
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 
-from quantguard.scorers._expressions import Apply, Expression, Matrix, Number, Symbol, negative, numeral, parse
+from quantguard.scorers._equality import same
+from quantguard.scorers._expressions import Apply, Expression, Matrix, Number, Symbol, negative
+from quantguard.scorers._kinds import Answer, Dots, Named, Numeral, Quantity, Relation, Sequenced, Unordered, Words
 from quantguard.scorers._numerals import plain
+from quantguard.scorers._parser import numeral, parse
 from quantguard.scorers._tokens import Token, Unreadable, tokens
-from quantguard.scorers._units import PERCENT, UNKNOWN_UNIT, unit_of
-from quantguard.scorers._values import exact_value, has_unknowns, proportion, same_value
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Quantity:
-    """An expression and what is counted by it; no unit is an empty text."""
-
-    expression: Expression
-    unit: str
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Numeral:
-    """Digits to a base other than ten."""
-
-    digits: str
-    base: int
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Sequenced:
-    """Answers in an order, between brackets, such as a point or an interval; a ratio is one between colons."""
-
-    opens: str
-    closes: str
-    parts: tuple["Answer", ...]
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Unordered:
-    """Answers without an order: a ``set``, a ``list`` or a ``union`` of sets."""
-
-    kind: str
-    parts: tuple["Answer", ...]
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Dots:
-    """What dots stand for in a list."""
-
-    spelling: str
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Named:
-    """An answer for what is called by a name."""
-
-    name: str
-    answer: "Answer"
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Relation:
-    """An equation or inequality that is none for a single unknown: left and right, and ``=``, ``<``, ``<=`` or ``!=``."""
-
-    sign: str
-    left: Expression
-    right: Expression
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Words:
-    """A text without mathematics."""
-
-    text: str
-
-
-Answer = Quantity | Numeral | Sequenced | Unordered | Dots | Named | Relation | Words
+from quantguard.scorers._units import unit_of
+from quantguard.scorers._values import exact_value, has_unknowns
 
 _LONGEST_LIST, _MOST_SIGNS = 60, 4
 _CLOSING = {"(": {")", "]"}, "[": {")", "]"}, r"\{": {r"\}"}, r"\langle": {r"\rangle"}}
@@ -109,25 +40,6 @@ def read(text: str) -> Answer | None:
         return _words(text)
 
 
-def same(left: Answer, right: Answer) -> bool:
-    """Tell whether two answers are equal; raise Unreadable where one of them has no value."""
-    if left == right and not isinstance(left, (Quantity, Relation)):
-        require_value(left)
-        return True
-    if isinstance(left, Named) and isinstance(right, Named):
-        return left.name == right.name and same(left.answer, right.answer)
-    if isinstance(left, Relation) or isinstance(right, Relation):
-        left, right = _as_relation(left), _as_relation(right)
-    elif isinstance(left, Named) or isinstance(right, Named):
-        bare = [side.answer if isinstance(side, Named) else side for side in (left, right)]
-        return same(*bare)
-    if isinstance(left, Unordered) and isinstance(right, Unordered):
-        return _same_parts(left, right)
-    if type(left) is not type(right):
-        return False
-    return _SAME[type(left)](left, right)
-
-
 def numeric_value(text: str) -> Fraction | None:
     """Return the rational number that an answer is, without its unit and name, or None where it is anything else."""
     answer = read(text)
@@ -136,17 +48,6 @@ def numeric_value(text: str) -> Fraction | None:
         return exact_value(answer.expression) if isinstance(answer, Quantity) else None
     except Unreadable:
         return None
-
-
-def require_value(answer: Answer) -> None:
-    """Raise Unreadable where an answer has a part without a value."""
-    if isinstance(answer, Quantity):
-        _same_quantity(answer, answer)
-    elif isinstance(answer, (Sequenced, Unordered)):
-        for part in answer.parts:
-            require_value(part)
-    elif isinstance(answer, Named):
-        require_value(answer.answer)
 
 
 def _without_box(text: str) -> str:
@@ -222,9 +123,8 @@ def _list(parts: list[Sequence[Token]], separators: list[Token]) -> Answer:
     answers = [answer for part in parts for answer in _alternatives(part)]
     if set(signs) == {"or"} and all(_is_interval(answer) for answer in answers):
         return _united(answers)
-    if any(isinstance(answer, Named) and isinstance(answer.answer, Sequenced) and answer.name for answer in answers):
-        if not set(signs) <= _COMMA | {"and"} or len(answers) != len(parts):
-            raise Unreadable("conditions that are not alternatives alone")
+    if any(map(_is_interval, answers)) and "or" in signs:
+        raise Unreadable("conditions that are not alternatives alone")
     return Unordered("list", tuple(answers))
 
 
@@ -275,7 +175,9 @@ def _chosen(found: Sequence[Token], signs: dict[int, int]) -> list[Token]:
 
 
 def _item(found: Sequence[Token]) -> Answer:
-    found = _unwrapped(found)
+    bare = _unwrapped(found)
+    if len(bare) < len(found):
+        return _answer(bare)
     if not found:
         raise Unreadable("nothing")
     sides, signs = _split(found, lambda token: (token.kind, token.text) in _RELATIONS)
@@ -448,13 +350,12 @@ def _equal_chain(sides: list[Sequence[Token]]) -> Answer:
     last = _item(sides[-1])
     if name is not None and name not in _symbols_of(last):
         for side in sides[1:-1]:
-            if not same(_item(side), last):
+            if _called(side) is None and not same(_item(side), last):
                 raise Unreadable("an equation that does not hold")
         return Named(name, last)
     reversed_name = _called(sides[-1]) if len(sides) == 2 else None
-    if reversed_name is not None and isinstance(first := _item(sides[0]), Quantity):
-        if reversed_name not in _symbols_of(first):
-            return Named(reversed_name, first)
+    if reversed_name is not None and reversed_name not in _symbols_of(first := _item(sides[0])):
+        return Named(reversed_name, first)
     values = [_item(side) for side in sides]
     if all(isinstance(value, Quantity) and not has_unknowns(value.expression) for value in values):
         if not all(same(value, last) for value in values):
@@ -466,7 +367,9 @@ def _equal_chain(sides: list[Sequence[Token]]) -> Answer:
 
 
 def _called(side: Sequence[Token]) -> str | None:
-    """Return the name that one side of an equation is, or None: an unknown, (x, y), f(x), or words."""
+    """Return the name that one side of an equation is, or None: an unknown, (x, y), f(x), words, AB or an angle."""
+    if (side and side[0] == Token("command", r"\angle")) or (len(side) > 1 and all(map(_is_capital, side))):
+        return "".join(token.text for token in side)
     if all(token.kind == "word" for token in side):
         return " ".join(token.text.casefold() for token in side)
     if len(side) > 3 and side[0].text == "(" and _partner(side, 0) == len(side) - 1:
@@ -477,6 +380,10 @@ def _called(side: Sequence[Token]) -> str | None:
     except Unreadable:
         return None
     return expression.name if isinstance(expression, Symbol) and _is_name(expression) else None
+
+
+def _is_capital(token: Token) -> bool:
+    return token.kind == "letter" and token.text.isupper()
 
 
 def _symbols_of(answer: Answer) -> set[str]:
@@ -506,94 +413,3 @@ def _between(sides: list[Sequence[Token]], signs: list[str]) -> Answer:
     if not _is_name(name) or has_unknowns(low) or has_unknowns(high):
         raise Unreadable("a chain of relations for no single unknown")
     return Named(_name(name), _interval("[" if signs[0] == "<=" else "(", low, high, "]" if signs[1] == "<=" else ")"))
-
-
-def _same_quantity(left: Quantity, right: Quantity) -> bool:
-    units = {left.unit, right.unit} - {"", UNKNOWN_UNIT}
-    if len(units) > 1:
-        return False
-    if _same_expression(left.expression, right.expression):
-        return True
-    if units != {PERCENT} or left.unit == right.unit:
-        return False
-    share, other = (left, right) if left.unit == PERCENT else (right, left)
-    return _same_expression(Apply("/", (share.expression, Number(Fraction(100)))), other.expression)
-
-
-def _same_expression(left: Expression, right: Expression) -> bool:
-    if isinstance(left, Matrix) and isinstance(right, Matrix):
-        if len(left.rows) != len(right.rows) or len(left.rows[0]) != len(right.rows[0]):
-            return False
-        pairs = zip(itertools.chain(*left.rows), itertools.chain(*right.rows), strict=True)
-        return all([_same_expression(*pair) for pair in pairs])
-    if isinstance(left, Matrix) or isinstance(right, Matrix):
-        return False
-    return same_value(left, right)
-
-
-def _same_sequence(left: Sequenced, right: Sequenced) -> bool:
-    if (left.opens, left.closes, len(left.parts)) != (right.opens, right.closes, len(right.parts)):
-        return False
-    return all([same(*pair) for pair in zip(left.parts, right.parts, strict=True)])
-
-
-def _same_parts(left: Unordered, right: Unordered) -> bool:
-    kinds = {left.kind, right.kind}
-    if kinds == {"union", "list"} or kinds == {"union", "set"}:
-        return False
-    strict = any(_has_several_names(side) for side in (left, right))
-    if strict and [_has_several_names(side) for side in (left, right)] != [True, True]:
-        return False
-    if kinds == {"set"}:
-        return _within(left.parts, right.parts) and _within(right.parts, left.parts)
-    return _matched(left.parts, right.parts)
-
-
-def _has_several_names(answer: Unordered) -> bool:
-    return len({part.name for part in answer.parts if isinstance(part, Named)}) > 1
-
-
-def _within(parts: Sequence[Answer], others: Sequence[Answer]) -> bool:
-    return all(any(same(part, other) for other in others) for part in parts)
-
-
-def _matched(parts: Sequence[Answer], others: Sequence[Answer]) -> bool:
-    """Tell whether each part has a partner of its own."""
-    if len(parts) != len(others):
-        return False
-    left = list(others)
-    for part in parts:
-        partner = next((place for place, other in enumerate(left) if same(part, other)), None)
-        if partner is None:
-            return False
-        del left[partner]
-    return True
-
-
-def _same_relation(left: Relation, right: Relation) -> bool:
-    if left.sign != right.sign:
-        return False
-    differences = [Apply("+", (side.left, negative(side.right))) for side in (left, right)]
-    sign = proportion(*differences)
-    return sign is not None and (sign > 0 or left.sign in {"=", "!="})
-
-
-def _as_relation(answer: Answer) -> Answer:
-    """Return y = 2x as an equation, to be compared with 2x - y = 0."""
-    if isinstance(answer, Named) and isinstance(answer.answer, Quantity) and not answer.answer.unit:
-        return Relation("=", Symbol(answer.name), answer.answer.expression)
-    return answer
-
-
-def _equal(left: Answer, right: Answer) -> bool:
-    return left == right
-
-
-_SAME: dict[type, Callable[..., bool]] = {
-    Quantity: _same_quantity,
-    Sequenced: _same_sequence,
-    Relation: _same_relation,
-    Numeral: _equal,
-    Dots: _equal,
-    Words: _equal,
-}
