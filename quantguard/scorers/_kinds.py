@@ -64,9 +64,14 @@ class Relation:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Words:
-    """A text without mathematics."""
+    """A text that is no mathematics."""
 
     text: str
+
+    @property
+    def has_digits(self) -> bool:
+        """Tell whether there may be a number in it that was not read, as in ``5 or maybe more``."""
+        return any(map(str.isdigit, self.text))
 
 
 Answer = Quantity | Numeral | Sequenced | Unordered | Dots | Named | Relation | Words

@@ -11,7 +11,7 @@ from quantguard.errors import DataError
 from quantguard.records import Generation, Sample, Score
 from quantguard.scorers._answers import score_boxed
 from quantguard.scorers._equality import require_value, same
-from quantguard.scorers._kinds import Answer
+from quantguard.scorers._kinds import Answer, Words
 from quantguard.scorers._known_answers import KnownAnswer
 from quantguard.scorers._reading import read
 from quantguard.scorers._tokens import Unreadable
@@ -48,8 +48,10 @@ def compare(answer: str, target: str) -> tuple[float, str]:
     if answer.strip() == target.strip():
         return 1.0, "exact"
     found = read(answer)
+    if found is None or (isinstance(found, Words) and found.has_digits and not isinstance(wanted, Words)):
+        return 0.0, "unparsed"
     try:
-        return (0.0, "unparsed") if found is None else (float(same(found, wanted)), "mathematics")
+        return float(same(found, wanted)), "mathematics"
     except Unreadable:
         return 0.0, "unparsed"
 
