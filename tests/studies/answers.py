@@ -1,7 +1,7 @@
 """Compare every two right answers of MATH-500, and every one with what it is with one digit or sign changed.
 
-Needs the benchmarks' files: export QUANTGUARD_DATA=FOLDER. The scorer math compares every pair of texts in both directions.
-Those that it calls equal have to be the ones that are equal by hand, in EQUAL.
+Needs the benchmarks' files: export QUANTGUARD_DATA=FOLDER. The scorer math compares every pair of texts in both
+directions. Those that it calls equal have to be the ones that are equal by hand, in EQUAL.
 
 python tests/studies/answers.py              # the tables of answers.md
 python tests/studies/answers.py --golds 40   # a sample
@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from quantguard import registry
 from quantguard.scorers import math
 
-# Checked by hand: the same value in another spelling, or with a unit, currency sign or name that one of them leaves out.
+# Checked by hand: the same value in another spelling, or a unit, currency sign or name that one of them leaves out.
 EQUAL = {
     frozenset(pair)
     for pair in (
@@ -63,9 +63,7 @@ def compare_golds(golds: list[str]) -> list[str]:
     wanted = {pair for pair in EQUAL if pair <= set(texts)}
     num_pairs, num_texts = len(golds) * (len(golds) - 1) // 2, len(texts) * (len(texts) - 1) // 2
     same_text = sum(a == b for a, b in itertools.combinations(golds, 2))
-    print(
-        "| pairs of golds | of one text | pairs of texts | called equal | of them unequal | equal ones missed | seconds |"
-    )
+    print("| pairs of golds | of one text | pairs of texts | called equal | of them unequal | missed | seconds |")
     print("|---:|---:|---:|---:|---:|---:|---:|")
     print(
         f"| {num_pairs} | {same_text} | {num_texts} | {len(equal)} | {len(equal - wanted)} | {len(wanted - equal)} |"
