@@ -81,7 +81,10 @@ class Evaluation:
         return value
 
     def converted(self, value: Value) -> Any:
-        """Return a number as one of mpmath."""
+        """Return a number as one of mpmath, and ask for the digits that a rational one has."""
+        if isinstance(value, Fraction):
+            digits = max(value.numerator.bit_length(), value.denominator.bit_length())
+            self.spread = max(self.spread, min(digits, _LARGEST_SPREAD))
         return convert(self.context, value)
 
     def _magnitude(self, value: Value) -> int | None:
@@ -160,9 +163,12 @@ class Evaluation:
             if value <= _LARGEST_FACTORIAL:
                 return Fraction(math.factorial(value.numerator))
         self._note_argument(value)
+        self._require_gamma()
+        return self.context.gamma(self.converted(value) + 1)
+
+    def _require_gamma(self) -> None:
         if self.context.prec > _LARGEST_GAMMA_BITS or self.spread > _LARGEST_GAMMA_BITS // 8:
             raise Unreadable("a factorial beside numbers so small or large")
-        return self.context.gamma(self.converted(value) + 1)
 
     def binomial(self, above: Value, below: Value) -> Value:
         """Return a binomial coefficient."""
@@ -172,7 +178,8 @@ class Evaluation:
         if isinstance(below, Fraction) and below.denominator == 1 and 0 <= below <= 100:
             factors = [self.divide(self.add(above, Fraction(-k)), Fraction(k + 1)) for k in range(int(below))]
             return functools.reduce(self.multiply, factors, Fraction(1))
-        raise Unreadable("a binomial coefficient of these")
+        self._require_gamma()
+        return self.context.binomial(self.converted(above), self.converted(below))
 
     def absolute(self, value: Value) -> Value:
         """Return an absolute value."""
@@ -207,6 +214,14 @@ class Evaluation:
             return Fraction(0)
         self._note_argument(value)
         return getattr(self.context, name)(self.converted(value))
+
+    def hyperbolic(self, name: str, value: Value) -> Value:
+        """Return a hyperbolic function by exponentials, whose distance asks for the digits that tanh needs."""
+        grown, shrunk = self.function("exp", value), self.function("exp", -value)
+        difference, total = self.add(grown, -shrunk), self.add(grown, shrunk)
+        if name == "tanh":
+            return self.divide(difference, total)
+        return self.divide(difference if name == "sinh" else total, Fraction(2))
 
     def unknown_logarithm(self, value: Value) -> Value:
         """Return a logarithm whose base is not told."""
@@ -247,8 +262,8 @@ def _undefined() -> Value:
 
 
 _AT_ZERO: dict[str, Callable[[], Value]] = {
-    **dict.fromkeys(("sin", "tan", "asin", "atan", "sinh", "tanh"), lambda: Fraction(0)),
-    **dict.fromkeys(("cos", "sec", "exp", "cosh"), lambda: Fraction(1)),
+    **dict.fromkeys(("sin", "tan", "asin", "atan"), lambda: Fraction(0)),
+    **dict.fromkeys(("cos", "sec", "exp"), lambda: Fraction(1)),
     **dict.fromkeys(("log", "cot", "csc"), _undefined),
 }
 _MPMATH = {"ln": "log", "arcsin": "asin", "arccos": "acos", "arctan": "atan"}
@@ -266,9 +281,13 @@ _OPERATIONS: dict[str, Callable[..., Value]] = {
     "degrees": Evaluation.degrees,
     "log": Evaluation.unknown_logarithm,
     **{
+        name: functools.partial(lambda self, value, chosen: self.hyperbolic(chosen, value), chosen=name)
+        for name in ("sinh", "cosh", "tanh")
+    },
+    **{
         name: functools.partial(
             lambda self, value, chosen: self.function(chosen, value), chosen=_MPMATH.get(name, name)
         )
-        for name in "sin cos tan cot sec csc arcsin arccos arctan sinh cosh tanh ln exp".split()  # noqa: SIM905
+        for name in "sin cos tan cot sec csc arcsin arccos arctan ln exp".split()  # noqa: SIM905
     },
 }

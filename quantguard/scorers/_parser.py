@@ -355,10 +355,12 @@ class Parser:
             self._spelling()
         rows: list[list[Expression]] = [[]]
         while not self._take("command", r"\end"):
-            if self._take("command", r"\\") or self._take("command", r"\cr"):
+            if rows[-1] and (self._take("command", r"\\") or self._take("command", r"\cr")):
                 rows.append([])
-            elif not self._take("sign", "&"):
-                rows[-1].append(self.sum())
+                continue
+            if rows[-1]:
+                self._expect("sign", "&")
+            rows[-1].append(self.sum())
         if self._spelling()[1:-1].strip() != name:
             raise Unreadable("an environment that ends under another name")
         rows = [row for row in rows if row]

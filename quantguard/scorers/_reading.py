@@ -27,6 +27,8 @@ _FLIPPED = {">": "<", ">=": "<="}
 _INFINITY = Symbol(r"\infty")
 _DOTS = Token("command", r"\ldots")
 _COMMA, _ANDOR = {",", ";"}, {"and", "or"}
+# What an equation may give the value of: an angle, a segment, a function.
+_LABEL = re.compile(r"m?\\angle[A-Z0-9]+|[A-Z]{2}|[A-Zpq]\([a-z0-9,]+\)")
 _TEXT = re.compile(r"\\(?:text(?:bf|it|rm|normal|sf|tt)?|mbox|hbox|mathrm|mathbf|operatorname)\s*\{([^{}]*)\}")
 _PROSE = re.compile(r"[\w\s'’\"“”(),.;:!?/&-]*", flags=re.ASCII)
 
@@ -57,6 +59,7 @@ def _without_box(text: str) -> str:
 def _words(text: str) -> Words | None:
     """Return a text that has a word in it and no mathematics, or None."""
     bare = re.sub(r"\\[ ,;:!]|\\q?quad|~|\$", " ", _TEXT.sub(r" \1 ", plain(text)))
+    bare = re.sub(r"\b([aApP])\.\s*([mM])\.", r"\1\2", bare)
     bare = " ".join(re.sub("['’\"“”]", "'", bare).split())
     bare = re.sub(r"\s+([,.;:!?)])", r"\1", re.sub(r"\(\s+", "(", bare)).rstrip(".").strip().strip("'")
     letters = re.findall("[A-Za-z]{2,}", bare)
@@ -241,7 +244,12 @@ def _numeral_to_base(found: Sequence[Token]) -> Answer | None:
     if len(rest) not in {3, 5} or texts[1] != "_" or rest[0].kind != "number" or (len(rest) == 5 and not braced):
         return None
     digits, base = texts[0], texts[3] if braced else texts[2]
-    if not digits.isdigit() or not base.isdigit() or not 2 <= int(base[:3]) <= 36 or int(max(digits)) >= int(base):
+    if (
+        not digits.isdigit()
+        or not re.fullmatch("[1-9][0-9]?", base)
+        or not 2 <= int(base) <= 36
+        or int(max(digits)) >= int(base)
+    ):
         raise Unreadable("a numeral to a base")
     bare = digits.lstrip("0") or "0"
     if int(base) == 10:
@@ -356,6 +364,8 @@ def _equal_chain(sides: list[Sequence[Token]]) -> Answer:
     reversed_name = _called(sides[-1]) if len(sides) == 2 else None
     if reversed_name is not None and reversed_name not in _symbols_of(first := _item(sides[0])):
         return Named(reversed_name, first)
+    if sides[0] == sides[-1]:
+        raise Unreadable("an identity")
     values = [_item(side) for side in sides]
     if all(isinstance(value, Quantity) and not has_unknowns(value.expression) for value in values):
         if not all(same(value, last) for value in values):
@@ -368,8 +378,9 @@ def _equal_chain(sides: list[Sequence[Token]]) -> Answer:
 
 def _called(side: Sequence[Token]) -> str | None:
     """Return the name that one side of an equation is, or None: an unknown, (x, y), f(x), words, AB or an angle."""
-    if (side and side[0] == Token("command", r"\angle")) or (len(side) > 1 and all(map(_is_capital, side))):
-        return "".join(token.text for token in side)
+    spelling = "".join(token.text for token in side)
+    if _LABEL.fullmatch(spelling):
+        return spelling
     if all(token.kind == "word" for token in side):
         return " ".join(token.text.casefold() for token in side)
     if len(side) > 3 and side[0].text == "(" and _partner(side, 0) == len(side) - 1:
@@ -380,10 +391,6 @@ def _called(side: Sequence[Token]) -> str | None:
     except Unreadable:
         return None
     return expression.name if isinstance(expression, Symbol) and _is_name(expression) else None
-
-
-def _is_capital(token: Token) -> bool:
-    return token.kind == "letter" and token.text.isupper()
 
 
 def _symbols_of(answer: Answer) -> set[str]:

@@ -176,7 +176,7 @@ class _Scan:
 
     def _text(self, match: re.Match[str], _opening: str) -> None:
         end = self._text_block(match.end())
-        content = self._source[match.end() : end]
+        content = re.sub(r"(?<=[A-Za-z])\.\s*$", "", self._source[match.end() : end])
         if "^" in content or "\\" in content.replace("\\ ", "") or "_" in content:
             raise Unreadable("mathematics within a text")
         inner = _Scan(content, in_text=True)

@@ -35,7 +35,8 @@ _SPELLINGS = {
     "€": "euro euros eur",
     "cent": "cents",
     "unit": "units",
-    "mph": "",
+    "mi / hr": "mph",
+    "km / hr": "kmh kph",
 }
 _CANONICAL = {word: unit for unit, words in _SPELLINGS.items() for word in (unit, *words.split())}
 # Words that say something else about a number than what is counted.
@@ -121,7 +122,9 @@ def _unit(tail: Sequence[Token]) -> str:
             word = token.text if len(token.text) == 1 else token.text.lower()
             if word.lower() in _NO_UNITS or word in _FACTORS:
                 raise Unreadable(f"the word {word!r} behind a number")
-            if word in _POWERS:
+            if word == "per":
+                words.append("/")
+            elif word in _POWERS:
                 power = _POWERS[word]
             else:
                 words.append(_canonical(word))

@@ -2,10 +2,12 @@ r"""Score the number that an answer ends in, for prompts that ask for no box.
 
 Rules, kept in ``Score.explanation``: ``marked``, what stands behind the last ``####``; ``boxed``, what the last box
 holds; ``last-number``, the last number of the text; ``unparsed`` where that is not one plain number; and ``truncated``
-as in :mod:`quantguard.scorers.boxed`. The first of the three that is there decides, whether it can be read or not. Nothing
-behind a further ``Question:`` counts, which starts a turn that is not the model's. ``1,234`` and ``1234.00`` are one
-number, and a unit behind one is none of it. A list, a range, a choice (``5 or 6``), a time, a date, a sum or power is
-not the number at its end; a mark or box may hold mathematics, such as a fraction, which counts by its value.
+as in :mod:`quantguard.scorers.boxed`. The first of the three that is there decides, whether it can be read or not.
+Nothing counts behind a further ``Question:``, which starts a turn that is not the model's.
+
+``1,234`` and ``1234.00`` are one number, and a unit behind one is none of it. A list, a range, a choice (``5 or 6``),
+a time, a date, a sum or power is not the number at its end; a mark or box may hold mathematics, such as a fraction,
+which counts by its value.
 """
 
 from fractions import Fraction
