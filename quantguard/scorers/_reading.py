@@ -14,7 +14,7 @@ from quantguard.scorers._kinds import Answer, Dots, Named, Numeral, Quantity, Re
 from quantguard.scorers._numerals import plain
 from quantguard.scorers._parser import numeral, parse
 from quantguard.scorers._tokens import Token, Unreadable, tokens
-from quantguard.scorers._units import unit_of
+from quantguard.scorers._units import is_known_unit, unit_of
 from quantguard.scorers._values import exact_value, has_unknowns
 
 _LONGEST_LIST, _MOST_SIGNS = 60, 4
@@ -261,8 +261,8 @@ def _numeral_to_base(found: Sequence[Token]) -> Answer | None:
 def _quantity(found: Sequence[Token]) -> Quantity:
     found, money = _without_money(found)
     found, unit, factor = unit_of(found)
-    if money and unit and unit != money:
-        raise Unreadable("two units")
+    if money and unit:
+        unit = _priced(money, unit)
     found = _unwrapped(found)
     if len(found) == 1 and found[0].kind == "word" and len(found[0].text) == 1:
         found = [Token("letter", found[0].text)]
@@ -271,7 +271,16 @@ def _quantity(found: Sequence[Token]) -> Quantity:
         if not isinstance(expression, Number):
             raise Unreadable("a number word behind what is no numeral")
         expression = Number(expression.value * factor)
-    return Quantity(_as_matrix(expression), money or unit)
+    return Quantity(_as_matrix(expression), unit or money)
+
+
+def _priced(money: str, unit: str) -> str:
+    """Return the unit of an amount of money with words behind it: per what, or what is no unit, such as each."""
+    if unit.startswith("/"):
+        return f"{money} {unit}"
+    if unit != money and is_known_unit(unit):
+        raise Unreadable("two units")
+    return money
 
 
 def _without_money(found: Sequence[Token]) -> tuple[Sequence[Token], str]:

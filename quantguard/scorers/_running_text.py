@@ -13,10 +13,11 @@ _NEXT_TURN = re.compile(
     r"^[ \t>*_#]*(?:Question|Q|Human|User)[ \t]*[0-9]*[ \t*_]*[:：]|</s>|<\|(?:im_end|im_start|endoftext|eot_id)\|>",
     re.MULTILINE | re.IGNORECASE,
 )
-# What sets mathematics apart.
-_MATH_MODE = re.compile(r"\\[()\[\]]|\$\$")
+_LONGEST_WORD = 1000
+# What sets mathematics apart, and the calculations of GSM8K, such as <<9*2=18>>18.
+_MARKS = re.compile(r"<<[^<>\n]*>>|\\[()\[\]]|\$\$")
 _RANGE = re.compile(r"[0-9.,]+\s*[-–—]\s*[0-9.,]+[^=]*")
-_MARK = re.compile(r"####(?!#)[ \t]*([^\n]*)")
+_MARK = re.compile(r"####(?!#)[ \t]*((?:(?!####)[^\n])*)")
 # What stands behind #### as an answer begins with a number; a heading ("#### Step 2", "#### 2. Add") does not.
 _MARKED_ANSWER = re.compile(r"(?:answer(?: is)?\s*[:=]?\s*)?[-+\u2212($\\€£¥*.=\s]*(?:[0-9]|\\[a-z])", re.IGNORECASE)
 _NUMBERED_HEADING = re.compile(r"[0-9]+[.):]\s*[*_]*[A-Za-z]|step\b", re.IGNORECASE)
@@ -24,15 +25,24 @@ _NUMBERED_HEADING = re.compile(r"[0-9]+[.):]\s*[*_]*[A-Za-z]|step\b", re.IGNOREC
 _IDEOGRAPHS = re.compile(r"[\u3001-\u303f\u3040-\u30ff\u3400-\u9fff\uff00-\uffef]", flags=re.ASCII)
 _NUMERAL_IDEOGRAPHS = frozenset("〇零一二三四五六七八九十百千万億亿兆半折成倍第分之點点負负")
 _AROUND = "([{<\"'`*_~“”‘’"
-_BEHIND = ")]}>\"'`*_~“”‘’.,;:!?"
+_BEHIND = ")]}>\"'`*_~“”‘’.,;:!?…"
 _QUOTES, _PAUSES = ")]}\"'`*_~”’", (".", ",", ";", ":", "!", "?")
 # What a number is set equal to or called, without a space between.
 _LABEL = re.compile(r".*=|[A-Za-z]+:")
-_WORD_BEHIND = re.compile(r"(.*[0-9.])(-?)((?:[A-Za-z]|°)[A-Za-z°/'-]*|%|\\%)")
+# A decimal that goes on where it ends.
+_CUT = re.compile(r"\.[0-9]+(?:\.\.|…)")
+_WORD_BEHIND = re.compile(r"(.*[0-9.])(-(?=[A-Za-z])|/(?=[A-Za-z]{2}))?((?:[A-Za-z]|°)[A-Za-z°/'-]*|%|\\%)")
 # Joins two numbers to something that is neither of them.
 _JOINED = re.compile(
-    r"[0-9][ \t]+$|[0-9%)}](?:\s*(?:[-+*/×÷·^x–—−:,&~±]|\\times|\\cdot|\\div|\\pm|\*\*)\s*"
+    r"[0-9][ \t]+$|[0-9%)}](?:\s*(?:[-+*/×÷·^x–—−:,;&~±]|\\times|\\cdot|\\div|\\pm|\*\*)\s*"
     r"|\s+(?:or|and|to|of|out of|by|times|plus|minus|over|x|per)\s+)$"
+)
+# A greater and a smaller unit, whose numbers are one quantity: 2 hours (and) 30 minutes.
+_COMPOUND = re.compile(
+    r"[0-9] *(?:hours?|hrs?|minutes?|mins?|days?|weeks?|years?|feet|foot|ft|yards?|dollars?|pounds?|lbs?)(?: and)?\s+$"
+)
+_SMALLER_UNIT = re.compile(
+    r"\s*(?:minutes?|mins?|seconds?|secs?|hours?|days?|months?|inch(?:es)?|in|cents?|ounces?|oz)\b"
 )
 _CHANGED = re.compile(
     r"\b(?:not|minus|negative|half|third|quarter|twice|double|triple|thrice"
@@ -43,7 +53,7 @@ _CHANGED = re.compile(
 _GOES_ON = re.compile(
     r"\s*(?:(?:hundreds?|thousands?|million|billion|trillion|dozen|halves|thirds|fourths|fifths|sixths|sevenths|eighths"
     r"|ninths|tenths|hundredths|squared|cubed|factorial|to the power)\b|and (?:a|one|two|three) [a-z]+|and a half"
-    r"|(?:\\times|\\cdot|\\div|[×÷*/^+=])|-\s*[0-9])",
+    r"|(?:\\(?:times|cdot|div|pi|sqrt|frac)|[×÷*/^+=π√])|-\s*[0-9])",
     re.IGNORECASE,
 )
 
@@ -75,17 +85,20 @@ def last_number(text: str) -> tuple[str | None, Fraction | None]:
 
     What looks like a number and is none, such as a date, never gives way to a number before it.
     """
-    spaced = _IDEOGRAPHS.sub(_apart, _MATH_MODE.sub(" ", plain(text)))
+    spaced = _IDEOGRAPHS.sub(_apart, _MARKS.sub(" ", plain(text)))
     words = [match for match in re.finditer(r"\S+", spaced) if _counts(match[0])]
     if not words:
         return None, None
     last = words[-1]
     before, word, behind = spaced[: last.start()], last[0], spaced[last.end() :]
+    if len(word) > _LONGEST_WORD:
+        return None, None
     bare = _LABEL.sub("", word).lstrip(_AROUND)
     before += word[: len(word) - len(bare)]
     spelling = _without_word(_without_dollars(bare.rstrip(_BEHIND)))
     value = number(spelling)
     goes_on = not bare.rstrip(_QUOTES).endswith(_PAUSES) and _GOES_ON.match(behind)
+    goes_on = goes_on or (_COMPOUND.search(before[-40:]) and _SMALLER_UNIT.match(behind)) or _CUT.search(bare)
     return (None, None) if value is None or goes_on or _is_joined(before) else (spelling, value)
 
 
@@ -107,12 +120,12 @@ def _is_fraction(sign: str) -> bool:
 
 
 def _without_word(word: str) -> str:
-    """Return a word without the unit behind its number, as in 7kg, 24-hour or 12%."""
+    """Return a word without the unit behind its number, as in 7kg, 24-hour, 12% or 70/quiz."""
     match = _WORD_BEHIND.fullmatch(word)
     if match is None:
         return word
-    numeral, hyphen, unit = match.groups()
-    return numeral if hyphen or unit in {"%", "\\%"} or is_short_unit(unit) else word
+    numeral, mark, unit = match.groups()
+    return numeral if mark or unit in {"%", "\\%"} or is_short_unit(unit) else word
 
 
 def _without_dollars(word: str) -> str:

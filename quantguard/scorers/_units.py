@@ -161,3 +161,8 @@ def _exponent(rest: Sequence[Token]) -> str:
 def is_short_unit(word: str) -> bool:
     """Tell whether letters right behind a number are a unit, as in 7kg; 7k and 7th are none."""
     return word in _GLUED
+
+
+def is_known_unit(unit: str) -> bool:
+    """Tell whether a unit in its one spelling is one that has others, such as cm."""
+    return unit.partition("^")[0] in _SPELLINGS

@@ -57,8 +57,12 @@ def _found(text: str) -> tuple[str | None, Fraction | None, str]:
     """Return what was taken for the answer, its value, and the rule by which it was found."""
     mark = last_mark(text)
     if mark is not None:
-        return mark, None if is_range(mark) else numeric_value(mark), "marked"
+        return mark, _value(mark), "marked"
     if has_box(text):
         box = last_boxed(text)
-        return box, None if box is None else numeric_value(box), "boxed"
+        return box, None if box is None else _value(box), "boxed"
     return *last_number(text), "last-number"
+
+
+def _value(place: str) -> Fraction | None:
+    return None if is_range(place) else numeric_value(place)
