@@ -50,6 +50,9 @@ def score(text: str, target: str = "7", *, finish_reason: FinishReason = "stop")
         ("at least 7 boxes", "7", "last-number"),
         ("Altogether:\n- 7 apples", "7", "last-number"),
         ("7 litres of H2O", "7", "last-number"),
+        ("3 * 4 = $<<3*4=12>>12", "12", "last-number"),
+        ("so it is $70/quiz", "70", "last-number"),
+        ("After 2 hours 7 people came", "7", "last-number"),
         ("#### 72\nstep 2 has 3 parts", "72", "marked"),
         ("#### 8\nNo.\n#### 72", "72", "marked"),
         ("#### $72", "72", "marked"),
@@ -99,6 +102,8 @@ UNREADABLE = {
     "a choice": ["7 or 8", "8 or 7", "$8 or $7", "#### 8 or 7", "#### 7 and 8"],
     "a range": [
         "5-7",
+        r"\boxed{5-7}",
+        "7-9",
         "5\u20137",
         "5 to 7",
         "between 5 and 7",
@@ -107,7 +112,7 @@ UNREADABLE = {
         "7 \u00b1 1",
         "#### 5\u20137",
     ],
-    "a list": ["1,2,7", "1, 2, 7", "#### 7, 8", r"\boxed{7,8}", r"\boxed{\{7\}}", r"\boxed{(7,7)}"],
+    "a list": ["1,2,7", "8; 7", "1, 2, 7", "#### 7, 8", r"\boxed{7,8}", r"\boxed{\{7\}}", r"\boxed{(7,7)}"],
     "digits set apart": ["1,7", "12,7", "1.234,7", "1,234,7", "1_7", "#### 12,7", "1 7"],
     "changed by a word": [
         "negative 7",
@@ -120,6 +125,14 @@ UNREADABLE = {
         "7th",
         "7\u4e07",
     ],
+    "two units": [
+        "2 hours 7 minutes",
+        "2 hours and 7 minutes",
+        "2 feet 7 inches",
+        r"\boxed{2\text{ hours }7\text{ minutes}}",
+    ],
+    "digits that go on": ["0.7...", "12.7\u2026", "#### 12.7..."],
+    "times pi": ["7\u03c0", "7 \u03c0", r"7\pi", r"7 \pi"],
     "two signs": ["--7", "+-7", "#### --7"],
     "a mark or box that cannot be read": [
         "#### 7/0",
