@@ -122,9 +122,12 @@ class Evaluation:
         return self.converted(left) / self.converted(right)
 
     def power(self, base: Value, exponent: Value) -> Value:
-        """Raise to a power: the principal value."""
+        """Raise to a power: the principal value, but for an odd root of a negative number, which is the real one."""
         if not base and not exponent:
             raise Unreadable("zero to the power of zero")
+        if _is_odd_root(exponent) and is_real(base) and base.real < 0:
+            size = self.power(-base, exponent)
+            return -size if exponent.numerator % 2 else size
         if isinstance(base, Fraction) and isinstance(exponent, Fraction):
             found = _exact_power(base, exponent)
             if found is not None:
@@ -147,12 +150,9 @@ class Evaluation:
         self.spread = max(self.spread, size)
 
     def root(self, radicand: Value, index: Value) -> Value:
-        """Return a root: the real one of a negative number where the index is odd."""
+        """Return a root, see :meth:`power`."""
         if not isinstance(index, Fraction) or index.denominator != 1 or not 2 <= index <= 1000:
             raise Unreadable("the index of a root")
-        negative = is_real(radicand) and radicand.real < 0
-        if negative and index % 2 == 1:
-            return -self.power(-radicand, 1 / index)
         return self.power(radicand, 1 / index)
 
     def factorial(self, value: Value) -> Value:
@@ -226,6 +226,10 @@ class Evaluation:
     def unknown_logarithm(self, value: Value) -> Value:
         """Return a logarithm whose base is not told."""
         return self.multiply(self._point["log"], self.function("log", value))
+
+
+def _is_odd_root(exponent: Value) -> bool:
+    return isinstance(exponent, Fraction) and exponent.denominator % 2 == 1 and exponent.denominator > 1
 
 
 def _exact_power(base: Fraction, exponent: Fraction) -> Fraction | None:

@@ -46,7 +46,8 @@ _NO_UNITS = frozenset(
     " minus times more less fewer than least most about approximately almost nearly remainder if when where is are for"
     " but except undefined infinity infinite negative root power divided one two three four five six seven eight nine"
     " ten eleven twelve twenty thirty forty fifty sixty seventy eighty ninety zero with from until between versus vs"
-    " hundreds thousands millions billions trillions dozens score pi th st nd rd k e i".split()
+    " hundreds thousands millions billions trillions dozens score gross"
+    " tens teens lakh lakhs crore crores mil bn pi th st nd rd k e i".split()
 )
 _POWERS = {"square": 2, "sq": 2, "squared": 2, "cubic": 3, "cubed": 3, "cu": 3}
 _GLUED = frozenset(
@@ -114,7 +115,8 @@ def _first_word(found: Sequence[Token]) -> int | None:
 
 
 def _unit(tail: Sequence[Token]) -> str:
-    power, words = 1, []
+    power = 1
+    words: list[str] = []
     place = 0
     while place < len(tail):
         token = tail[place]
@@ -122,6 +124,8 @@ def _unit(tail: Sequence[Token]) -> str:
             word = token.text if len(token.text) == 1 else token.text.lower()
             if word.lower() in _NO_UNITS or word in _FACTORS:
                 raise Unreadable(f"the word {word!r} behind a number")
+            if token.kind == "letter" and words[-1:] != ["/"]:
+                raise Unreadable("an unknown behind a word")
             if word == "per":
                 words.append("/")
             elif word in _POWERS:

@@ -12,7 +12,7 @@ from quantguard.scorers._evaluation import Evaluation, Value, convert, is_real
 from quantguard.scorers._expressions import Apply, Expression, Matrix, Number, Symbol
 from quantguard.scorers._tokens import Unreadable
 
-_POINTS, _TRIES = 6, 24
+_POINTS, _TRIES = 10, 40
 _BITS = 256
 _CONSTANTS = {"e", "i", r"\pi"}
 
@@ -100,12 +100,14 @@ def _substituted(expression: Expression, point: dict[str, Fraction]) -> Expressi
 
 
 def _point(unknowns: list[str], index: int) -> dict[str, Fraction]:
-    """Return the same values for the same unknowns: all positive at first, then all negative, then of any sign."""
+    """Return the same values for the same unknowns: positive ones, negative ones, integers, and others of any sign."""
     drawn = random.Random(f"{index} {' '.join(unknowns)}")  # noqa: S311 - the same points in every run
     point = {}
     for name in unknowns:
-        sign = (1, -1)[index] if index < 2 else drawn.choice((1, -1))
-        point[name] = sign * Fraction(drawn.randrange(100, 1000), drawn.choice((211, 223, 227, 229, 233)))
+        sign = (1, -1, 1)[index] if index < 3 else drawn.choice((1, -1))
+        # Some of the denominators are even, since powers of negative numbers differ by that.
+        below = (227, 64, 1)[index] if index < 3 else drawn.choice((64, 128, 211, 223, 227, 229))
+        point[name] = sign * Fraction(drawn.randrange(3, 40) if below == 1 else drawn.randrange(101, 1000, 2), below)
     return point
 
 
