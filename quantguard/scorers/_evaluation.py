@@ -158,7 +158,9 @@ class Evaluation:
     def factorial(self, value: Value) -> Value:
         """Return a factorial, or the gamma function of one more."""
         if isinstance(value, Fraction) and value.denominator == 1:
-            if value < 0 or value > 10**9:
+            if value < 0:
+                raise ZeroDivisionError
+            if value > 10**9:
                 raise Unreadable(f"the factorial of {value}")
             if value <= _LARGEST_FACTORIAL:
                 return Fraction(math.factorial(value.numerator))

@@ -34,7 +34,7 @@ _CUT = re.compile(r"\.[0-9]+(?:\.\.|…)")
 _WORD_BEHIND = re.compile(r"(.*[0-9.])(-(?=[A-Za-z])|/(?=[A-Za-z]{2}))?((?:[A-Za-z]|°)[A-Za-z°/'-]*|%|\\%)")
 # Joins two numbers to something that is neither of them.
 _JOINED = re.compile(
-    r"[0-9][ \t]+$|[0-9%)}](?:\s*(?:[-+*/×÷·^x–—−:,;&~±]|\\times|\\cdot|\\div|\\pm|\*\*)\s*"
+    r"[0-9][ \t]+$|[0-9%)}](?:\s+:\s+|\s*(?:[-+*/×÷·^x–—−,;&~±]|\\times|\\cdot|\\div|\\pm|\*\*)\s*"
     r"|\s+(?:or|and|to|of|out of|by|times|plus|minus|over|x|per)\s+)$"
 )
 # A greater and a smaller unit, whose numbers are one quantity: 2 hours (and) 30 minutes.

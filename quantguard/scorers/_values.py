@@ -107,7 +107,7 @@ def _point(unknowns: list[str], index: int) -> dict[str, Fraction]:
         sign = (1, -1, 1)[index] if index < 3 else drawn.choice((1, -1))
         # Some of the denominators are even, since powers of negative numbers differ by that.
         below = (227, 64, 1)[index] if index < 3 else drawn.choice((64, 128, 211, 223, 227, 229))
-        point[name] = sign * Fraction(drawn.randrange(3, 40) if below == 1 else drawn.randrange(101, 1000, 2), below)
+        point[name] = sign * Fraction(drawn.randrange(5, 13) if below == 1 else drawn.randrange(101, 1000, 2), below)
     return point
 
 

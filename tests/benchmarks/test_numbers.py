@@ -52,6 +52,7 @@ def score(text: str, target: str = "7", *, finish_reason: FinishReason = "stop")
         ("7 litres of H2O", "7", "last-number"),
         ("3 * 4 = $<<3*4=12>>12", "12", "last-number"),
         ("so it is $70/quiz", "70", "last-number"),
+        ("Step 2: 7 apples", "7", "last-number"),
         ("After 2 hours 7 people came", "7", "last-number"),
         ("#### 72\nstep 2 has 3 parts", "72", "marked"),
         ("#### 8\nNo.\n#### 72", "72", "marked"),
@@ -98,7 +99,7 @@ UNREADABLE = {
         "3 * 7",
         "7x",
     ],
-    "a date, time or version": ["2024-05-07", "7/8/2024", "10:07", "7:30", "1.2.7"],
+    "a date, time or version": ["2024-05-07", "7/8/2024", "10:07", "3 : 7", "7:30", "1.2.7"],
     "a choice": ["7 or 8", "8 or 7", "$8 or $7", "#### 8 or 7", "#### 7 and 8"],
     "a range": [
         "5-7",
