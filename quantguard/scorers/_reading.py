@@ -324,11 +324,15 @@ def _related(sides: list[Sequence[Token]], signs: list[str]) -> Answer:
     sign = signs[0]
     if sign in _FLIPPED:
         left, right, sign = right, left, _FLIPPED[sign]
-    if sign != "!=" and _is_name(left) and not has_unknowns(right):
+    if sign != "!=" and _is_name(left) and _is_bound(right):
         return Named(_name(left), _interval("(", negative(_INFINITY), right, "]" if sign == "<=" else ")"))
-    if sign != "!=" and _is_name(right) and not has_unknowns(left):
+    if sign != "!=" and _is_name(right) and _is_bound(left):
         return Named(_name(right), _interval("[" if sign == "<=" else "(", left, _INFINITY, ")"))
     return Relation(sign, left, right)
+
+
+def _is_bound(expression: Expression) -> bool:
+    return expression in {_INFINITY, negative(_INFINITY)} or not has_unknowns(expression)
 
 
 def _name(expression: Expression) -> str:
@@ -426,6 +430,6 @@ def _between(sides: list[Sequence[Token]], signs: list[str]) -> Answer:
     low, name, high = (_plain_value(side) for side in sides)
     if signs[0] in _FLIPPED:
         low, high, signs = high, low, [_FLIPPED[sign] for sign in reversed(signs)]
-    if not _is_name(name) or has_unknowns(low) or has_unknowns(high):
+    if not (_is_name(name) and _is_bound(low) and _is_bound(high)):
         raise Unreadable("a chain of relations for no single unknown")
     return Named(_name(name), _interval("[" if signs[0] == "<=" else "(", low, high, "]" if signs[1] == "<=" else ")"))

@@ -41,6 +41,8 @@ _LOOKS = re.compile(
     r"\\(?:left|right|[Bb]ig{1,2}[lrm]?|displaystyle|textstyle|limits|nolimits|qquad|quad|hspace\{[^{}]*\}|phantom\{\})"
     r"(?![A-Za-z])|(?<!\\)\\[;: ]|(?<!\\)~"
 )
+# A letter in bold is another symbol, a number in bold is itself.
+_BOLD_NUMERAL = re.compile(r"\\(?:mathbf|boldsymbol|bm)\s*\{([^{}A-Za-z\\]*)\}")
 _TEXTS = r"(?:text(?:bf|it|rm|normal|sf|tt)?|mbox|hbox|mathrm|mathit|mathsf|operatorname\*?|textup)"
 # One and the same thing under several names.
 _NAMES = {
@@ -95,7 +97,7 @@ def _prepared(text: str) -> str:
     text = re.sub("[⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺ⁿ]+", lambda match: "^{" + match[0].translate(_SUPERSCRIPTS) + "}", text)
     text = re.sub(r"(?<!\\)\\[()\[\]]", " ", text)
     text = _without_dollars(text)
-    text = _LOOKS.sub(" ", text)
+    text = _LOOKS.sub(" ", _BOLD_NUMERAL.sub(r"{\1}", text))
     text = re.sub(r"(?<![0-9,\\])\\[,!]|(?<!\\)\\[,!](?!\s*[0-9])", " ", text)
     return re.sub(r"(?<![.])[.]$|[,;]$", "", text.strip()).strip()
 

@@ -74,6 +74,8 @@ def unit_of(found: Sequence[Token]) -> tuple[Sequence[Token], str, int]:
     while tail and tail[0].kind == "word" and tail[0].text.lower() in _FACTORS:
         factor *= _FACTORS[tail[0].text.lower()]
         tail = tail[1:]
+    if head[-1] == Token("command", r"\%") and len(head) > 1:
+        return head[:-1], PERCENT, factor
     degrees = _without_circle(head)
     unit = _unit(tail) if tail else ""
     if degrees is not None:

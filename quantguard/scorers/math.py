@@ -20,6 +20,7 @@ VERSION = "math/2"
 KNOWN_ANSWERS = (
     KnownAnswer("\\boxed{3}, no: \\boxed{4}", "4", 1.0),
     KnownAnswer("\\boxed{4}, no: \\boxed {3}", "4", 0.0),
+    KnownAnswer("\\boxed{4}, no: \\boxed{3", "4", 0.0),
     KnownAnswer("<think>\\boxed{4}</think>it is clear", "4", 0.0),
     KnownAnswer("\\boxed{-8}", "-8", 1.0),
     KnownAnswer("\\boxed{1,234.50}", "1234.5", 1.0),

@@ -27,6 +27,8 @@ KNOWN_ANSWERS = (
     KnownAnswer("#### 27\n\nQuestion: 1 and 2?\n#### 3", "27", 1.0),
     KnownAnswer("\\boxed{27} and not 12", "27", 1.0),
     KnownAnswer("\\boxed{\\frac{1}{27}}", "27", 0.0),
+    KnownAnswer("\\boxed{27}, no: \\boxed{26", "27", 0.0),
+    KnownAnswer("it is 26 or 27", "27", 0.0),
     KnownAnswer("<think>it is 27 </think>it is clear", "27", 0.0),
     KnownAnswer("it is -8", "-8", 1.0),
     KnownAnswer("it is 8", "-8", 0.0),
