@@ -1,5 +1,7 @@
 """A scorer that is broken is told by answers whose score is known, before it judges a model's."""
 
+import re
+
 import pytest
 
 from quantguard import registry
@@ -7,7 +9,7 @@ from quantguard.benchmarks import word_problems
 from quantguard.errors import MeasurementError
 from quantguard.pipeline.scoring import Scoring
 from quantguard.records import Generation
-from quantguard.scorers import _answers, boxed, math, numbers
+from quantguard.scorers import _answers, _numerals, _running_text, boxed, math, numbers
 from quantguard.scorers._known_answers import require_sound
 
 
@@ -30,6 +32,30 @@ def test_a_scorer_that_reads_thinking_is_told(monkeypatch: pytest.MonkeyPatch) -
     for name, scorer in (("boxed", boxed), ("math", math), ("numbers", numbers)):
         with pytest.raises(MeasurementError, match=f"scorer {name} is broken"):
             require_sound(scorer, name)
+
+
+def test_a_scorer_that_gives_way_to_a_box_that_was_taken_back_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def last_closed(text: str) -> str | None:
+        return next(reversed(re.findall(r"\\boxed ?\{([^{}]*)\}", text)), None)
+
+    monkeypatch.setattr(_answers, "last_boxed", last_closed)
+    monkeypatch.setattr(numbers, "last_boxed", last_closed)
+    for name, scorer in (("boxed", boxed), ("math", math), ("numbers", numbers)):
+        with pytest.raises(MeasurementError, match=f"scorer {name} is broken: .*no: "):
+            require_sound(scorer, name)
+
+
+def test_a_scorer_that_drops_commas_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    read = _numerals.number
+    monkeypatch.setattr(boxed, "number", lambda text: read(text.replace(",", "")))
+    with pytest.raises(MeasurementError, match=r"scorer boxed is broken: .*12,5"):
+        require_sound(boxed, "boxed")
+
+
+def test_a_scorer_that_takes_one_of_two_numbers_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_running_text, "_is_joined", lambda _before: False)
+    with pytest.raises(MeasurementError, match=r"scorer numbers is broken: .*26 or 27"):
+        require_sound(numbers, "numbers")
 
 
 def test_a_scorer_that_judges_what_was_cut_off_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,7 @@ from quantguard.catalog import cache_folder
 
 HERE = pathlib.Path(__file__).parent
 SAMPLES = {
+    "answers": (["--golds", "40"], "| 780 |"),
     "cpu_linear": (["--pairs", "5", "--decoder-layers", "1"], "| decoder | 2 | W4A8 |"),
     "decisions": (["--runs", "20"], "| 500 | 5% | group-sequential |"),
     "export": (
@@ -46,7 +47,7 @@ SAMPLES = {
 }
 
 NEED_WEIGHTS = {"methods": "smollm2-135m", "peer": "smollm2-135m"}
-NEED_DATA = {"programs"}
+NEED_DATA = {"answers", "programs"}
 NEED_PACKAGE = {"peer": "llmcompressor"}
 
 
