@@ -19,10 +19,11 @@ from quantguard.errors import ModelError, RecordError
 from quantguard.kernels.ascend.device import torch_device
 from quantguard.modeling import Block, LoadedModel, find_decoder
 from quantguard.modeling.block_state import BlockState, Tensors, restore_block
-from quantguard.modeling.configuration import read_config
-from quantguard.modeling.loading import emulated, load_tokenizer
+from quantguard.modeling.configuration import read_config, read_generation_config
+from quantguard.modeling.loading import emulated
 from quantguard.modeling.streaming import fill_ends, skeleton
 from quantguard.modeling.tensor_files import TensorFiles
+from quantguard.modeling.tokenizer_files import load_tokenizer
 from quantguard.records import CalibrationArgs, Recipe, from_json
 from quantguard.records.codec import digest
 from quantguard.records.files import file_sha256, parse_json, read_text, unseal
@@ -118,7 +119,8 @@ def read(path: pathlib.Path, *, device: str = "cpu", backend: str = "auto") -> L
     """
     folder = OwnFolder(path)
     manifest, decoder = folder.manifest, folder.decoder
-    fill_ends(decoder, folder.tensors, folder.dtype)
+    fill_ends(decoder, folder.tensors, {name: name for name in folder.tensors.entries}, folder.dtype)
+    decoder.model.generation_config = read_generation_config(path, folder.config)
     device_type = device.partition(":")[0]
     placed = torch_device(device)
     states = []
@@ -130,7 +132,7 @@ def read(path: pathlib.Path, *, device: str = "cpu", backend: str = "auto") -> L
         name=manifest.name,
         model=decoder.model.to(placed),
         emulates=emulated(device),
-        tokenizer=load_tokenizer(path),
+        tokenizer=load_tokenizer(path, num_tokens=decoder.embedding.num_embeddings),
         weights_sha256=manifest.weights_sha256,
         stored_bytes=manifest.stored_bytes,
         calibration=manifest.calibration,
