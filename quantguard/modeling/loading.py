@@ -20,6 +20,7 @@ from quantguard.errors import ModelError
 from quantguard.kernels.ascend.device import EMULATED, torch_device
 from quantguard.modeling.configuration import read_config, read_generation_config
 from quantguard.modeling.stored_parameters import (
+    empty_model,
     match,
     open_weights,
     require_all,
@@ -204,7 +205,7 @@ def _download(repository: str) -> pathlib.Path:
 def _from_folder(path: pathlib.Path, dtype: str) -> tuple[Any, Any]:
     config, files = _float_config(path), open_weights(path)
     wanted = stored_dtype(files, config) if dtype == "auto" else getattr(torch, dtype)
-    _require_own_tensors(files, config)
+    _require_own_tensors(files, empty_model(config, wanted))
     read_generation_config(path, config)
     try:
         loaded: Any = transformers.AutoModelForCausalLM.from_pretrained(
@@ -221,13 +222,11 @@ def _from_folder(path: pathlib.Path, dtype: str) -> tuple[Any, Any]:
     return model, load_tokenizer(path, num_tokens=embedding.num_embeddings)
 
 
-def _require_own_tensors(files: TensorFiles, config: Any) -> None:
+def _require_own_tensors(files: TensorFiles, empty: Any) -> None:
     """Raise ModelError where the stored tensors are not those of the configuration, by file and name.
 
     Of architectures whose tensors transformers puts together in its own ways, it alone can tell.
     """
-    with torch.device("meta"):
-        empty = transformers.AutoModelForCausalLM.from_config(config)
     if not get_model_conversion_mapping(empty, add_legacy=False):
         match(files, empty)
 
@@ -250,20 +249,26 @@ def weights_sha256(folder: pathlib.Path) -> str:
 
 
 def load_gguf(path: pathlib.Path, dtype: str) -> tuple[Any, Any]:
-    """Load model and tokenizer of a .gguf file, dequantised; raise ModelError without what reads the format."""
+    """Load model and tokenizer of a .gguf file, dequantised.
+
+    Raises ModelError without what reads the format, and for a file that is damaged.
+    """
     missing = [name for name in ("accelerate", "gguf") if importlib.util.find_spec(name) is None]
     if missing:
         raise ModelError(f"reading {path.name} needs {' and '.join(missing)}. Type: pip install 'quantguard[gguf]'")
     if not path.is_file():
         raise ModelError(f"{path} is not a file")
     stored = torch.float16 if dtype == "auto" else getattr(torch, dtype)
-    model = transformers.AutoModelForCausalLM.from_pretrained(
-        path.parent,
-        dtype=stored,
-        gguf_file=path.name,
-        quantization_config=transformers.GgufConfig(dequantize=True),
-    )
-    return model, transformers.AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
+    try:
+        model = transformers.AutoModelForCausalLM.from_pretrained(
+            path.parent,
+            dtype=stored,
+            gguf_file=path.name,
+            quantization_config=transformers.GgufConfig(dequantize=True),
+        )
+        return model, transformers.AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
+    except Exception as error:  # its reader raises what it likes on files that are damaged
+        raise ModelError(f"{path} cannot be read: {type(error).__name__}: {error}") from error
 
 
 @contextlib.contextmanager

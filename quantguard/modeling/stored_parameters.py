@@ -11,9 +11,10 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import torch
+import transformers
 
 from quantguard.errors import ModelError
-from quantguard.modeling.configuration import named_weights
+from quantguard.modeling.configuration import CONFIG, named_weights
 from quantguard.modeling.tensor_files import INDEX, TensorFiles, read_index
 
 SINGLE = INDEX.removesuffix(".index.json")
@@ -31,17 +32,32 @@ def open_weights(path: pathlib.Path) -> TensorFiles:
             " are installed: merge it into the model and save that, or remove the file"
         )
     named = named_weights(path)
-    found = named or next((name for name in (SINGLE, INDEX) if (path / name).is_file()), None)
-    if found is None:
-        raise ModelError(f"{path} has no {SINGLE}{_instead(path)}")
-    files = TensorFiles(path, index=found if found.endswith(".index.json") else f"{found}.index.json")
+    if named is not None:
+        files = TensorFiles(path, index=f"{named.removesuffix('.index.json')}.index.json")
+    else:
+        files = TensorFiles(path, index=find_index(path))
     files.refuse_unreadable()
     return files
 
 
+def find_index(path: pathlib.Path, *, stems: Iterable[str] = ()) -> str:
+    """Return the name of the index over a folder's weights, or what it would be called beside the one file.
+
+    ``stems`` are what the names of files may begin with besides ``model``. Raises ModelError where there are no such
+    files, or those of two names, of which programs read different ones.
+    """
+    possible = [f"{stem}.safetensors" for stem in dict.fromkeys((SINGLE.removesuffix(".safetensors"), *stems))]
+    found = [name for name in possible if (path / name).is_file() or (path / f"{name}.index.json").is_file()]
+    if len(found) > 1:
+        raise ModelError(f"{path} has weights of two names, {' and '.join(found)}; remove those that are left over")
+    if not found:
+        raise ModelError(f"{path} has no {' nor '.join(possible)}{_instead(path)}")
+    return f"{found[0]}.index.json"
+
+
 def _instead(path: pathlib.Path) -> str:
     """Say what lies there in the place of weights, and what to do."""
-    names = sorted(file.name for file in path.iterdir())
+    names = sorted(file.name for file in path.iterdir() if file.is_file())
     tensors = [name for name in names if name.endswith(".safetensors")]
     linked = [name for name in (SINGLE, INDEX) if (path / name).is_symlink()]
     if linked:
@@ -74,6 +90,10 @@ def served_files(path: pathlib.Path) -> list[pathlib.Path]:
 def stored_dtype(files: TensorFiles, config: Any) -> torch.dtype:
     """Return the type that a model is in: what its configuration says, else that of the first stored float."""
     if isinstance(config.dtype, torch.dtype):
+        if config.dtype not in _FLOATS.values():
+            raise ModelError(
+                f"{files.path / CONFIG}: dtype is {config.dtype}; possible: {', '.join(map(str, _FLOATS.values()))}"
+            )
         return config.dtype
     named = (files.metadata or {}).get("dtype") if files.has_index else None
     if isinstance(getattr(torch, str(named), None), torch.dtype):
@@ -85,11 +105,21 @@ def stored_dtype(files: TensorFiles, config: Any) -> torch.dtype:
     raise ModelError(f"{files.path / first} has no float tensor, and config.json names no dtype")
 
 
+def empty_model(config: Any, dtype: torch.dtype) -> Any:
+    """Return the model of a configuration without memory for its weights; raise ModelError where it makes none."""
+    try:
+        with torch.device("meta"):
+            return transformers.AutoModelForCausalLM.from_config(config, dtype=dtype)
+    except (ValueError, TypeError, KeyError, AttributeError, RuntimeError) as error:
+        file = pathlib.Path(config.name_or_path) / CONFIG
+        raise ModelError(f"{file}: transformers makes no model of it: {error}") from error
+
+
 def match(files: TensorFiles, model: Any) -> dict[str, str]:
     """Return the stored name of every parameter of ``model`` that is stored.
 
     Raises ModelError for a tensor that the model has no place for: left out, it would be another model; for two that
-    are one parameter; for one of another shape; and for parameters that are not stored.
+    are one parameter; for one of another shape or type; and for parameters that are not stored.
     """
     places = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     left_out = re.compile("|".join([_COMPUTED, *(model._keys_to_ignore_on_load_unexpected or ())]))  # noqa: SLF001
@@ -104,6 +134,11 @@ def match(files: TensorFiles, model: Any) -> dict[str, str]:
             raise ModelError(f"{where} and {matched[name]} are both {name}; one of them has to go")
         elif entry.shape != places[name]:
             raise ModelError(f"{where} has the shape {list(entry.shape)}, and config.json wants {list(places[name])}")
+        elif entry.dtype not in _FLOATS:
+            raise ModelError(
+                f"{where} is of the type {entry.dtype}; of full precision are {', '.join(_FLOATS)}: where are the"
+                " scales of a quantized model, and its quantization_config?"
+            )
         else:
             matched[name] = stored
     require_known(files.path, unknown)

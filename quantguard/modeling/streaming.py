@@ -5,10 +5,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, overload
 
 import torch
-import transformers
 
 from quantguard.errors import ModelError
-from quantguard.modeling.stored_parameters import match, ties_head
+from quantguard.modeling.stored_parameters import empty_model, match, ties_head
 from quantguard.modeling.structure import Block, Decoder, find_block, find_decoder
 from quantguard.modeling.tensor_files import TensorFiles
 
@@ -19,8 +18,7 @@ ENDS = ("model.embed_tokens.", "model.norm.", "lm_head.")
 
 def skeleton(config: Any, dtype: torch.dtype) -> Any:
     """Return the model of a configuration without memory for its weights."""
-    with torch.device("meta"):
-        model = transformers.AutoModelForCausalLM.from_config(config, dtype=dtype)
+    model = empty_model(config, dtype)
     model.eval()
     # Its buffers are computed, not stored, so they are nowhere to be read from.
     model.model.rotary_emb = type(model.model.rotary_emb)(config=config)

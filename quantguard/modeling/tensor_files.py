@@ -135,9 +135,7 @@ class TensorFiles:
         if not held:
             self._refuse(Defect(file=self.index if self.has_index else self._single, rule="there are no tensors"))
         if self.has_index and not isinstance(self.metadata, dict):
-            self._refuse(
-                Defect(file=self.index, rule='it has no "metadata", which transformers asks for')
-            )
+            self._refuse(Defect(file=self.index, rule='it has no "metadata", which transformers asks for'))
 
     def _refuse(self, defect: Defect) -> None:
         raise ModelError(f"{self.path / defect.file}: {': '.join(filter(None, (defect.tensor, defect.rule)))}")

@@ -41,7 +41,7 @@ def load_tokenizer(path: pathlib.Path, *, num_tokens: int | None = None) -> Any:
 
 
 def _objects(path: pathlib.Path) -> dict[str, dict[str, Any]]:
-    """Read the JSON objects that are there, by file."""
+    """Read the JSON objects that are there, by file; raise ModelError for a file, a template too, that is damaged."""
     found = {}
     for name in _OBJECTS:
         if (path / name).is_file():
@@ -49,6 +49,11 @@ def _objects(path: pathlib.Path) -> dict[str, dict[str, Any]]:
                 found[name] = dict(json.loads((path / name).read_text(encoding="utf-8")).items())
             except (OSError, ValueError, AttributeError) as error:
                 raise ModelError(f"{path / name} is damaged: {error}; get it anew from where the model is") from error
+    for file in path.glob("*.jinja"):
+        try:
+            file.read_text(encoding="utf-8")
+        except (OSError, ValueError) as error:
+            raise ModelError(f"{file} is damaged: {error}; get it anew from where the model is") from error
     return found
 
 
@@ -137,7 +142,9 @@ def template_file(tokenizer: Any) -> pathlib.Path:
 def _require_template(tokenizer: Any) -> None:
     """Raise ModelError for a template that is no Jinja; what it has against a chat shows when one is rendered."""
     stored = tokenizer.chat_template
-    for template in stored.values() if isinstance(stored, dict) else filter(None, [stored]):
+    for template in stored.values() if isinstance(stored, dict) else [] if stored is None else [stored]:
+        if not isinstance(template, str):
+            raise ModelError(f"{template_file(tokenizer)}: chat_template is {template!r}; possible: a template as text")
         try:
             compile_template(template)
         except jinja2.TemplateSyntaxError as error:

@@ -321,6 +321,26 @@ READ = (
 )
 LACKS = "model.layers.1.self_attn.k_proj.weight"
 REFUSED = (
+    Odd(
+        name="a part of a configuration",
+        plant=in_json("config.json", lambda s: s.update(text_config={"hidden_size": 8})),
+        refused="config.json",
+    ),
+    Odd(
+        name="a type of integers",
+        plant=in_json("config.json", lambda s: s.update(dtype="int8")),
+        refused="config.json: dtype is torch.int8",
+    ),
+    Odd(
+        name="a template in another encoding",
+        plant=content("chat_template.jinja", b"\xe9"),
+        refused="chat_template.jinja is damaged",
+    ),
+    Odd(
+        name="a template that is a number",
+        plant=in_json("tokenizer_config.json", lambda s: s.update(chat_template=3)),
+        refused="tokenizer_config.json: chat_template is 3",
+    ),
     Odd(name="shards without index", plant=both(sharded, removed(INDEX)), refused=INDEX),
     Odd(name="a shard is missing", plant=both(sharded, removed(SECOND)), refused=SECOND),
     Odd(name="a shard is cut off", plant=both(sharded, cut(SECOND, 2000)), refused=SECOND),
@@ -367,6 +387,16 @@ REFUSED = (
         plant=tensors(lambda s: s.pop(EMBEDDING)),
         settings=TIED,
         refused="lacks 2 weights, such as lm_head",
+    ),
+    Odd(
+        name="integers without scales",
+        plant=tensors(lambda s: s.update({LACKS: s[LACKS].to(torch.int8)})),
+        refused=f"{SINGLE}: {LACKS} is of the type I8",
+    ),
+    Odd(
+        name="8-bit floats without scales",
+        plant=tensors(lambda s: s.update({LACKS: s[LACKS].to(torch.float8_e4m3fn)})),
+        refused=f"{SINGLE}: {LACKS} is of the type F8_E4M3",
     ),
     Odd(name="another shape", plant=tensors(lambda s: s.update({LACKS: s[LACKS][:-1]})), refused=f"{SINGLE}: {LACKS}"),
     Odd(

@@ -15,6 +15,7 @@ import quantguard
 from quantguard.engines._prompting import render
 from quantguard.errors import ModelError, QuantguardError
 from quantguard.modeling import stored_parameters, streaming
+from quantguard.modeling.loading import weights_sha256
 from quantguard.modeling.tensor_files import TensorFiles, read_index
 from quantguard.modeling.tokenizer_files import load_tokenizer, render_chat
 
@@ -131,3 +132,13 @@ def test_a_template_that_fails_on_a_chat_is_told_by_its_file(
 def templated(folder: pathlib.Path, template: str) -> Any:
     (folder / "chat_template.jinja").write_text(template)
     return load_tokenizer(folder)
+
+
+def test_what_a_server_reads_is_hashed_for_a_server(tmp_path: pathlib.Path) -> None:
+    odd = named("one file beside an older index and its shards")
+    folder = odd_folders.write(tmp_path / "model", odd)
+    whole = b"".join((folder / file).read_bytes() for file in odd_folders.BOTH)
+    assert weights_sha256(folder) == hashlib.sha256(whole).hexdigest()
+    for file in (odd_folders.INDEX, odd_folders.SINGLE):
+        (folder / file).unlink()
+    assert weights_sha256(folder) == hashlib.sha256(whole).hexdigest()
