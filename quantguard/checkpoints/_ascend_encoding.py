@@ -7,12 +7,11 @@ evaluated.
 """
 
 import dataclasses
-from collections.abc import Collection
 
 import torch
 
-from quantguard.checkpoints import _ascend_refusing as refusing
 from quantguard.checkpoints._ascend_decoding import scale_bias
+from quantguard.checkpoints._ascend_refusing import BlockPlan
 from quantguard.checkpoints._ascend_types import (
     CACHE,
     FLATQUANT,
@@ -34,56 +33,38 @@ _SIDES = ("left", "right")
 
 @dataclasses.dataclass(slots=True, kw_only=True)
 class BlockEncoder:
-    """One block on its way out; ``types`` gets the type of every tensor."""
+    """One block on its way out, nothing of which is refused; ``types`` gets the type of every tensor."""
 
     block: Block
     state: BlockState
     tensors: Tensors
     dtype: torch.dtype
-    forced: Collection[str]
-    tensor_parallel_size: int
     types: dict[str, str] = dataclasses.field(default_factory=dict)
 
     def encode(self) -> Tensors:
-        """Return the tensors to store; raise ModelError for what AscendV1 has no place for."""
+        """Return the tensors to store; raise ModelError for numbers that leave their type."""
+        shapes = {name: tuple(tensor.shape) for name, tensor in self.tensors.items()}
+        plan = BlockPlan(block=self.block, state=self.state, shapes=shapes)
         left, written = dict(self.tensors), Tensors()
         for group in self.block.groups:
-            written |= self._group(group, left)
+            written |= self._group(plan, group, left)
         written |= self._cache(left)
-        for name, tensor in left.items():
-            if ".extension." in name or "input_transform" in name:
-                raise ModelError(f"{name}: AscendV1 has no place for this transform; take a recipe without it")
-            written[name] = tensor
-            self.types[name] = FLOAT
+        written |= left
+        self.types |= dict.fromkeys(left, FLOAT)
         return {name: tensor.contiguous() for name, tensor in written.items()}
 
-    def _group(self, group: LinearGroup, left: Tensors) -> Tensors:
-        factors = self._factors(group, left)
-        transformed = any(factor is not None for factor in factors)
-        kinds = []
-        for name in group.names:
-            args = self.state.linears.get(name)
-            kinds.append(None if args is None else refusing.type_name(name, args, transformed=transformed))
-        if transformed and kinds == [None] * len(kinds):
-            return self._folded(group, factors, left)
-        clips = {name: self._clip(name) for name in group.names}
-        refusing.check_group(
-            self.block,
-            group,
-            kinds,
-            set(clips.values()),
-            factors,
-            forced=self.forced,
-            tensor_parallel_size=self.tensor_parallel_size,
-        )
+    def _group(self, plan: BlockPlan, group: LinearGroup, left: Tensors) -> Tensors:
+        kinds = plan.kinds(group)
+        factors = self._factors(plan, group, left)
+        if kinds[0] is None:
+            return self._folded(group, factors, left) if any(factor is not None for factor in factors) else {}
         written: Tensors = {}
-        for name in group.names if kinds[0] is not None else ():
-            kind = str(kinds[0])
-            parts = self._linear(name, kind, left)
-            if kind == FLATQUANT:
-                parts |= self._flatquant(factors, clips[name])
+        for name, clip in plan.clips(group).items():
+            parts = self._linear(name, kinds[0], left)
+            if kinds[0] == FLATQUANT:
+                parts |= self._flatquant(factors, clip)
             written |= {f"{name}.{part}": tensor for part, tensor in parts.items()}
-            self.types |= {f"{name}.{part}": FLOAT if part == "bias" else kind for part in parts}
+            self.types |= {f"{name}.{part}": FLOAT if part == "bias" else kinds[0] for part in parts}
         return written
 
     def _folded(
@@ -98,20 +79,16 @@ class BlockEncoder:
         self.types |= dict.fromkeys(written, FLOAT)
         return written
 
-    def _factors(self, group: LinearGroup, left: Tensors) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+    def _factors(
+        self, plan: BlockPlan, group: LinearGroup, left: Tensors
+    ) -> tuple[torch.Tensor | None, torch.Tensor | None]:
         """Take the online transform of a group's input out of what is left, and give its norm the plain name."""
-        owners = list(group.names)
         if group.norm_name is not None:
             norm = f"{self.block.name}.{group.norm_name}"
-            owners = [norm]
             if f"{norm}.norm.weight" in left:
                 left[f"{norm}.weight"] = left.pop(f"{norm}.norm.weight")
-        found = [[left.pop(f"{owner}.input_transform.{side}", None) for side in _SIDES] for owner in owners]
-        return found[0][0], found[0][1]
-
-    def _clip(self, name: str) -> float:
-        args = self.state.linears.get(name)
-        return 1.0 if args is None or args.input_activations is None else args.input_activations.clip_ratio
+        left_factor, right_factor = (left.pop(name, None) for name in plan.factor_names(group))
+        return left_factor, right_factor
 
     def _linear(self, name: str, kind: str, left: Tensors) -> Tensors:
         width = self.block.linears[name].in_features
@@ -155,7 +132,6 @@ class BlockEncoder:
         args, attention = self.state.kv_cache, self.block.groups[0]
         if args is None:
             return {}
-        refusing.check_cache(attention.prefix, args)
         written = {}
         for which, linear in (("keys", attention.names[1]), ("values", attention.names[2])):
             scale = left.pop(f"{attention.prefix}.extension.{which}.scale").flatten()

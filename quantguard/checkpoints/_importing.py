@@ -16,6 +16,7 @@ from quantguard.modeling.configuration import read_generation_config
 from quantguard.modeling.loading import default_calibration, emulated
 from quantguard.modeling.streaming import place_ends
 from quantguard.modeling.tokenizer_files import load_tokenizer
+from quantguard.records import Defect
 from quantguard.records.codec import digest
 from quantguard.records.files import file_sha256
 
@@ -43,11 +44,17 @@ def read(stored: StoredCheckpoint, *, dtype: torch.dtype, device: str, backend: 
         stored_bytes=sum((stored.path / file).stat().st_size for file in stored.tensors.files),
         calibration=default_calibration(stored.path),
         recipe=stored.recipe,
-        notes=stored.notes,
+        notes=(*stored.notes, *_in_short(stored.warnings())),
         source=_source(stored.path),
         checkpoint=stored.path,
         files_sha256=whole,
     )
+
+
+def _in_short(warnings: Iterable[Defect]) -> tuple[str, ...]:
+    """Return a note of the first warning, and how many there are."""
+    found = list(warnings)
+    return (f"{found[0]}{f', and {len(found) - 1} more like it' if found[1:] else ''}",) if found else ()
 
 
 def _fill_ends(stored: StoredCheckpoint, decoder: Decoder, specs: dict[str, Spec]) -> None:

@@ -105,6 +105,12 @@ class OwnFolder:
             raise ModelError(f"{self.path / MANIFEST} does not say how {block.name} was quantized. Quantize it again.")
         return self.manifest.blocks[block.name]
 
+    def shapes(self, block: Block) -> dict[str, tuple[int, ...]]:
+        """Return the shapes of a block's tensors by name, those that only quantguard has names for by theirs."""
+        names = (f"{block.name}.", f"{OWN_PREFIX}{block.name}.")
+        mine = {name: entry for name, entry in self.tensors.entries.items() if name.startswith(names)}
+        return {name.removeprefix(OWN_PREFIX): entry.shape for name, entry in mine.items()}
+
     def block(self, block: Block) -> tuple[BlockState, Tensors]:
         """Read a block, which holds no weights, as :func:`quantguard.modeling.block_state.block_state` had it."""
         state, names = self.state(block), (f"{block.name}.", f"{OWN_PREFIX}{block.name}.")
