@@ -185,6 +185,11 @@ def weight_index(path: pathlib.Path) -> str:
     return found[0]
 
 
+def older_description(path: pathlib.Path) -> pathlib.Path | None:
+    """Return the description that msModelSlim wrote before it had versions, with a type in its name; else None."""
+    return min(path.glob("quant_model_description_*.json"), default=None)
+
+
 def is_by_older_writer(index: str) -> bool:
     """Tell by the names of its files whether msModelSlim's older writer made a checkpoint."""
     return not index.startswith("quant_model_weights")

@@ -99,7 +99,7 @@ class BlockEncoder:
         bias = left.pop(f"{name}.bias", None)
         parts = {} if bias is None else {"bias": bias.float()}
         if kind in SCALED_IN_MODEL_TYPE:
-            scale = self._rounded(f"{name}.weight_scale", scale)
+            scale = rounded_to(self.dtype, f"{name}.weight_scale", scale)
         if kind == STATIC:
             parts |= self._static(name, scale, left.pop(f"{name}.input_scale"), bias)
         if kind == PACKED:
@@ -108,7 +108,7 @@ class BlockEncoder:
         return parts | {"weight_scale": scale, "weight_offset": torch.zeros_like(scale)}
 
     def _static(self, name: str, scale: torch.Tensor, input_scale: torch.Tensor, bias: torch.Tensor | None) -> Tensors:
-        rounded = self._rounded(f"{name}.input_scale", input_scale.flatten())
+        rounded = rounded_to(self.dtype, f"{name}.input_scale", input_scale.flatten())
         deq_scale = (scale * rounded).flatten()
         steps = torch.zeros_like(deq_scale).double() if bias is None else bias.double() / deq_scale.double()
         steps = steps.round()
@@ -136,18 +136,19 @@ class BlockEncoder:
         for which, linear in (("keys", attention.names[1]), ("values", attention.names[2])):
             scale = left.pop(f"{attention.prefix}.extension.{which}.scale").flatten()
             name = f"{linear}.kv_cache_scale"
-            written[name] = self._rounded(name, scale).to(self.dtype)
+            written[name] = rounded_to(self.dtype, name, scale).to(self.dtype)
             written[f"{linear}.kv_cache_offset"] = torch.zeros_like(written[name])
         self.types |= dict.fromkeys(written, CACHE)
         return written
 
-    def _rounded(self, name: str, scale: torch.Tensor) -> torch.Tensor:
-        """Round scales to the type of the model, as float32."""
-        rounded = scale.to(self.dtype).float()
-        if not bool((torch.isfinite(rounded) & (rounded > 0)).all()):
-            kind = str(self.dtype).removeprefix("torch.")
-            raise ModelError(f"{name}: a scale of {float(scale.min()):.1e} to {float(scale.max()):.1e} leaves {kind}")
-        return rounded
+
+def rounded_to(dtype: torch.dtype, name: str, scale: torch.Tensor) -> torch.Tensor:
+    """Round scales to the type of the model, as float32; raise ModelError for one that it does not hold."""
+    rounded = scale.to(dtype).float()
+    if not bool((torch.isfinite(rounded) & (rounded > 0)).all()):
+        kind = str(dtype).removeprefix("torch.")
+        raise ModelError(f"{name}: a scale of {float(scale.min()):.1e} to {float(scale.max()):.1e} leaves {kind}")
+    return rounded
 
 
 def _scale_of_zeros(data: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:

@@ -12,13 +12,16 @@ import torch
 
 from quantguard.checkpoints import _ascend_refusing as refusing
 from quantguard.checkpoints._ascend_description import FILE, VERSION
-from quantguard.checkpoints._ascend_encoding import BlockEncoder
+from quantguard.checkpoints._ascend_encoding import BlockEncoder, rounded_to
 from quantguard.checkpoints._ascend_refusing import BlockPlan
-from quantguard.checkpoints._ascend_types import CACHE, DEQ_SCALE, FLOAT, TYPES
+from quantguard.checkpoints._ascend_types import CACHE, DEQ_SCALE, FLOAT, SCALED_IN_MODEL_TYPE, STATIC, TYPES
 from quantguard.checkpoints._native import OwnFolder
+from quantguard.checkpoints._native_encoding import OWN_PREFIX
 from quantguard.checkpoints._native_writing import write_json, write_tensors
 from quantguard.errors import ModelError, UsageError
+from quantguard.modeling import Block
 from quantguard.modeling.block_state import Tensors
+from quantguard.numerics.affine import SMALLEST_SCALE
 
 _PREFIX = "quant_model_weights"
 # What a server reads beside weights and configuration.
@@ -62,7 +65,27 @@ def refusals(folder: OwnFolder, *, forced: Collection[str] = (), tensor_parallel
             forced=forced,
             tensor_parallel_size=tensor_parallel_size,
         )
-        yield from plan.refusals()
+        found = list(plan.refusals())
+        yield from found or _lost_scales(folder, block, plan)
+
+
+def _lost_scales(folder: OwnFolder, block: Block, plan: BlockPlan) -> Iterator[str]:
+    """Find scales that the type of the model, which vLLM-Ascend keeps them in, does not hold."""
+    names = []
+    for group in block.groups:
+        for name, kind in zip(group.names, plan.kinds(group), strict=True):
+            names.extend([f"{name}.weight_scale"] if kind in SCALED_IN_MODEL_TYPE else [])
+            names.extend([f"{name}.input_scale"] if kind == STATIC else [])
+    if plan.state.kv_cache is not None:
+        names.extend(f"{OWN_PREFIX}{block.groups[0].prefix}.extension.{which}.scale" for which in ("keys", "values"))
+    for name, scale in folder.tensors.read_named(names).items():
+        # A channel of zeros, whose scale says nothing, gets another one.
+        said = scale[scale > SMALLEST_SCALE] if name.endswith("weight_scale") else scale.flatten()
+        if said.numel():
+            try:
+                rounded_to(folder.dtype, name.removeprefix(OWN_PREFIX), said)
+            except ModelError as error:
+                yield str(error)
 
 
 def _fill(folder: OwnFolder, staged: pathlib.Path) -> tuple[str, ...]:

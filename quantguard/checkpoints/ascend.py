@@ -17,9 +17,11 @@ from quantguard.checkpoints import _ascend_refusing as refusing
 from quantguard.checkpoints._ascend_decoding import BlockDecoder
 from quantguard.checkpoints._ascend_description import (
     FILE,
+    VERSION,
     Description,
     folder_defects,
     is_by_older_writer,
+    older_description,
     weight_index,
 )
 from quantguard.checkpoints._ascend_types import CACHE, FLATQUANT, FLOAT, KV_CACHE, TYPES, cache_specs, linear_specs
@@ -39,8 +41,8 @@ REFUSALS = refusing.REFUSALS
 
 
 def recognises(path: pathlib.Path) -> bool:
-    """Tell whether a folder has the description that makes it such a checkpoint."""
-    return (path / FILE).is_file()
+    """Tell whether a folder has the description that makes it such a checkpoint, by its name of today or of before."""
+    return (path / FILE).is_file() or older_description(path) is not None
 
 
 def open_checkpoint(path: pathlib.Path) -> "AscendCheckpoint":
@@ -75,6 +77,12 @@ class AscendCheckpoint:
 
     def __init__(self, path: pathlib.Path) -> None:
         self.path = path
+        if not (path / FILE).is_file():
+            raise ModelError(
+                f"{older_description(path)} is the description of an older msModelSlim (version 0.0.0), whose types"
+                f" are named in it and mean other tensors; that is not supported. vLLM-Ascend and quantguard read"
+                f" {FILE} of version {VERSION}: quantize the model with msModelSlim 26.1"
+            )
         self.config: Any = read_config(path)
         stored = getattr(self.config, "dtype", None)
         self._named = stored if isinstance(stored, torch.dtype) else None

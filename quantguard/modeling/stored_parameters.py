@@ -33,7 +33,8 @@ def open_weights(path: pathlib.Path) -> TensorFiles:
         )
     named = named_weights(path)
     if named is not None:
-        files = TensorFiles(path, index=f"{named.removesuffix('.index.json')}.index.json")
+        indexed = named.endswith(".index.json")
+        files = TensorFiles(path, index=named if indexed else f"{named}.index.json", indexed=indexed)
     else:
         files = TensorFiles(path, index=find_index(path))
     files.refuse_unreadable()

@@ -44,13 +44,15 @@ class TensorFiles:
     """The tensors of a folder by name: those of its one file, or where that is not there, of the files in its index.
 
     That is what transformers reads, which wants no index where there is one file, and asks an index for no more than
-    the names of files. Files and index that do not agree are found here once, in ``defects``.
+    the names of files; ``indexed`` says which of the two it is told to read. Files and index that do not agree are
+    found here once, in ``defects``.
     """
 
-    def __init__(self, path: pathlib.Path, *, index: str = INDEX) -> None:
+    def __init__(self, path: pathlib.Path, *, index: str = INDEX, indexed: bool | None = None) -> None:
         self.path, self.index = path, index
         self._single = index.removesuffix(".index.json")
-        self.has_index = (path / index).is_file() and not (path / self._single).is_file()
+        by_index = (path / index).is_file() and not (path / self._single).is_file()
+        self.has_index = by_index if indexed is None else indexed
         self._found: list[Defect] = []
         self._headers: dict[str, dict[str, TensorEntry]] = {}
         self.metadata: Any = None

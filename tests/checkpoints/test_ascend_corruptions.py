@@ -458,3 +458,13 @@ def test_a_linear_that_stays_float_beside_the_others_is_a_warning(
     with torch.no_grad():
         float_key, quantized_key = found.model(ids).logits, expected.model(ids).logits
     assert float((float_key - quantized_key).norm() / quantized_key.norm()) < 0.01
+
+
+def test_a_description_of_the_oldest_writer_is_named_and_not_called_damaged(
+    sound: Callable[[str], pathlib.Path], tmp_path: pathlib.Path
+) -> None:
+    folder = pathlib.Path(shutil.copytree(sound("W8A8-C8"), tmp_path / "model"))
+    (folder / DESCRIPTION).rename(folder / "quant_model_description_w8a8.json")
+    for read in (checking.check, quantguard.load):
+        with pytest.raises(ModelError, match=r"quant_model_description_w8a8\.json is .*not supported"):
+            read(folder)

@@ -301,6 +301,11 @@ READ = (
         ),
         files=("other.safetensors",),
     ),
+    Odd(
+        name="an index under a name of config.json, beside one file",
+        plant=both(beside_an_older_index, in_json("config.json", lambda s: s.update(transformers_weights=INDEX))),
+        files=BOTH,
+    ),
     Odd(name="rows beyond the tokenizer", plant=both(), settings={"vocab_size": 512}),
     Odd(name="no generation_config", plant=lambda f: (f / "generation_config.json").unlink(missing_ok=True)),
     Odd(

@@ -16,7 +16,7 @@ from quantguard.engines._prompting import render
 from quantguard.errors import ModelError, QuantguardError
 from quantguard.modeling import stored_parameters, streaming
 from quantguard.modeling.loading import weights_sha256
-from quantguard.modeling.tensor_files import TensorFiles, read_index
+from quantguard.modeling.tensor_files import TensorFiles
 from quantguard.modeling.tokenizer_files import load_tokenizer, render_chat
 
 IDS = torch.arange(3, 43)[None] * 7 % 256
@@ -67,9 +67,7 @@ def test_a_reader_that_prefers_the_index_is_seen(tmp_path: pathlib.Path, monkeyp
 
     class Indexed(TensorFiles):
         def __init__(self, path: pathlib.Path, *, index: str) -> None:
-            super().__init__(path, index=index)
-            self.has_index = True
-            self._files, self.metadata = read_index(path / index)
+            super().__init__(path, index=index, indexed=True)
 
     monkeypatch.setattr(stored_parameters, "TensorFiles", Indexed)
     with pytest.raises(AssertionError):
