@@ -108,9 +108,10 @@ def stored_dtype(files: TensorFiles, config: Any) -> torch.dtype:
 
 def empty_model(config: Any, dtype: torch.dtype) -> Any:
     """Return the model of a configuration without memory for its weights; raise ModelError where it makes none."""
+    auto: Any = transformers.AutoModelForCausalLM
     try:
         with torch.device("meta"):
-            return transformers.AutoModelForCausalLM.from_config(config, dtype=dtype)
+            return auto.from_config(config, dtype=dtype)
     except (ValueError, TypeError, KeyError, AttributeError, RuntimeError) as error:
         file = pathlib.Path(config.name_or_path) / CONFIG
         raise ModelError(f"{file}: transformers makes no model of it: {error}") from error
@@ -130,7 +131,7 @@ def match(files: TensorFiles, model: Any) -> dict[str, str]:
         name = parameter_name(stored, places, model.base_model_prefix)
         where = f"{files.path / entry.file}: {stored}"
         if name not in places:
-            unknown.extend([] if left_out.search(stored) else [stored])
+            unknown.extend([] if left_out.search(stored) else [f"{stored} in {entry.file}"])
         elif name in matched:
             raise ModelError(f"{where} and {matched[name]} are both {name}; one of them has to go")
         elif entry.shape != places[name]:
@@ -143,7 +144,7 @@ def match(files: TensorFiles, model: Any) -> dict[str, str]:
         else:
             matched[name] = stored
     require_known(files.path, unknown)
-    _require_all(files.path, model, matched)
+    _require_all(files.path / files.found_by, model, matched)
     return matched
 
 

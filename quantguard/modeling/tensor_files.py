@@ -97,6 +97,11 @@ class TensorFiles:
         return tuple(self._files)
 
     @property
+    def found_by(self) -> str:
+        """The name of the file that says which tensors there are: the index, or the one file."""
+        return self.index if self.has_index else self._single
+
+    @property
     def files(self) -> set[str]:
         """The names of the files that hold them."""
         return set(self._files.values())
@@ -135,7 +140,7 @@ class TensorFiles:
             if name not in held:
                 self._refuse(Defect(file=file, tensor=name, rule=f"{self.index} says that it is there, and it is not"))
         if not held:
-            self._refuse(Defect(file=self.index if self.has_index else self._single, rule="there are no tensors"))
+            self._refuse(Defect(file=self.found_by, rule="there are no tensors"))
         if self.has_index and not isinstance(self.metadata, dict):
             self._refuse(Defect(file=self.index, rule='it has no "metadata", which transformers asks for'))
 

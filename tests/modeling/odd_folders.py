@@ -378,20 +378,22 @@ REFUSED = (
         plant=both(sharded, in_json(INDEX, lambda s: s["weight_map"].update({"model.extra": SECOND}))),
         refused=f"{SECOND}: model.extra",
     ),
-    Odd(name="the wrong prefix", plant=prefixed("language_model."), refused="language_model.lm_head.weight"),
+    Odd(
+        name="the wrong prefix", plant=prefixed("language_model."), refused=f"language_model.lm_head.weight in {SINGLE}"
+    ),
     Odd(name="a tensor too many", plant=tensors(lambda s: s.update(extra=s[NORM].clone())), refused="extra"),
     Odd(
         name="a layer too many",
         plant=in_json("config.json", lambda s: s.update(num_hidden_layers=1)),
         refused="layers.1",
     ),
-    Odd(name="a tensor is missing", plant=tensors(lambda s: s.pop(LACKS)), refused=LACKS),
-    Odd(name="not tied, no head", plant=tensors(lambda s: s.pop(HEAD)), refused=HEAD),
+    Odd(name="a tensor is missing", plant=tensors(lambda s: s.pop(LACKS)), refused=f"{SINGLE} lacks .*{LACKS}"),
+    Odd(name="not tied, no head", plant=tensors(lambda s: s.pop(HEAD)), refused=f"{SINGLE} lacks .*{HEAD}"),
     Odd(
         name="tied, neither",
         plant=tensors(lambda s: s.pop(EMBEDDING)),
         settings=TIED,
-        refused="lacks 2 weights, such as lm_head",
+        refused=f"{SINGLE} lacks 2 weights, such as lm_head",
     ),
     Odd(
         name="integers without scales",
