@@ -4,6 +4,7 @@ import random
 
 from quantguard.errors import DataError
 from quantguard.modeling import LoadedModel
+from quantguard.modeling.tokenizer_files import render_chat
 from quantguard.records import CalibrationArgs
 from quantguard.tiny_reasoner.problems import STEP_COUNTS, generate, reply
 
@@ -28,6 +29,6 @@ def token_sequences(loaded: LoadedModel, args: CalibrationArgs) -> list[list[int
             {"role": "user", "content": problem.question},
             {"role": "assistant", "content": reply(problem, "slow_think")},
         ]
-        text = loaded.tokenizer.apply_chat_template(chat, tokenize=False)
+        text = render_chat(loaded.tokenizer, chat)
         sequences.append(loaded.tokenizer(text, add_special_tokens=False)["input_ids"][: args.max_length])
     return sequences

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from quantguard.checkpoints._ascend_types import BESIDE_FLATQUANT, CACHE, FLATQUANT, FLOAT, TYPES
+from quantguard.checkpoints._ascend_types import BESIDE_FLATQUANT, CACHE, FLATQUANT, FLOAT, PACKED, TYPES
 from quantguard.errors import ModelError
 from quantguard.modeling import Block
 from quantguard.modeling.tensor_files import TensorFiles
@@ -26,8 +26,8 @@ _SETTINGS = (
     "kv_quant_type",
 )
 _BESIDE = ("bias", "left_trans", "right_trans", "clip_ratio")
-# Tensors that vLLM-Ascend reads by way of entries that quantguard does not follow.
-_OTHER_CACHES = ("fa_quant_type", "indexer_quant_type")
+# Entries by way of which vLLM-Ascend reads tensors that quantguard does not follow.
+_OTHER_SETTINGS = ("fa_quant_type", "indexer_quant_type", "reduce_quant_type")
 
 
 class Description:
@@ -67,22 +67,58 @@ class Description:
             if name not in self.types:
                 yield Defect(file=entry.file, tensor=name, rule=f"{FILE} does not name this tensor")
 
-    def _unknown(self) -> Iterator[Defect]:
-        if self.settings.get("version", VERSION) != VERSION:
-            yield Defect(file=FILE, rule=f"version is {self.settings['version']!r}; possible: {VERSION}")
-        for name in _OTHER_CACHES:
-            if name in self.settings:
-                found = f"{name} is {self.settings[name]!r}"
-                yield Defect(file=FILE, rule=f"{found}: of caches, only {CACHE} in kv_cache_type is supported")
-        cache = self.settings.get("kv_cache_type")
-        if (cache == CACHE) != self.quantizes_cache or cache not in (None, "", CACHE):
-            found = "there are" if self.quantizes_cache else "there are no"
-            yield Defect(file=FILE, rule=f"kv_cache_type is {cache!r}, and {found} kv_cache_scale tensors")
+    def require_supported(self, path: pathlib.Path) -> None:
+        """Raise ModelError, naming it, for what msModelSlim writes and quantguard does not read; it is no damage."""
+        found = [*self._other_types(), *self._older_layouts(), *self._other_settings()]
+        if found:
+            raise ModelError(
+                f"{path / FILE}: {'; '.join(found)}. That is not supported, nor called damaged; supported are"
+                f" {', '.join((FLOAT, CACHE, *TYPES))}, as msModelSlim 26.1 writes them in version {VERSION}"
+            )
+
+    def _other_types(self) -> Iterator[str]:
+        by_kind: dict[str, list[str]] = {}
         for name, kind in self.types.items():
             beside = kind == BESIDE_FLATQUANT and name.rpartition(".")[2] in _BESIDE
             if kind not in (FLOAT, CACHE, *TYPES) and not beside:
-                possible = ", ".join((FLOAT, CACHE, *TYPES))
-                yield Defect(file=FILE, tensor=name, rule=f"its type is {kind!r}; supported: {possible}")
+                by_kind.setdefault(kind, []).append(name)
+        for kind, names in sorted(by_kind.items()):
+            yield f"{len(names)} tensors are of the type {kind!r}, such as {names[0]}"
+
+    def _older_layouts(self) -> Iterator[str]:
+        """Find W4A8 that is packed or scaled in another way, and norms with a bias, of msModelSlim's older writer."""
+        packed = {name.removesuffix(".weight") for name, kind in self.types.items() if _is_weight(name, kind, PACKED)}
+        second = sorted(name for name in packed if f"{name}.weight_scale_second" in self.types)
+        plain = sorted(name for name in packed if f"{name}.scale_bias" not in self.types)
+        if second:
+            yield (
+                f"{len(second)} linears of the type {PACKED} have a second scale for groups (weight_scale_second), such"
+                f" as {second[0]}"
+            )
+        elif plain:
+            yield (
+                f"{len(plain)} linears of the type {PACKED} have no scale_bias, as msModelSlim's older writer leaves"
+                f" them, such as {plain[0]}"
+            )
+        norms = sorted(name for name in self.types if name.endswith(("norm.bias", "norm.module.bias")))
+        if norms:
+            yield f"{len(norms)} norms have a bias that takes outliers away, such as {norms[0]}"
+
+    def _other_settings(self) -> Iterator[str]:
+        if self.settings.get("version", VERSION) != VERSION:
+            yield f"version is {self.settings['version']!r}"
+        for name in _OTHER_SETTINGS:
+            if self.settings.get(name):
+                yield f"{name} is {self.settings[name]!r}"
+        cache = self.settings.get("kv_cache_type")
+        if cache not in (None, "", CACHE):
+            yield f"kv_cache_type is {cache!r}"
+
+    def _unknown(self) -> Iterator[Defect]:
+        cache = self.settings.get("kv_cache_type")
+        if (cache == CACHE) != self.quantizes_cache:
+            found = "there are" if self.quantizes_cache else "there are no"
+            yield Defect(file=FILE, rule=f"kv_cache_type is {cache!r}, and {found} kv_cache_scale tensors")
 
     def _mistyped(self) -> Iterator[Defect]:
         for name, kind in self.types.items():
@@ -95,11 +131,14 @@ class Description:
                 expected = " or ".join(sorted(possible))
                 yield Defect(file=FILE, tensor=name, rule=f"its type is {kind!r} and has to be {expected}")
 
-    def group_defects(self, block: Block) -> Iterator[Defect]:
-        """Find linears of a block that are loaded as one and are not of one type."""
+    def mixed_groups(self, block: Block, *, transformed: bool) -> Iterator[Defect]:
+        """Find linears of a block that are loaded as one and are not of one type.
+
+        With ``transformed`` those whose common input one of them transforms: what the others get is not defined.
+        """
         for group in block.groups:
             kinds = {name: self.type_of(name) for name in group.names}
-            if len(set(kinds.values())) > 1:
+            if len(set(kinds.values())) > 1 and (FLATQUANT in kinds.values()) == transformed:
                 told = ", ".join(f"{name.rpartition('.')[2]} {kind}" for name, kind in kinds.items())
                 first = next(name for name, kind in kinds.items() if kind != kinds[group.names[0]])
                 rule = f"linears that are loaded as one have to be of one type: {told}"
@@ -111,7 +150,11 @@ class Description:
 
 
 def _is_setting(name: str) -> bool:
-    return name in (*_SETTINGS, *_OTHER_CACHES)
+    return name in (*_SETTINGS, *_OTHER_SETTINGS)
+
+
+def _is_weight(name: str, kind: str, wanted: str) -> bool:
+    return kind == wanted and name.endswith(".weight")
 
 
 def folder_defects(path: pathlib.Path, dtype: torch.dtype | None) -> Iterator[Defect]:
@@ -140,6 +183,11 @@ def weight_index(path: pathlib.Path) -> str:
             " quant_model_weights*.safetensors or quant_model_weight_<type>*.safetensors"
         )
     return found[0]
+
+
+def older_description(path: pathlib.Path) -> pathlib.Path | None:
+    """Return the description that msModelSlim wrote before it had versions, with a type in its name; else None."""
+    return min(path.glob("quant_model_description_*.json"), default=None)
 
 
 def is_by_older_writer(index: str) -> bool:

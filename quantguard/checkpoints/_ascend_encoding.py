@@ -7,12 +7,11 @@ evaluated.
 """
 
 import dataclasses
-from collections.abc import Collection
 
 import torch
 
-from quantguard.checkpoints import _ascend_refusing as refusing
 from quantguard.checkpoints._ascend_decoding import scale_bias
+from quantguard.checkpoints._ascend_refusing import BlockPlan
 from quantguard.checkpoints._ascend_types import (
     CACHE,
     FLATQUANT,
@@ -34,56 +33,38 @@ _SIDES = ("left", "right")
 
 @dataclasses.dataclass(slots=True, kw_only=True)
 class BlockEncoder:
-    """One block on its way out; ``types`` gets the type of every tensor."""
+    """One block on its way out, nothing of which is refused; ``types`` gets the type of every tensor."""
 
     block: Block
     state: BlockState
     tensors: Tensors
     dtype: torch.dtype
-    forced: Collection[str]
-    tensor_parallel_size: int
     types: dict[str, str] = dataclasses.field(default_factory=dict)
 
     def encode(self) -> Tensors:
-        """Return the tensors to store; raise ModelError for what AscendV1 has no place for."""
+        """Return the tensors to store; raise ModelError for numbers that leave their type."""
+        shapes = {name: tuple(tensor.shape) for name, tensor in self.tensors.items()}
+        plan = BlockPlan(block=self.block, state=self.state, shapes=shapes)
         left, written = dict(self.tensors), Tensors()
         for group in self.block.groups:
-            written |= self._group(group, left)
+            written |= self._group(plan, group, left)
         written |= self._cache(left)
-        for name, tensor in left.items():
-            if ".extension." in name or "input_transform" in name:
-                raise ModelError(f"{name}: AscendV1 has no place for this transform; take a recipe without it")
-            written[name] = tensor
-            self.types[name] = FLOAT
+        written |= left
+        self.types |= dict.fromkeys(left, FLOAT)
         return {name: tensor.contiguous() for name, tensor in written.items()}
 
-    def _group(self, group: LinearGroup, left: Tensors) -> Tensors:
-        factors = self._factors(group, left)
-        transformed = any(factor is not None for factor in factors)
-        kinds = []
-        for name in group.names:
-            args = self.state.linears.get(name)
-            kinds.append(None if args is None else refusing.type_name(name, args, transformed=transformed))
-        if transformed and kinds == [None] * len(kinds):
-            return self._folded(group, factors, left)
-        clips = {name: self._clip(name) for name in group.names}
-        refusing.check_group(
-            self.block,
-            group,
-            kinds,
-            set(clips.values()),
-            factors,
-            forced=self.forced,
-            tensor_parallel_size=self.tensor_parallel_size,
-        )
+    def _group(self, plan: BlockPlan, group: LinearGroup, left: Tensors) -> Tensors:
+        kinds = plan.kinds(group)
+        factors = self._factors(plan, group, left)
+        if kinds[0] is None:
+            return self._folded(group, factors, left) if any(factor is not None for factor in factors) else {}
         written: Tensors = {}
-        for name in group.names if kinds[0] is not None else ():
-            kind = str(kinds[0])
-            parts = self._linear(name, kind, left)
-            if kind == FLATQUANT:
-                parts |= self._flatquant(factors, clips[name])
+        for name, clip in plan.clips(group).items():
+            parts = self._linear(name, kinds[0], left)
+            if kinds[0] == FLATQUANT:
+                parts |= self._flatquant(factors, clip)
             written |= {f"{name}.{part}": tensor for part, tensor in parts.items()}
-            self.types |= {f"{name}.{part}": FLOAT if part == "bias" else kind for part in parts}
+            self.types |= {f"{name}.{part}": FLOAT if part == "bias" else kinds[0] for part in parts}
         return written
 
     def _folded(
@@ -98,20 +79,16 @@ class BlockEncoder:
         self.types |= dict.fromkeys(written, FLOAT)
         return written
 
-    def _factors(self, group: LinearGroup, left: Tensors) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+    def _factors(
+        self, plan: BlockPlan, group: LinearGroup, left: Tensors
+    ) -> tuple[torch.Tensor | None, torch.Tensor | None]:
         """Take the online transform of a group's input out of what is left, and give its norm the plain name."""
-        owners = list(group.names)
         if group.norm_name is not None:
             norm = f"{self.block.name}.{group.norm_name}"
-            owners = [norm]
             if f"{norm}.norm.weight" in left:
                 left[f"{norm}.weight"] = left.pop(f"{norm}.norm.weight")
-        found = [[left.pop(f"{owner}.input_transform.{side}", None) for side in _SIDES] for owner in owners]
-        return found[0][0], found[0][1]
-
-    def _clip(self, name: str) -> float:
-        args = self.state.linears.get(name)
-        return 1.0 if args is None or args.input_activations is None else args.input_activations.clip_ratio
+        left_factor, right_factor = (left.pop(name, None) for name in plan.factor_names(group))
+        return left_factor, right_factor
 
     def _linear(self, name: str, kind: str, left: Tensors) -> Tensors:
         width = self.block.linears[name].in_features
@@ -122,7 +99,7 @@ class BlockEncoder:
         bias = left.pop(f"{name}.bias", None)
         parts = {} if bias is None else {"bias": bias.float()}
         if kind in SCALED_IN_MODEL_TYPE:
-            scale = self._rounded(f"{name}.weight_scale", scale)
+            scale = rounded_to(self.dtype, f"{name}.weight_scale", scale)
         if kind == STATIC:
             parts |= self._static(name, scale, left.pop(f"{name}.input_scale"), bias)
         if kind == PACKED:
@@ -131,7 +108,7 @@ class BlockEncoder:
         return parts | {"weight_scale": scale, "weight_offset": torch.zeros_like(scale)}
 
     def _static(self, name: str, scale: torch.Tensor, input_scale: torch.Tensor, bias: torch.Tensor | None) -> Tensors:
-        rounded = self._rounded(f"{name}.input_scale", input_scale.flatten())
+        rounded = rounded_to(self.dtype, f"{name}.input_scale", input_scale.flatten())
         deq_scale = (scale * rounded).flatten()
         steps = torch.zeros_like(deq_scale).double() if bias is None else bias.double() / deq_scale.double()
         steps = steps.round()
@@ -155,23 +132,23 @@ class BlockEncoder:
         args, attention = self.state.kv_cache, self.block.groups[0]
         if args is None:
             return {}
-        refusing.check_cache(attention.prefix, args)
         written = {}
         for which, linear in (("keys", attention.names[1]), ("values", attention.names[2])):
             scale = left.pop(f"{attention.prefix}.extension.{which}.scale").flatten()
             name = f"{linear}.kv_cache_scale"
-            written[name] = self._rounded(name, scale).to(self.dtype)
+            written[name] = rounded_to(self.dtype, name, scale).to(self.dtype)
             written[f"{linear}.kv_cache_offset"] = torch.zeros_like(written[name])
         self.types |= dict.fromkeys(written, CACHE)
         return written
 
-    def _rounded(self, name: str, scale: torch.Tensor) -> torch.Tensor:
-        """Round scales to the type of the model, as float32."""
-        rounded = scale.to(self.dtype).float()
-        if not bool((torch.isfinite(rounded) & (rounded > 0)).all()):
-            kind = str(self.dtype).removeprefix("torch.")
-            raise ModelError(f"{name}: a scale of {float(scale.min()):.1e} to {float(scale.max()):.1e} leaves {kind}")
-        return rounded
+
+def rounded_to(dtype: torch.dtype, name: str, scale: torch.Tensor) -> torch.Tensor:
+    """Round scales to the type of the model, as float32; raise ModelError for one that it does not hold."""
+    rounded = scale.to(dtype).float()
+    if not bool((torch.isfinite(rounded) & (rounded > 0)).all()):
+        kind = str(dtype).removeprefix("torch.")
+        raise ModelError(f"{name}: a scale of {float(scale.min()):.1e} to {float(scale.max()):.1e} leaves {kind}")
+    return rounded
 
 
 def _scale_of_zeros(data: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:

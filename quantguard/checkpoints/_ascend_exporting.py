@@ -11,12 +11,16 @@ import torch
 
 from quantguard.checkpoints import _ascend_refusing as refusing
 from quantguard.checkpoints._ascend_description import FILE, VERSION
-from quantguard.checkpoints._ascend_encoding import BlockEncoder
-from quantguard.checkpoints._ascend_types import CACHE, DEQ_SCALE, FLOAT, TYPES
+from quantguard.checkpoints._ascend_encoding import BlockEncoder, rounded_to
+from quantguard.checkpoints._ascend_refusing import BlockPlan
+from quantguard.checkpoints._ascend_types import CACHE, DEQ_SCALE, FLOAT, SCALED_IN_MODEL_TYPE, STATIC, TYPES
 from quantguard.checkpoints._native import OwnFolder
+from quantguard.checkpoints._native_encoding import OWN_PREFIX
 from quantguard.checkpoints._native_writing import write_json, write_tensors
 from quantguard.errors import ModelError, UsageError
+from quantguard.modeling import Block
 from quantguard.modeling.block_state import Tensors
+from quantguard.numerics.affine import SMALLEST_SCALE
 from quantguard.records.files import scratch_beside
 
 _PREFIX = "quant_model_weights"
@@ -30,36 +34,72 @@ def export(
 ) -> tuple[str, ...]:
     """Write ``folder`` into ``output``; see :func:`quantguard.checkpoints.ascend.export`."""
     refusing.require_known(forced)
-    if folder.dtype not in DEQ_SCALE:
-        raise ModelError(
-            f"{folder.path} is {str(folder.dtype).removeprefix('torch.')}; vLLM-Ascend runs bfloat16 and float16:"
-            " quantize the model with --dtype bfloat16"
-        )
+    refused = next(refusals(folder, forced=forced, tensor_parallel_size=tensor_parallel_size), None)
+    if refused is not None:
+        raise ModelError(refused)
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise UsageError(f"{output} is not empty; give an empty or a new folder")
     output.parent.mkdir(parents=True, exist_ok=True)
     with scratch_beside(output) as scratch:
         staged = scratch / "model"
         staged.mkdir()
-        notes = _fill(folder, staged, forced, tensor_parallel_size)
+        notes = _fill(folder, staged)
         staged.replace(output)
     return notes
 
 
-def _fill(folder: OwnFolder, staged: pathlib.Path, forced: Collection[str], size: int) -> tuple[str, ...]:
+def refusals(folder: OwnFolder, *, forced: Collection[str] = (), tensor_parallel_size: int = 1) -> Iterator[str]:
+    """Find what of a folder AscendV1 has no place for, or vLLM-Ascend mishandles, by settings and shapes alone."""
+    if folder.dtype not in DEQ_SCALE:
+        yield (
+            f"{folder.path} is {str(folder.dtype).removeprefix('torch.')}; vLLM-Ascend runs bfloat16 and float16:"
+            " quantize the model with --dtype bfloat16"
+        )
+    if not any(folder.state(block).linears for block in folder.decoder.blocks):
+        yield f"{folder.path}: no linear is quantized; AscendV1 is for quantized models"
+    for block in folder.decoder.blocks:
+        plan = BlockPlan(
+            block=block,
+            state=folder.state(block),
+            shapes=folder.shapes(block),
+            forced=forced,
+            tensor_parallel_size=tensor_parallel_size,
+        )
+        found = list(plan.refusals())
+        yield from found or _lost_scales(folder, block, plan)
+
+
+def _lost_scales(folder: OwnFolder, block: Block, plan: BlockPlan) -> Iterator[str]:
+    """Find scales that the type of the model, which vLLM-Ascend keeps them in, does not hold."""
+    names = []
+    for group in block.groups:
+        for name, kind in zip(group.names, plan.kinds(group), strict=True):
+            names.extend([f"{name}.weight_scale"] if kind in SCALED_IN_MODEL_TYPE else [])
+            names.extend([f"{name}.input_scale"] if kind == STATIC else [])
+    if plan.state.kv_cache is not None:
+        names.extend(f"{OWN_PREFIX}{block.groups[0].prefix}.extension.{which}.scale" for which in ("keys", "values"))
+    for name, scale in folder.tensors.read_named(names).items():
+        # A channel of zeros, whose scale says nothing, gets another one.
+        said = scale[scale > SMALLEST_SCALE] if name.endswith("weight_scale") else scale.flatten()
+        if said.numel():
+            try:
+                rounded_to(folder.dtype, name.removeprefix(OWN_PREFIX), said)
+            except ModelError as error:
+                yield str(error)
+
+
+def _fill(folder: OwnFolder, staged: pathlib.Path) -> tuple[str, ...]:
     total = len(folder.decoder.blocks) + 2
     weight_map: dict[str, str] = {}
     types: dict[str, str] = {}
     num_bytes = 0
-    for number, (tensors, kinds) in enumerate(_parts(folder, forced, size), start=1):
+    for number, (tensors, kinds) in enumerate(_parts(folder), start=1):
         file = f"{_PREFIX}-{number:05d}-of-{total:05d}.safetensors"
         write_tensors(staged / file, tensors)
         weight_map |= dict.fromkeys(tensors, file)
         types |= kinds
         num_bytes += sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
     counted = Counter(kind for name, kind in types.items() if kind in TYPES and name.endswith(".weight"))
-    if not counted:
-        raise ModelError(f"{folder.path}: no linear is quantized; AscendV1 is for quantized models")
     index = {"metadata": {"total_size": num_bytes}, "weight_map": weight_map}
     write_json(staged / f"{_PREFIX}.safetensors.index.json", index)
     write_json(staged / FILE, _settings(counted.most_common(1)[0][0], cache=CACHE in types.values()) | types)
@@ -69,16 +109,14 @@ def _fill(folder: OwnFolder, staged: pathlib.Path, forced: Collection[str], size
     return (*overflow, *lacking)
 
 
-def _parts(folder: OwnFolder, forced: Collection[str], size: int) -> Iterator[tuple[Tensors, dict[str, str]]]:
+def _parts(folder: OwnFolder) -> Iterator[tuple[Tensors, dict[str, str]]]:
     """Yield what goes into a file each: the embedding, every block, and norm and head."""
     embedding = folder.tensors.read_named(["model.embed_tokens.weight"])
     yield embedding, dict.fromkeys(embedding, FLOAT)
     del embedding
     for block in folder.decoder.blocks:
         state, tensors = folder.block(block)
-        encoder = BlockEncoder(
-            block=block, state=state, tensors=tensors, dtype=folder.dtype, forced=forced, tensor_parallel_size=size
-        )
+        encoder = BlockEncoder(block=block, state=state, tensors=tensors, dtype=folder.dtype)
         yield encoder.encode(), encoder.types
     heads = [name for name in folder.tensors.names if name.startswith(("model.norm.", "lm_head."))]
     last = folder.tensors.read_named(heads)

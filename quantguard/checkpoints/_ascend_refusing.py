@@ -1,8 +1,7 @@
 """What is not exported to AscendV1, and why: what it has no place for, and what vLLM-Ascend is known to mishandle."""
 
-from collections.abc import Collection, Sequence
-
-import torch
+import dataclasses
+from collections.abc import Collection, Iterator, Mapping
 
 from quantguard.checkpoints._ascend_types import (
     FLATQUANT,
@@ -15,6 +14,7 @@ from quantguard.checkpoints._ascend_types import (
 )
 from quantguard.errors import ModelError, UnknownNameError
 from quantguard.modeling import Block
+from quantguard.modeling.block_state import BlockState
 from quantguard.modeling.structure import LinearGroup
 from quantguard.records import LayerArgs, QuantArgs, Recipe
 
@@ -105,34 +105,89 @@ def _require_whole_range(name: str, kind: str, activations: QuantArgs | None) ->
         )
 
 
-def check_group(
-    block: Block,
-    group: LinearGroup,
-    kinds: Sequence[str | None],
-    clips: Collection[float],
-    factors: tuple[torch.Tensor | None, torch.Tensor | None],
-    *,
-    forced: Collection[str],
-    tensor_parallel_size: int,
-) -> None:
-    """Raise ModelError where the linears of a group, their types in ``kinds``, cannot be loaded together."""
-    if len(set(kinds)) > 1:
-        told = ", ".join(f"{part} {kind or 'FLOAT'}" for part, kind in zip(group.parts, kinds, strict=True))
-        raise ModelError(
-            f"{group.prefix}: linears that are loaded as one have to be of one type, and are {told}; give them the same"
-            " settings in the recipe"
-        )
-    if kinds[0] == PACKED:
-        _check_packed(block, group)
-        unless_forced("dense-w4a8", group.prefix, forced)
-    if kinds[0] is not None and TYPES[kinds[0]].num_bits == 4 and group.in_features % 8:
-        raise ModelError(f"{group.prefix}: {group.in_features} inputs; vLLM-Ascend packs 4-bit weights by eights")
-    if kinds[0] == FLATQUANT:
-        if len(clips) > 1:
-            unless_forced("per-linear-clips", group.prefix, forced)
-        if tensor_parallel_size > 1:
-            unless_forced("tensor-parallel", f"{group.prefix}, split in {tensor_parallel_size}", forced)
-        _check_factors(block, group, factors, forced)
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class BlockPlan:
+    """What becomes of a block in AscendV1, by its settings and the shapes of its tensors alone.
+
+    ``forced`` are names of ``REFUSALS``; ``shapes`` are by the names that quantguard has for tensors.
+    """
+
+    block: Block
+    state: BlockState
+    shapes: Mapping[str, tuple[int, ...]]
+    forced: Collection[str] = ()
+    tensor_parallel_size: int = 1
+
+    def refusals(self) -> Iterator[str]:
+        """Find what cannot be written, or is not read as it is meant."""
+        for group in self.block.groups:
+            try:
+                self._check_group(group)
+            except ModelError as error:
+                yield str(error)
+        if self.state.kv_cache is not None:
+            try:
+                check_cache(self.block.groups[0].prefix, self.state.kv_cache)
+            except ModelError as error:
+                yield str(error)
+        for name in sorted(self.shapes.keys() - self._placed()):
+            if ".extension." in name or "input_transform" in name:
+                yield f"{name}: AscendV1 has no place for this transform; take a recipe without it"
+
+    def kinds(self, group: LinearGroup) -> tuple[str | None, ...]:
+        """Return the types of the linears of a group, None for those that stay float; raise ModelError for others."""
+        transformed = any(self.factor_sizes(group))
+        args = [(name, self.state.linears.get(name)) for name in group.names]
+        return tuple(None if a is None else type_name(name, a, transformed=transformed) for name, a in args)
+
+    def factor_names(self, group: LinearGroup) -> tuple[str, str]:
+        """Return what left and right matrix of the transform of a group's input are called, where there are any."""
+        norm = group.norm_name
+        owner = group.names[0] if norm is None else f"{self.block.name}.{norm}"
+        return f"{owner}.input_transform.left", f"{owner}.input_transform.right"
+
+    def factor_sizes(self, group: LinearGroup) -> tuple[int, int]:
+        """Return the sizes of the two matrices, 0 for one that is not there."""
+        left, right = (self.shapes.get(name, (0,))[0] for name in self.factor_names(group))
+        return left, right
+
+    def clips(self, group: LinearGroup) -> dict[str, float]:
+        """Return the clipping ratio of every linear's input."""
+        taken = {name: self.state.linears.get(name) for name in group.names}
+        inputs = {name: None if args is None else args.input_activations for name, args in taken.items()}
+        return {name: 1.0 if args is None else args.clip_ratio for name, args in inputs.items()}
+
+    def _placed(self) -> set[str]:
+        """Return the names of transforms and cache scales that there is a place for."""
+        placed = {name for group in self.block.groups for name in self.factor_names(group)}
+        if self.state.kv_cache is not None:
+            prefix = f"{self.block.groups[0].prefix}.extension"
+            placed |= {f"{prefix}.{which}.scale" for which in ("keys", "values")}
+        return placed
+
+    def _check_group(self, group: LinearGroup) -> None:
+        """Raise ModelError where the linears of a group cannot be loaded together."""
+        kinds, sizes = self.kinds(group), self.factor_sizes(group)
+        if any(sizes) and set(kinds) == {None}:
+            return
+        if len(set(kinds)) > 1:
+            told = ", ".join(f"{part} {kind or 'FLOAT'}" for part, kind in zip(group.parts, kinds, strict=True))
+            raise ModelError(
+                f"{group.prefix}: linears that are loaded as one have to be of one type, and are {told}; give them the"
+                " same settings in the recipe"
+            )
+        if kinds[0] == PACKED:
+            _check_packed(self.block, group)
+            unless_forced("dense-w4a8", group.prefix, self.forced)
+        if kinds[0] is not None and TYPES[kinds[0]].num_bits == 4 and group.in_features % 8:
+            raise ModelError(f"{group.prefix}: {group.in_features} inputs; vLLM-Ascend packs 4-bit weights by eights")
+        if kinds[0] == FLATQUANT:
+            if len(set(self.clips(group).values())) > 1:
+                unless_forced("per-linear-clips", group.prefix, self.forced)
+            if self.tensor_parallel_size > 1:
+                where = f"{group.prefix}, split in {self.tensor_parallel_size}"
+                unless_forced("tensor-parallel", where, self.forced)
+            _check_factors(self.block, group, sizes, self.forced)
 
 
 def _check_packed(block: Block, group: LinearGroup) -> None:
@@ -141,13 +196,7 @@ def _check_packed(block: Block, group: LinearGroup) -> None:
         raise ModelError(f"{group.prefix}: W4A8 packs outputs in pairs, and sums behind heads and gates in 16 parts")
 
 
-def _check_factors(
-    block: Block,
-    group: LinearGroup,
-    factors: tuple[torch.Tensor | None, torch.Tensor | None],
-    forced: Collection[str],
-) -> None:
-    found = tuple(0 if factor is None else len(factor) for factor in factors)
+def _check_factors(block: Block, group: LinearGroup, found: tuple[int, int], forced: Collection[str]) -> None:
     expected = kronecker_sizes(group.in_features)
     if found == expected:
         return

@@ -1,8 +1,9 @@
 """The ``quantization_config`` of compressed-tensors: read into ours, refusing by name what is not, and written."""
 
 import dataclasses
+import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from quantguard.errors import ModelError, RecipeError
@@ -14,6 +15,37 @@ VERSION = "0.19.0"
 _INT, _PACKED = "int-quantized", "pack-quantized"
 _FORMATS = (_INT, _PACKED, "naive-quantized")
 _WEIGHT_STRATEGIES = ("channel", "group", "tensor")
+# What compressed-tensors 0.8 to 0.20, llm-compressor, transformers and auto-round write.
+_KNOWN = (
+    "config_groups",
+    "format",
+    "global_compression_ratio",
+    "ignore",
+    "kv_cache_scheme",
+    "moe_sparsity_config",
+    "provider",
+    "quant_method",
+    "quantization_status",
+    "run_compressed",
+    "sparsity_config",
+    "transform_config",
+    "version",
+)
+_KNOWN_OF_GROUP = ("format", "input_activations", "output_activations", "targets", "weights")
+_KNOWN_OF_ARGS = (
+    "actorder",
+    "block_structure",
+    "dynamic",
+    "group_size",
+    "num_bits",
+    "observer",
+    "observer_kwargs",
+    "scale_dtype",
+    "strategy",
+    "symmetric",
+    "type",
+    "zp_dtype",
+)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,13 +112,14 @@ def parse(config: Mapping[str, Any], where: str) -> Scheme:
 
 
 def _parse(config: Mapping[str, Any]) -> Scheme:
+    _require_known("quantization_config", config, _KNOWN)
     if config.get("quantization_status", "compressed") != "compressed":
         raise RecipeError(f"quantization_status is {config['quantization_status']!r}; 'compressed' can be read")
-    for key in ("sparsity_config", "transform_config"):
+    for key in ("sparsity_config", "transform_config", "moe_sparsity_config"):
         if config.get(key) and config[key] != {"format": "dense"}:
             raise RecipeError(f"{key} is not empty: what it describes is not built, and left out it would be wrong")
     groups = tuple(
-        (_names(group["targets"], f"{key}.targets"), _linear_scheme(key, group, config.get("format")))
+        (_targets(key, group), _linear_scheme(key, group, config.get("format")))
         for key, group in config["config_groups"].items()
     )
     if not groups:
@@ -100,6 +133,19 @@ def _parse(config: Mapping[str, Any]) -> Scheme:
     )
 
 
+def _require_known(key: str, found: Mapping[str, Any], known: Collection[str]) -> None:
+    """Raise RecipeError for settings whose meaning is not known, all of them."""
+    if unknown := sorted(found.keys() - set(known)):
+        told = ", ".join(f"{name} = {json.dumps(found[name])}" for name in unknown)
+        raise RecipeError(
+            f"{key} has settings that quantguard does not know: {told}; what the tensors mean may depend on them"
+        )
+
+
+def _targets(key: str, group: Any) -> tuple[str, ...]:
+    return _names(group["targets"], f"{key}.targets") if isinstance(group, Mapping) else ()
+
+
 def _names(value: Any, key: str) -> tuple[str, ...]:
     if not isinstance(value, (list, tuple)) or not all(isinstance(name, str) for name in value):
         raise RecipeError(f"{key} is {value!r}; a list of names is expected")
@@ -107,6 +153,9 @@ def _names(value: Any, key: str) -> tuple[str, ...]:
 
 
 def _linear_scheme(key: str, group: Mapping[str, Any], whole: Any) -> LinearScheme:
+    if not isinstance(group, Mapping):
+        raise RecipeError(f"{key} is the name of a preset for {group!r}; write its settings out as a table")
+    _require_known(key, group, _KNOWN_OF_GROUP)
     form = group.get("format") or whole
     if form not in _FORMATS:
         raise RecipeError(f"{key} has the format {form!r}; possible: {', '.join(_FORMATS)}")
@@ -136,6 +185,7 @@ def _linear_scheme(key: str, group: Mapping[str, Any], whole: Any) -> LinearSche
 
 
 def _args(key: str, stored: Mapping[str, Any]) -> QuantArgs:
+    _require_known(key, stored, _KNOWN_OF_ARGS)
     if stored.get("type", "int") != "int":
         raise RecipeError(f"{key} has the type {stored['type']!r}; quantguard runs integers, type 'int'")
     try:

@@ -12,7 +12,11 @@ from quantguard.checkpoints._stored import Spec, StoredCheckpoint
 from quantguard.kernels.ascend.device import torch_device
 from quantguard.modeling import Block, Decoder, LoadedModel
 from quantguard.modeling.block_state import Tensors, restore_block
-from quantguard.modeling.loading import default_calibration, emulated, load_tokenizer
+from quantguard.modeling.configuration import read_generation_config
+from quantguard.modeling.loading import default_calibration, emulated
+from quantguard.modeling.streaming import place_ends
+from quantguard.modeling.tokenizer_files import load_tokenizer
+from quantguard.records import Defect
 from quantguard.records.codec import digest
 from quantguard.records.files import file_sha256
 
@@ -35,30 +39,30 @@ def read(stored: StoredCheckpoint, *, dtype: torch.dtype, device: str, backend: 
         name=stored.path.resolve().name,
         model=decoder.model.to(torch_device(device)),
         emulates=emulated(device),
-        tokenizer=load_tokenizer(stored.path),
+        tokenizer=load_tokenizer(stored.path, num_tokens=decoder.embedding.num_embeddings),
         weights_sha256=whole,
         stored_bytes=sum((stored.path / file).stat().st_size for file in stored.tensors.files),
         calibration=default_calibration(stored.path),
         recipe=stored.recipe,
-        notes=stored.notes,
+        notes=(*stored.notes, *_in_short(stored.warnings())),
         source=_source(stored.path),
         checkpoint=stored.path,
         files_sha256=whole,
     )
 
 
+def _in_short(warnings: Iterable[Defect]) -> tuple[str, ...]:
+    """Return a note of the first warning, and how many there are."""
+    found = list(warnings)
+    return (f"{found[0]}{f', and {len(found) - 1} more like it' if found[1:] else ''}",) if found else ()
+
+
 def _fill_ends(stored: StoredCheckpoint, decoder: Decoder, specs: dict[str, Spec]) -> None:
     names = [name for name in stored.end_specs(decoder) if name in stored.tensors.entries]
     tensors = stored.tensors.read_named(names)
     refuse(stored, value_defects(stored, specs, tensors))
-    tied = decoder.model.config.tie_word_embeddings
-    modules = {"model.embed_tokens": decoder.embedding, "model.norm": decoder.norm, "lm_head": decoder.head}
-    for prefix, module in modules.items():
-        if tied and prefix == "lm_head":
-            module.weight = decoder.embedding.weight
-            continue
-        own = {n: t.to(decoder.dtype) for n, t in tensors.items() if n.rpartition(".")[0] == prefix}
-        module.load_state_dict({name.rpartition(".")[2]: tensor for name, tensor in own.items()}, assign=True)
+    place_ends(decoder, {name: tensor.to(decoder.dtype) for name, tensor in tensors.items()})
+    decoder.model.generation_config = read_generation_config(stored.path, stored.config)
 
 
 def _fill_block(

@@ -19,10 +19,11 @@ from quantguard.errors import ModelError, RecordError
 from quantguard.kernels.ascend.device import torch_device
 from quantguard.modeling import Block, LoadedModel, find_decoder
 from quantguard.modeling.block_state import BlockState, Tensors, restore_block
-from quantguard.modeling.configuration import read_config
-from quantguard.modeling.loading import emulated, load_tokenizer
+from quantguard.modeling.configuration import read_config, read_generation_config
+from quantguard.modeling.loading import emulated
 from quantguard.modeling.streaming import fill_ends, skeleton
 from quantguard.modeling.tensor_files import TensorFiles
+from quantguard.modeling.tokenizer_files import load_tokenizer
 from quantguard.records import CalibrationArgs, Recipe, from_json
 from quantguard.records.codec import digest
 from quantguard.records.files import file_sha256, parse_json, read_text, unseal
@@ -104,6 +105,12 @@ class OwnFolder:
             raise ModelError(f"{self.path / MANIFEST} does not say how {block.name} was quantized. Quantize it again.")
         return self.manifest.blocks[block.name]
 
+    def shapes(self, block: Block) -> dict[str, tuple[int, ...]]:
+        """Return the shapes of a block's tensors by name, those that only quantguard has names for by theirs."""
+        names = (f"{block.name}.", f"{OWN_PREFIX}{block.name}.")
+        mine = {name: entry for name, entry in self.tensors.entries.items() if name.startswith(names)}
+        return {name.removeprefix(OWN_PREFIX): entry.shape for name, entry in mine.items()}
+
     def block(self, block: Block) -> tuple[BlockState, Tensors]:
         """Read a block, which holds no weights, as :func:`quantguard.modeling.block_state.block_state` had it."""
         state, names = self.state(block), (f"{block.name}.", f"{OWN_PREFIX}{block.name}.")
@@ -118,7 +125,8 @@ def read(path: pathlib.Path, *, device: str = "cpu", backend: str = "auto") -> L
     """
     folder = OwnFolder(path)
     manifest, decoder = folder.manifest, folder.decoder
-    fill_ends(decoder, folder.tensors, folder.dtype)
+    fill_ends(decoder, folder.tensors, {name: name for name in folder.tensors.entries}, folder.dtype)
+    decoder.model.generation_config = read_generation_config(path, folder.config)
     device_type = device.partition(":")[0]
     placed = torch_device(device)
     states = []
@@ -130,7 +138,7 @@ def read(path: pathlib.Path, *, device: str = "cpu", backend: str = "auto") -> L
         name=manifest.name,
         model=decoder.model.to(placed),
         emulates=emulated(device),
-        tokenizer=load_tokenizer(path),
+        tokenizer=load_tokenizer(path, num_tokens=decoder.embedding.num_embeddings),
         weights_sha256=manifest.weights_sha256,
         stored_bytes=manifest.stored_bytes,
         calibration=manifest.calibration,

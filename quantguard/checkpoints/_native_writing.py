@@ -4,7 +4,7 @@ import dataclasses
 import json
 import pathlib
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import safetensors
@@ -37,8 +37,12 @@ _TOKENIZER_FILES = (
     "vocab*",
     "merges.txt",
     "*.jinja",
+    "*.model",
+    "*.tiktoken",
+    "tekken.json",
     "generation_config.json",
 )
+_TEMPLATES = "additional_chat_templates/*.jinja"
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,10 +105,11 @@ class FolderWriter:
                 self._file(index).replace(self._file(index, complete.stem))
         self._write_index(complete)
         self._write_configuration(source, decoder, complete)
-        for file in {file for pattern in _TOKENIZER_FILES for file in source.glob(pattern)}:
-            shutil.copyfile(file, self._folder / file.name)
+        copy_beside(source, self._folder, _TOKENIZER_FILES)
         (self._folder / "README.md").write_text(card(complete), encoding="utf-8")
-        files = {f.name: file_sha256(f) for f in sorted(self._folder.iterdir()) if f.is_file() and f.name != MANIFEST}
+        written = [file for pattern in ("*", _TEMPLATES) for file in sorted(self._folder.glob(pattern))]
+        names = {file.relative_to(self._folder).as_posix(): file for file in written if file.is_file()}
+        files = {name: file_sha256(file) for name, file in names.items() if name != MANIFEST}
         write_json(self._folder / MANIFEST, seal(to_json(dataclasses.replace(complete, files=files))))
 
     def _write_index(self, manifest: Manifest) -> None:
@@ -140,6 +145,14 @@ class FolderWriter:
         self.remove_half_written()
         for index in range(self._num_blocks):
             self._file(index).unlink(missing_ok=True)
+
+
+def copy_beside(source: pathlib.Path, target: pathlib.Path, patterns: Iterable[str]) -> None:
+    """Copy the files of ``source`` that fit one of some patterns, and the named chat templates in a folder below."""
+    for file in {file for pattern in (*patterns, _TEMPLATES) for file in source.glob(pattern) if file.is_file()}:
+        copied = target / file.relative_to(source)
+        copied.parent.mkdir(exist_ok=True)
+        shutil.copyfile(file, copied)
 
 
 def _ends(decoder: Decoder) -> Tensors:

@@ -3,21 +3,70 @@
 import dataclasses
 import json
 import pathlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Protocol
 
 import torch
 
-from quantguard.checkpoints._stored import FLOATS, Spec, Values, float_end_specs, float_specs, fused_defects
+from quantguard.checkpoints._stored import FLOATS, Spec, Values, float_end_specs, float_specs, fused_apart
 from quantguard.errors import ModelError
 from quantguard.modeling import Block, Decoder
 from quantguard.modeling.block_state import BlockState, Tensors
-from quantguard.modeling.configuration import quantization_settings, read_config
+from quantguard.modeling.configuration import CONFIG, quantization_settings, read_config
+from quantguard.modeling.stored_parameters import find_index
 from quantguard.modeling.tensor_files import TensorFiles
 from quantguard.numerics import QuantTensor, pack_int4
 from quantguard.records import Defect, LayerArgs, LayerReport, QuantArgs, Recipe
 
-CONFIG, OLD_CONFIG = "config.json", "quantize_config.json"
+# What older tools wrote beside config.json: GPTQ's, and AutoAWQ's with names of its own.
+OLD_CONFIG, OLD_AWQ_CONFIG = "quantize_config.json", "quant_config.json"
+_AWQ_NAMES = {"w_bit": "bits", "q_group_size": "group_size"}
+# What auto-round says of how it tuned: the tensors mean the same.
+AUTO_ROUND = frozenset(
+    [
+        "act_data_type",
+        "act_dynamic",
+        "act_group_size",
+        "act_sym",
+        "amp",
+        "autoround_version",
+        "batch_size",
+        "block_name_to_quantize",
+        "dataset",
+        "enable_alg_ext",
+        "enable_minmax_tuning",
+        "enable_norm_bias_tuning",
+        "enable_quanted_input",
+        "gradient_accumulate_steps",
+        "iters",
+        "low_gpu_mem_usage",
+        "lr",
+        "minmax_lr",
+        "nsamples",
+        "provider",
+        "quant_block_list",
+        "quant_nontext_module",
+        "scale_dtype",
+        "seqlen",
+        "static_attention_granularity",
+        "static_kv_granularity",
+        "supported_types",
+        "to_quant_block_names",
+        "train_bs",
+    ]
+)
+# And what would make them mean something else, with the values at which it does not.
+AUTO_ROUND_FIXED: dict[str, tuple[Any, ...]] = {
+    "act_bits": (None, 16, 32),
+    "data_type": (None, "int", "int_sym", "int_asym", "rtn_int_sym", "opt_rtn_int_sym", "opt_rtn_int_asym"),
+    "regex_config": (None, {}),
+    "rotation_config": (None, {}),
+    "rotation_configs": (None, []),
+    "static_attention_dtype": (None,),
+    "static_kv_dtype": (None,),
+    "super_bits": (None,),
+    "super_group_size": (None,),
+}
 _ZERO = Values("the model has no bias here, so a stored one is 0", lambda bias: bias == 0)
 
 
@@ -37,12 +86,17 @@ class Settings:
     values: dict[str, Any]
 
     def require_known(self, keys: Iterable[str]) -> None:
-        """Raise ModelError for a setting whose meaning is not known."""
+        """Raise ModelError for settings whose meaning is not known, all of them."""
         if unknown := sorted(self.values.keys() - set(keys)):
+            told = ", ".join(f"{key} = {json.dumps(self.values[key])}" for key in unknown)
             raise ModelError(
-                f"{self.file} has the setting {unknown[0]!r} = {self.values[unknown[0]]!r}, which quantguard does not"
-                " know: what the tensors mean may depend on it. Remove it if it says nothing of them"
+                f"{self.file} has settings that quantguard does not know: {told}. What the tensors mean may depend on"
+                " them; remove those that say nothing of them"
             )
+
+    def require_fixed(self, fixed: Mapping[str, tuple[Any, ...]]) -> dict[str, Any]:
+        """Return the settings that have one of a few values; raise ModelError where one has not."""
+        return {key: self.require(key, possible) for key, possible in fixed.items()}
 
     def require(self, key: str, possible: tuple[Any, ...]) -> Any:
         """Return a setting, None where it is absent; raise ModelError where it is none of those that are possible."""
@@ -54,25 +108,29 @@ class Settings:
 
 
 def read_settings(path: pathlib.Path) -> Settings | None:
-    """Return what config.json says of a quantization, or quantize_config.json where it says nothing; else None.
+    """Return what config.json says of a quantization, or the file of an older tool where it says nothing; else None.
 
     Raises ModelError for a file that cannot be read.
     """
     stored = quantization_settings(path)
     if stored is not None:
         return Settings(file=path / CONFIG, values=stored)
-    if not (path / OLD_CONFIG).is_file():
-        return None
-    return Settings(file=path / OLD_CONFIG, values=_read_object(path / OLD_CONFIG))
+    if (path / OLD_CONFIG).is_file():
+        return Settings(file=path / OLD_CONFIG, values=_read_object(path / OLD_CONFIG))
+    if (path / OLD_AWQ_CONFIG).is_file():
+        values = _read_object(path / OLD_AWQ_CONFIG)
+        named = {_AWQ_NAMES.get(key, key): value for key, value in values.items()}
+        return Settings(file=path / OLD_AWQ_CONFIG, values=named)
+    return None
 
 
 def method_of(path: pathlib.Path) -> str | None:
-    """Return the method that a folder's settings name; a file quantize_config.json that names none is of GPTQ."""
+    """Return the method that a folder's settings name; older files that name none are of GPTQ or of AWQ."""
     settings = read_settings(path)
     if settings is None:
         return None
     named = settings.values.get("quant_method")
-    return "gptq" if named is None and settings.file.name == OLD_CONFIG else named
+    return {OLD_CONFIG: "gptq", OLD_AWQ_CONFIG: "awq"}.get(settings.file.name) if named is None else named
 
 
 def weight_args(settings: Settings, *, bits: tuple[int, ...], symmetric: bool) -> QuantArgs:
@@ -93,15 +151,21 @@ def weight_args(settings: Settings, *, bits: tuple[int, ...], symmetric: bool) -
 
 
 def stale_settings(path: pathlib.Path, settings: Settings, keys: tuple[str, ...]) -> Iterator[Defect]:
-    """Find settings in which quantize_config.json is not what config.json says."""
-    other = path / OLD_CONFIG
-    if settings.file == other or not other.is_file():
-        return
-    values = _read_object(other)
-    for key in keys:
-        if key in values and key in settings.values and values[key] != settings.values[key]:
-            rule = f"{key} is {json.dumps(values[key])} here and {json.dumps(settings.values[key])} in {CONFIG}"
-            yield Defect(file=OLD_CONFIG, rule=rule)
+    """Find settings in which the file of an older tool is not what the one that is read says."""
+    for other in (path / OLD_CONFIG, path / OLD_AWQ_CONFIG):
+        if settings.file == other or not other.is_file():
+            continue
+        values = {_AWQ_NAMES.get(key, key): value for key, value in _read_object(other).items()}
+        for key in keys:
+            found, expected = values.get(key), settings.values.get(key)
+            if key in values and key in settings.values and _plain(found) != _plain(expected):
+                rule = f"{key} is {json.dumps(found)} here and {json.dumps(expected)} in {settings.file.name}"
+                yield Defect(file=other.name, rule=rule)
+
+
+def _plain(value: Any) -> Any:
+    """Take names in capitals for the same: AutoAWQ writes GEMM in one file and gemm in the other."""
+    return value.lower() if isinstance(value, str) else value
 
 
 class Layout(Protocol):
@@ -132,14 +196,17 @@ class PackedCheckpoint:
     layout: Layout
 
     def defects(self) -> Iterator[Defect]:
-        """Find stale settings, and what cannot be fused."""
+        """Find stale settings."""
         yield from self.stale
+
+    def warnings(self) -> Iterator[Defect]:
+        """Find linears that programs that serve put into one matrix, and that have different settings."""
 
         def args_of(name: str) -> LayerArgs | None:
             weights = self.layout.args(name)
             return None if weights is None else LayerArgs(weights=weights, input_activations=None)
 
-        yield from fused_defects(self.config.num_hidden_layers, args_of, file=self.settings_file)
+        yield from fused_apart(self.config.num_hidden_layers, args_of, file=self.settings_file)
 
     def end_specs(self, decoder: Decoder) -> dict[str, Spec]:
         """Return what embedding, final norm and head have to be: floats."""
@@ -175,13 +242,25 @@ class PackedCheckpoint:
         return {name: args for name, args in found.items() if args is not None}
 
 
-def open_folder(path: pathlib.Path) -> tuple[Any, torch.dtype, TensorFiles]:
-    """Return the configuration of the float model, its type and the tensors of a folder."""
+def open_folder(
+    path: pathlib.Path, settings: Settings, *, stems: Iterable[str] = ()
+) -> tuple[Any, torch.dtype, TensorFiles]:
+    """Return the configuration of the float model, its type and the tensors of a folder.
+
+    ``stems`` are what the names of files may begin with besides ``model``. Raises ModelError where there are no
+    weights, or those of two names, or none of them is packed.
+    """
     config = read_config(path)
     if getattr(config, "quantization_config", None) is not None:
         del config.quantization_config
     stored = getattr(config, "dtype", None)
-    return config, stored if isinstance(stored, torch.dtype) else torch.float16, TensorFiles(path)
+    tensors = TensorFiles(path, index=find_index(path, stems=stems))
+    if tensors.entries and not any(name.endswith(".qweight") for name in tensors.entries):
+        raise ModelError(
+            f"{settings.file} says that the model is quantized, and none of its tensors is packed (qweight): is that"
+            " left from another model? Remove it, and the model is read in full precision"
+        )
+    return config, stored if isinstance(stored, torch.dtype) else torch.float16, tensors
 
 
 def _ours(linear: PackedLinear) -> Tensors:

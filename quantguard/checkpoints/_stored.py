@@ -77,6 +77,9 @@ class StoredCheckpoint(Protocol):
     def defects(self) -> Iterable[Defect]:
         """Find what breaks a rule of the format that is not of one tensor, without reading values."""
 
+    def warnings(self) -> Iterable[Defect]:
+        """Find what is well defined and what some programs nevertheless refuse or read otherwise."""
+
     def end_specs(self, decoder: Decoder) -> dict[str, Spec]:
         """Return what embedding, final norm and head have to be, by the names that they are stored under."""
 
@@ -87,8 +90,11 @@ class StoredCheckpoint(Protocol):
         """Turn a block's tensors into what :func:`quantguard.modeling.block_state.restore_block` takes."""
 
 
-def fused_defects(num_layers: int, args_of: Callable[[str], LayerArgs | None], *, file: str) -> Iterator[Defect]:
-    """Find linears that ``file`` gives different settings although programs that serve put them into one matrix."""
+def fused_apart(num_layers: int, args_of: Callable[[str], LayerArgs | None], *, file: str) -> Iterator[Defect]:
+    """Find linears that ``file`` gives different settings although programs that serve put them into one matrix.
+
+    What such a checkpoint is, is well defined, and transformers runs it; vLLM, SGLang and vLLM-Ascend refuse it.
+    """
     for index in range(num_layers):
         for parent, parts in _FUSED.items():
             names = [f"model.layers.{index}.{parent}.{part}" for part in parts]

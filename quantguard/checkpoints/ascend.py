@@ -17,9 +17,11 @@ from quantguard.checkpoints import _ascend_refusing as refusing
 from quantguard.checkpoints._ascend_decoding import BlockDecoder
 from quantguard.checkpoints._ascend_description import (
     FILE,
+    VERSION,
     Description,
     folder_defects,
     is_by_older_writer,
+    older_description,
     weight_index,
 )
 from quantguard.checkpoints._ascend_types import CACHE, FLATQUANT, FLOAT, KV_CACHE, TYPES, cache_specs, linear_specs
@@ -39,8 +41,8 @@ REFUSALS = refusing.REFUSALS
 
 
 def recognises(path: pathlib.Path) -> bool:
-    """Tell whether a folder has the description that makes it such a checkpoint."""
-    return (path / FILE).is_file()
+    """Tell whether a folder has the description that makes it such a checkpoint, by its name of today or of before."""
+    return (path / FILE).is_file() or older_description(path) is not None
 
 
 def open_checkpoint(path: pathlib.Path) -> "AscendCheckpoint":
@@ -59,6 +61,11 @@ def export(
     return exporting.export(folder, output, forced=forced, tensor_parallel_size=tensor_parallel_size)
 
 
+def refusals(folder: OwnFolder) -> Iterator[str]:
+    """Find what :func:`export` would refuse of a folder, without reading what is large."""
+    return exporting.refusals(folder)
+
+
 def require_exportable(recipe: Recipe, *, forced: Collection[str] = ()) -> None:
     """Raise ModelError, or UnknownNameError for ``forced``, before a model is quantized by a recipe in vain."""
     refusing.require_known(forced)
@@ -70,6 +77,12 @@ class AscendCheckpoint:
 
     def __init__(self, path: pathlib.Path) -> None:
         self.path = path
+        if not (path / FILE).is_file():
+            raise ModelError(
+                f"{older_description(path)} is the description of an older msModelSlim (version 0.0.0), whose types"
+                f" are named in it and mean other tensors; that is not supported. vLLM-Ascend and quantguard read"
+                f" {FILE} of version {VERSION}: quantize the model with msModelSlim 26.1"
+            )
         self.config: Any = read_config(path)
         stored = getattr(self.config, "dtype", None)
         self._named = stored if isinstance(stored, torch.dtype) else None
@@ -79,6 +92,7 @@ class AscendCheckpoint:
         self.description = Description(path)
         if not self.description.quantizes_anything():
             raise ModelError(f"{path / FILE}: every tensor is {FLOAT}; that is no quantized checkpoint")
+        self.description.require_supported(path)
         self.tensors = TensorFiles(path, index=weight_index(path))
         self._notes: list[str] = []
         if self.dtype == torch.float32:
@@ -102,10 +116,7 @@ class AscendCheckpoint:
         kinds = {name: self.description.type_of(name) or FLOAT for block in self._blocks for name in block.linears}
         counted = Counter(kind for kind in kinds.values() if kind in TYPES).most_common()
         if not counted:
-            name, kind = next((pair for pair in kinds.items() if pair[1] != FLOAT), ("lm_head", FLOAT))
-            raise ModelError(
-                f"{self.path / FILE}: {name}.weight: its type is {kind!r}; supported: {', '.join((FLOAT, *TYPES))}"
-            )
+            raise ModelError(f"{self.path / FILE}: no linear of a decoder layer is quantized, and nothing else can be")
         main = counted[0][0]
         overrides = tuple(
             Override(
@@ -134,7 +145,7 @@ class AscendCheckpoint:
             if kind in TYPES and name.endswith(".weight") and name.removesuffix(".weight") not in linears:
                 yield Defect(file=FILE, tensor=name, rule=f"its type is {kind!r} and has to be {FLOAT}")
         for block in self._blocks:
-            yield from self.description.group_defects(block)
+            yield from self.description.mixed_groups(block, transformed=True)
         if self.description.quantizes_cache and is_by_older_writer(self.tensors.index):
             keys = next(name for name in self.description.types if ".kv_cache_" in name)
             yield Defect(
@@ -142,6 +153,11 @@ class AscendCheckpoint:
                 tensor=keys,
                 rule="msModelSlim's older writer, which named these files, scales keys before RoPE, not behind",
             )
+
+    def warnings(self) -> Iterator[Defect]:
+        """Find linears that vLLM-Ascend loads as one, and refuses for their types."""
+        for block in self._blocks:
+            yield from self.description.mixed_groups(block, transformed=False)
 
     def end_specs(self, decoder: Decoder) -> dict[str, Spec]:
         """Return the specs of embedding, norm and head, which is always stored."""

@@ -28,9 +28,10 @@ _PLACES = (0, 4, 1, 5, 2, 6, 3, 7)
 _MIDDLE = Values(
     "zero_point is false, so every stored zero point is 8", lambda found: found == bit_stream.repeated(8, _BITS, 32)[0]
 )
-_MEANING = ("bits", "group_size", "zero_point", "version")
+_MEANING = ("bits", "group_size", "zero_point", "version", "sym")
 _HOW = frozenset(
     [
+        *packed.AUTO_ROUND,
         "backend",
         "do_fuse",
         "exllama_config",
@@ -49,12 +50,12 @@ _FIXED: dict[str, tuple[Any, ...]] = {
     "format": (None, "gemm"),
     "pack_dtype": (None, "int32"),
     "desc_act": (None, False),
-    "sym": (None, False),
     "lm_head": (None, False),
     "dynamic": (None,),
     "adapter": (None,),
     "activation": (None,),
     "rotation": (None,),
+    **packed.AUTO_ROUND_FIXED,
 }
 
 
@@ -69,13 +70,13 @@ def open_checkpoint(path: pathlib.Path) -> PackedCheckpoint:
     assert settings is not None
     settings.require_known((*_FIXED, *_MEANING, *_HOW))
     _require_gemm(settings)
-    for key, possible in _FIXED.items():
-        settings.require(key, possible)
+    settings.require_fixed(_FIXED)
+    settings.require("sym", (None, not settings.values["zero_point"]))
     layout = _Layout(
         weights=packed.weight_args(settings, bits=(_BITS,), symmetric=not settings.values["zero_point"]),
         float_parts=_float_parts(settings),
     )
-    config, dtype, tensors = packed.open_folder(path)
+    config, dtype, tensors = packed.open_folder(path, settings)
     recipe = Recipe(
         name=f"auto-awq-w{_BITS}a16",
         transforms=("awq",),

@@ -11,10 +11,11 @@ import torch
 from quantguard.checkpoints import _ct_config as ct_config
 from quantguard.checkpoints._ct_tensors import decode_linear, linear_specs
 from quantguard.checkpoints._native import is_native
-from quantguard.checkpoints._stored import FLOATS, POSITIVE, Spec, float_end_specs, float_specs, fused_defects, within
+from quantguard.checkpoints._stored import FLOATS, POSITIVE, Spec, float_end_specs, float_specs, fused_apart, within
 from quantguard.modeling import Block, Decoder
 from quantguard.modeling.block_state import BlockState, Tensors
 from quantguard.modeling.configuration import quantization_settings, read_config
+from quantguard.modeling.stored_parameters import find_index
 from quantguard.modeling.tensor_files import TensorFiles
 from quantguard.records import Defect, LayerArgs, LayerReport, Override, QuantArgs, Recipe
 
@@ -33,7 +34,7 @@ def open_checkpoint(path: pathlib.Path) -> "CompressedTensors":
     scheme = ct_config.parse(quantization_settings(path) or {}, str(path / "config.json"))
     config = read_config(path)
     del config.quantization_config
-    return CompressedTensors(path=path, config=config, scheme=scheme, tensors=TensorFiles(path))
+    return CompressedTensors(path=path, config=config, scheme=scheme, tensors=TensorFiles(path, index=find_index(path)))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -79,18 +80,21 @@ class CompressedTensors:
         )
 
     def defects(self) -> Iterator[Defect]:
-        """Find linears that are computed as one and have different settings, and a head that is quantized."""
+        """Find a head that is quantized."""
         head = self.scheme.of_linear("lm_head")
         if head is not None:
             yield Defect(
                 file="config.json", tensor="lm_head", rule="a quantized head is not built; ignore has to name it"
             )
 
+    def warnings(self) -> Iterator[Defect]:
+        """Find linears that programs that serve put into one matrix, and that have different settings."""
+
         def args_of(name: str) -> LayerArgs | None:
             scheme = self.scheme.of_linear(name)
             return None if scheme is None else scheme.args
 
-        yield from fused_defects(self.config.num_hidden_layers, args_of, file="config.json")
+        yield from fused_apart(self.config.num_hidden_layers, args_of, file="config.json")
 
     def end_specs(self, decoder: Decoder) -> dict[str, Spec]:
         """Return the specs of float ends."""

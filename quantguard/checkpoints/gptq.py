@@ -41,20 +41,22 @@ _FIXED: dict[str, tuple[Any, ...]] = {
     "adapter": (None,),
     "activation": (None,),
     "rotation": (None,),
+    "mock_quantization": (None, False),
+    **packed.AUTO_ROUND_FIXED,
 }
 # How it was made and what runs it elsewhere: the tensors mean the same.
 _HOW = frozenset(
     [
+        *packed.AUTO_ROUND,
         "act_group_aware",
         "backend",
-        "batch_size",
-        "block_name_to_quantize",
         "cache_block_outputs",
         "damp_auto_increment",
         "damp_percent",
-        "dataset",
         "disable_exllama",
         "exllama_config",
+        "foem",
+        "hessian",
         "gptaq",
         "hyb_act",
         "max_input_length",
@@ -84,11 +86,11 @@ def open_checkpoint(path: pathlib.Path) -> PackedCheckpoint:
     settings = packed.read_settings(path)
     assert settings is not None
     settings.require_known((*_FIXED, *_MEANING, *_CHOOSING, *_HOW))
-    found = {key: settings.require(key, possible) for key, possible in _FIXED.items()}
+    found = settings.require_fixed(_FIXED)
     _require_choosing(settings)
     layout = _Layout(settings=settings, zero_offset=_zero_offset(settings, found))
-    config, dtype, tensors = packed.open_folder(path)
     chosen = layout.chosen("")
+    config, dtype, tensors = packed.open_folder(path, settings, stems=_stems(settings))
     options = {key: settings.values[key] for key in ("desc_act", *_CHOOSING) if settings.values.get(key)}
     name = f"gptq-w{chosen.args.num_bits}a16"
     return PackedCheckpoint(
@@ -185,6 +187,15 @@ class _Layout:
             args=args,
         )
         return PackedLinear(weight=weight, input_permutation=order)
+
+
+def _stems(settings: Settings) -> tuple[str, ...]:
+    """Return what AutoGPTQ calls its files: by a setting, or by bits and size of groups."""
+    named = settings.values.get("model_file_base_name")
+    if named is not None and (not isinstance(named, str) or pathlib.PurePath(named).name != named):
+        raise ModelError(f"{settings.file}: model_file_base_name is {named!r}; possible: the name of a file here")
+    by_settings = f"gptq_model-{settings.values['bits']}bit-{settings.values['group_size']}g"
+    return (*([named] if named else []), by_settings)
 
 
 def _signed(values: torch.Tensor, args: QuantArgs, offset: int) -> torch.Tensor:

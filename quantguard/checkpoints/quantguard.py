@@ -7,9 +7,9 @@ from typing import Any
 
 import torch
 
-from quantguard.checkpoints._native import OwnFolder, is_native
+from quantguard.checkpoints._native import MANIFEST, OwnFolder, is_native
 from quantguard.checkpoints._native_encoding import block_specs
-from quantguard.checkpoints._stored import Spec, float_end_specs
+from quantguard.checkpoints._stored import Spec, float_end_specs, fused_apart
 from quantguard.modeling import Block, Decoder
 from quantguard.modeling.block_state import BlockState, Tensors
 from quantguard.modeling.tensor_files import TensorFiles
@@ -67,6 +67,11 @@ class OwnCheckpoint:
     def defects(self) -> Iterator[Defect]:
         """Find nothing: what the rules of tensors do not say is in the hashes, which loading looks at."""
         yield from ()
+
+    def warnings(self) -> Iterator[Defect]:
+        """Find linears that programs that serve put into one matrix, and that have different settings."""
+        args = {name: args for state in self.folder.manifest.blocks.values() for name, args in state.linears.items()}
+        yield from fused_apart(self.config.num_hidden_layers, args.get, file=MANIFEST)
 
     def end_specs(self, decoder: Decoder) -> dict[str, Spec]:
         """Return the specs of float ends."""

@@ -12,11 +12,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print what was found; 1 where a rule is broken."""
+    """Print what was found; 1 where a rule is broken, which a warning is not."""
     from quantguard.pipeline import checking  # noqa: PLC0415 - imports torch
 
     checked = checking.check(args.path)
     for defect in checked.defects:
         print(f"{checked.path}/{defect}")
+    for warning in checked.warnings:
+        print(f"warning: {checked.path}/{warning}")
     print(checked.summary())
     return 1 if checked.defects else 0

@@ -4,10 +4,9 @@ import dataclasses
 import hashlib
 from typing import Any, Protocol
 
-import jinja2
-
 from quantguard.engines._thinking import Asking, modes_of
 from quantguard.errors import UsageError
+from quantguard.modeling.tokenizer_files import render_chat
 from quantguard.records import GenerationConfig
 
 
@@ -35,19 +34,13 @@ class HasTemplate(Protocol):
 def render(model: HasTemplate, text: str, mode: str | None) -> str:
     """Return the full prompt; a model without a chat template gets the text as it is.
 
-    Raises UsageError for a thinking mode that the template does not have.
+    Raises UsageError for a thinking mode that the template does not have, and ModelError for one that fails.
     """
     asking = asking_for(model, mode)
     if model.tokenizer.chat_template is None:
         return text
     chat = [{"role": "user", "content": text + asking.suffix}]
-    try:
-        rendered: str = model.tokenizer.apply_chat_template(
-            chat, tokenize=False, add_generation_prompt=True, **asking.options
-        )
-    except jinja2.TemplateError as error:
-        raise UsageError(f"the chat template of {model.name} refuses mode={mode!r}: {error}") from error
-    return rendered
+    return render_chat(model.tokenizer, chat, add_generation_prompt=True, **asking.options)
 
 
 def asking_for(model: HasTemplate, mode: str | None) -> Asking:

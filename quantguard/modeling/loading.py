@@ -5,7 +5,6 @@ import dataclasses
 import functools
 import hashlib
 import importlib.util
-import json
 import os
 import pathlib
 from collections.abc import Iterator
@@ -14,13 +13,25 @@ from typing import Any
 import safetensors
 import torch
 import transformers
+from transformers.conversion_mapping import get_model_conversion_mapping
 
 from quantguard import catalog
 from quantguard.errors import ModelError
 from quantguard.kernels.ascend.device import EMULATED, torch_device
-from quantguard.modeling.configuration import read_config
-from quantguard.modeling.streaming import require_known, streamed_decoder
+from quantguard.modeling.configuration import read_config, read_generation_config
+from quantguard.modeling.stored_parameters import (
+    empty_model,
+    match,
+    open_weights,
+    require_all,
+    require_known,
+    served_files,
+    stored_dtype,
+)
+from quantguard.modeling.streaming import streamed_decoder
 from quantguard.modeling.structure import Decoder
+from quantguard.modeling.tensor_files import TensorFiles
+from quantguard.modeling.tokenizer_files import load_tokenizer
 from quantguard.records import CalibrationArgs, LayerReport, Recipe
 
 # A model of one's own names no calibration set; plain English text is what every Python has.
@@ -90,12 +101,12 @@ def load_streamed(name: str | os.PathLike[str], *, dtype: str | None = None, dev
     """
     found = _find(name, dtype, device)
     find_folder(name)
-    config = _float_config(found.path)
-    stored = getattr(config, "dtype", None) or torch.float32
-    wanted = stored if found.dtype == "auto" else getattr(torch, found.dtype)
-    _weight_files(found.path)
-    decoder = streamed_decoder(found.path, config, dtype=wanted, device=torch_device(device))
-    return dataclasses.replace(found.loaded(decoder.model, load_tokenizer(found.path)), decoder=decoder)
+    config, files = _float_config(found.path), open_weights(found.path)
+    wanted = stored_dtype(files, config) if found.dtype == "auto" else getattr(torch, found.dtype)
+    decoder = streamed_decoder(files, config, dtype=wanted, device=torch_device(device))
+    decoder.model.generation_config = read_generation_config(found.path, config)
+    tokenizer = load_tokenizer(found.path, num_tokens=decoder.embedding.num_embeddings)
+    return dataclasses.replace(found.loaded(decoder.model, tokenizer), decoder=decoder)
 
 
 def find_folder(name: str | os.PathLike[str]) -> pathlib.Path:
@@ -123,7 +134,9 @@ class _Found:
     emulates: str | None
 
     def loaded(self, model: Any, tokenizer: Any) -> LoadedModel:
-        files = [self.path] if self.path.is_file() else _weight_files(self.path)
+        files = [self.path]
+        if self.path.is_dir():
+            files = [self.path / name for name in sorted(open_weights(self.path).files)]
         return LoadedModel(
             name=self.name,
             model=model,
@@ -190,20 +203,32 @@ def _download(repository: str) -> pathlib.Path:
 
 
 def _from_folder(path: pathlib.Path, dtype: str) -> tuple[Any, Any]:
-    config = _float_config(path)
-    _weight_files(path)
+    config, files = _float_config(path), open_weights(path)
+    wanted = stored_dtype(files, config) if dtype == "auto" else getattr(torch, dtype)
+    _require_own_tensors(files, empty_model(config, wanted))
+    read_generation_config(path, config)
     try:
         loaded: Any = transformers.AutoModelForCausalLM.from_pretrained(
-            path, dtype=dtype, config=config, output_loading_info=True
+            path, dtype=wanted, config=config, output_loading_info=True
         )
-        model, report = loaded
-        tokenizer = load_tokenizer(path)
     except (OSError, ValueError, KeyError, RuntimeError, safetensors.SafetensorError) as error:
         raise ModelError(f"{path} cannot be loaded: {error}") from error
-    if absent := sorted(report["missing_keys"]):
-        raise ModelError(f"{path} lacks {len(absent)} weights, such as {absent[0]}: they would be left at random")
+    model, report = loaded
+    require_all(path, sorted(report["missing_keys"]))
     require_known(path, report["unexpected_keys"])
-    return model, tokenizer
+    embedding, head = model.get_input_embeddings(), model.get_output_embeddings()
+    # It may say that they are tied, and transformers have found two.
+    model.config.tie_word_embeddings = head is not None and head.weight is embedding.weight
+    return model, load_tokenizer(path, num_tokens=embedding.num_embeddings)
+
+
+def _require_own_tensors(files: TensorFiles, empty: Any) -> None:
+    """Raise ModelError where the stored tensors are not those of the configuration, by file and name.
+
+    Of architectures whose tensors transformers puts together in its own ways, it alone can tell.
+    """
+    if not get_model_conversion_mapping(empty, add_legacy=False):
+        match(files, empty)
 
 
 def _float_config(path: pathlib.Path) -> Any:
@@ -213,62 +238,37 @@ def _float_config(path: pathlib.Path) -> Any:
     return config
 
 
-def load_tokenizer(path: pathlib.Path) -> Any:
-    """Load the tokenizer, the generic class where the folder names it.
-
-    AutoTokenizer puts the class of the architecture in its place, which splits text by rules of its own.
-    """
-    settings = path / "tokenizer_config.json"
-    stored = json.loads(settings.read_text()) if settings.is_file() else {}
-    named = stored.get("tokenizer_class")
-    if "auto_map" in stored and not (path / "tokenizer.json").is_file():
-        raise ModelError(
-            f"the tokenizer of {path} ({named}) is code of its own, which quantguard does not run;"
-            " convert it to a tokenizer.json beside it"
-        )
-    if "auto_map" in stored:
-        named = "PreTrainedTokenizerFast"
-    if named in ("PreTrainedTokenizerFast", "TokenizersBackend"):
-        return transformers.PreTrainedTokenizerFast.from_pretrained(path)
-    return transformers.AutoTokenizer.from_pretrained(path)
-
-
 def tokenizer_of(name: str | os.PathLike[str]) -> Any:
     """Load the tokenizer of a model by a short name, an id or a folder, without the model."""
     return load_tokenizer(find_folder(name))
 
 
 def weights_sha256(folder: pathlib.Path) -> str:
-    """Hash the bytes of a folder's weight files; raise ModelError where it has none."""
-    return _sha256(_weight_files(folder))
-
-
-def _weight_files(path: pathlib.Path) -> list[pathlib.Path]:
-    """Return the files that the weights are read from: those of the index, or the one file that there is."""
-    index = path / "model.safetensors.index.json"
-    if index.is_file():
-        return [path / name for name in sorted(set(json.loads(index.read_text())["weight_map"].values()))]
-    single = path / "model.safetensors"
-    if not single.is_file():
-        raise ModelError(f"{path} has no model.safetensors; convert other weights with save_pretrained first")
-    return [single]
+    """Hash the bytes of the weight files that a server reads from a folder; raise ModelError where it has none."""
+    return _sha256(served_files(folder))
 
 
 def load_gguf(path: pathlib.Path, dtype: str) -> tuple[Any, Any]:
-    """Load model and tokenizer of a .gguf file, dequantised; raise ModelError without what reads the format."""
+    """Load model and tokenizer of a .gguf file, dequantised.
+
+    Raises ModelError without what reads the format, and for a file that is damaged.
+    """
     missing = [name for name in ("accelerate", "gguf") if importlib.util.find_spec(name) is None]
     if missing:
         raise ModelError(f"reading {path.name} needs {' and '.join(missing)}. Type: pip install 'quantguard[gguf]'")
     if not path.is_file():
         raise ModelError(f"{path} is not a file")
     stored = torch.float16 if dtype == "auto" else getattr(torch, dtype)
-    model = transformers.AutoModelForCausalLM.from_pretrained(
-        path.parent,
-        dtype=stored,
-        gguf_file=path.name,
-        quantization_config=transformers.GgufConfig(dequantize=True),
-    )
-    return model, transformers.AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
+    try:
+        model = transformers.AutoModelForCausalLM.from_pretrained(
+            path.parent,
+            dtype=stored,
+            gguf_file=path.name,
+            quantization_config=transformers.GgufConfig(dequantize=True),
+        )
+        return model, transformers.AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
+    except Exception as error:  # its reader raises what it likes on files that are damaged
+        raise ModelError(f"{path} cannot be read: {type(error).__name__}: {error}") from error
 
 
 @contextlib.contextmanager

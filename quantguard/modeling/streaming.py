@@ -1,61 +1,73 @@
 """A checkpoint read block by block: the embeddings stay in memory, a block comes when it is asked for and may go."""
 
 import copy
-import pathlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, overload
 
 import torch
-import transformers
 
 from quantguard.errors import ModelError
+from quantguard.modeling.stored_parameters import empty_model, match, ties_head
 from quantguard.modeling.structure import Block, Decoder, find_block, find_decoder
 from quantguard.modeling.tensor_files import TensorFiles
 
-# Old checkpoints store what is computed from the configuration.
-_COMPUTED = "rotary_emb.inv_freq"
+EMBEDDING, HEAD = "model.embed_tokens.weight", "lm_head.weight"
+# What the names of the embedding's tensors, the final norm's and the head's begin with.
+ENDS = ("model.embed_tokens.", "model.norm.", "lm_head.")
 
 
 def skeleton(config: Any, dtype: torch.dtype) -> Any:
     """Return the model of a configuration without memory for its weights."""
-    with torch.device("meta"):
-        model = transformers.AutoModelForCausalLM.from_config(config, dtype=dtype)
+    model = empty_model(config, dtype)
     model.eval()
     # Its buffers are computed, not stored, so they are nowhere to be read from.
     model.model.rotary_emb = type(model.model.rotary_emb)(config=config)
     return model
 
 
-def fill_ends(decoder: Decoder, reader: TensorFiles, dtype: torch.dtype) -> None:
-    """Read embedding, final norm and head; a tied head stays tied."""
-    tied = decoder.model.config.tie_word_embeddings
-    ends = {"model.embed_tokens.": decoder.embedding, "model.norm.": decoder.norm}
-    for name, module in (ends if tied else {**ends, "lm_head.": decoder.head}).items():
+def fill_ends(decoder: Decoder, reader: TensorFiles, names: Mapping[str, str], dtype: torch.dtype) -> None:
+    """Read embedding, final norm and head, whose stored ``names`` are by those of the model."""
+    wanted = {name: stored for name, stored in names.items() if name.startswith(ENDS)}
+    stored = reader.read_named(wanted.values())
+    place_ends(decoder, {name: stored[wanted[name]].to(dtype) for name in wanted})
+
+
+def place_ends(decoder: Decoder, tensors: Mapping[str, torch.Tensor]) -> None:
+    """Put embedding, final norm and head into a decoder, by their names in the model; a tied head stays tied.
+
+    The configuration is made to say what the weights are: a head of its own is not tied, whatever it said before.
+    Raises ModelError for a tensor that is absent or does not fit.
+    """
+    embedding, head = (tensors.get(name) for name in (EMBEDDING, HEAD))
+    tied = ties_head(decoder.model.config, embedding, head)
+    either = head if embedding is None else embedding
+    shared = {EMBEDDING: either, HEAD: either} if tied and either is not None else {}
+    everything = {**tensors, **shared}
+    for prefix, module in zip(ENDS, (decoder.embedding, decoder.norm, decoder.head), strict=True):
+        own = {name.removeprefix(prefix): tensor for name, tensor in everything.items() if name.startswith(prefix)}
         try:
-            module.load_state_dict(_in(dtype, reader.read(name)), assign=True)
+            module.load_state_dict(own, assign=True)
         except RuntimeError as error:
-            raise ModelError(f"{name}* does not fit the configuration: {error}") from error
+            raise ModelError(f"{prefix}* does not fit the configuration: {error}") from error
     if tied:
         decoder.head.weight = decoder.embedding.weight
-
-
-def require_known(path: pathlib.Path, unknown: Iterable[str]) -> None:
-    """Raise ModelError for weights that the architecture has no place for: left out, the model would be another one."""
-    left_out = sorted(name for name in unknown if not name.endswith(_COMPUTED))
-    if left_out:
-        raise ModelError(
-            f"{path} has {len(left_out)} weights that its architecture does not, such as {left_out[0]};"
-            " is its config.json that of another model?"
-        )
+    decoder.model.config.tie_word_embeddings = tied
 
 
 class StreamedBlocks(Sequence[Block]):
     """The blocks of a checkpoint, each read anew whenever it is asked for and held by nobody here."""
 
     def __init__(
-        self, skeletons: Sequence[Block], reader: TensorFiles, config: Any, *, dtype: torch.dtype, device: str
+        self,
+        skeletons: Sequence[Block],
+        reader: TensorFiles,
+        names: Mapping[str, str],
+        config: Any,
+        *,
+        dtype: torch.dtype,
+        device: str,
     ) -> None:
-        self._skeletons, self._reader, self._config = skeletons, reader, config
+        self._skeletons, self._reader, self._names, self._config = skeletons, reader, names, config
         self._dtype, self._device = dtype, device
 
     def __len__(self) -> int:
@@ -70,11 +82,14 @@ class StreamedBlocks(Sequence[Block]):
         """Read a block; a slice is as lazy as the whole."""
         if isinstance(index, slice):
             rest = self._skeletons[index]
-            return StreamedBlocks(rest, self._reader, self._config, dtype=self._dtype, device=self._device)
+            return StreamedBlocks(rest, self._reader, self._names, self._config, dtype=self._dtype, device=self._device)
         empty = self._skeletons[index]
         # The configuration stays the model's own: it says which attention runs, and that may change.
         layer = copy.deepcopy(empty.layer, {id(self._config): self._config})
-        tensors = _in(self._dtype, self._reader.read(f"{empty.name}."))
+        prefix = f"{empty.name}."
+        names = {name: stored for name, stored in self._names.items() if name.startswith(prefix)}
+        read = self._reader.read_named(names.values())
+        tensors = {name.removeprefix(prefix): read[stored].to(self._dtype) for name, stored in names.items()}
         try:
             layer.load_state_dict(tensors, assign=True)
         except RuntimeError as error:
@@ -82,20 +97,15 @@ class StreamedBlocks(Sequence[Block]):
         return find_block(empty.name, layer.to(self._device))
 
 
-def streamed_decoder(path: pathlib.Path, config: Any, *, dtype: torch.dtype, device: str) -> Decoder:
-    """Return the decoder of a folder with its ends on a device and its blocks on disk.
+def streamed_decoder(reader: TensorFiles, config: Any, *, dtype: torch.dtype, device: str) -> Decoder:
+    """Return the decoder of a folder's tensors with its ends on a device and its blocks on disk.
 
-    Raises ModelError where the structure is not supported or a tensor is absent.
+    Raises ModelError where the structure is not supported, or the tensors are not those of the configuration.
     """
-    reader = TensorFiles(path)
     empty = find_decoder(skeleton(config, dtype))
-    require_known(path, set(reader.names) - set(empty.model.state_dict()))
-    fill_ends(empty, reader, dtype)
+    names = match(reader, empty.model)
+    fill_ends(empty, reader, names, dtype)
     for module in (empty.embedding, empty.norm, empty.head, empty.model.model.rotary_emb):
         module.to(device)
-    blocks = StreamedBlocks(empty.blocks, reader, empty.model.config, dtype=dtype, device=device)
+    blocks = StreamedBlocks(empty.blocks, reader, names, empty.model.config, dtype=dtype, device=device)
     return Decoder(model=empty.model, blocks=blocks)
-
-
-def _in(dtype: torch.dtype, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    return {name: tensor.to(dtype) for name, tensor in tensors.items()}

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Iterable, Sequence
 
 from quantguard.errors import RecipeError, UsageError
-from quantguard.modeling import LoadedModel
+from quantguard.modeling import LoadedModel, find_decoder
 from quantguard.modeling.comparing import compare_logits
 from quantguard.pipeline.progress import Progress, silent
 from quantguard.pipeline.quantizing import quantize
@@ -38,7 +38,8 @@ def mix_precision(
 ) -> MixedPrecision:
     """Give ``better`` weights to the linears that gain most for each bit, within a budget of bits a weight on average.
 
-    Inputs follow the weights where the recipe quantizes them. Raises UsageError for a budget below what the recipe
+    Linears that read one input, and that servers put into one matrix, get them together or not at all. Inputs follow
+    the weights where the recipe quantizes them. Raises UsageError for a budget below what the recipe
     takes already, or above what better weights everywhere would take.
     """
     total = sum(linear.num_weights for linear in linears)
@@ -50,13 +51,15 @@ def mix_precision(
         )
     chosen: list[PartSensitivity] = []
     spent = start
-    for linear in sorted(linears, key=lambda linear: -linear.kl / linear.num_weights):
-        cost = linear.num_weights * (better.num_bits - linear.num_bits) / total
+    for together in sorted(_fused(loaded, linears), key=_gain_for_each_weight, reverse=True):
+        cost = sum(part.num_weights * (better.num_bits - part.num_bits) for part in together) / total
         if cost > 0 and spent + cost <= budget_bits + 1e-9:
-            chosen.append(linear)
+            chosen.extend(together)
             spent += cost
     if not chosen:
-        raise RecipeError(f"within {budget_bits} bits not one linear can be made better; give a larger budget")
+        raise RecipeError(
+            f"within {budget_bits} bits no linears that are served as one can be made better; give a larger budget"
+        )
     mixed = _overridden(recipe, (linear.name for linear in chosen), better, spent)
     measured = compare_logits(quantize(loaded, mixed, progress=progress), loaded, sequences)["kl"]
     kept = {linear.name for linear in chosen}
@@ -66,6 +69,17 @@ def mix_precision(
         predicted_kl=sum(linear.kl for linear in linears if linear.name not in kept),
         measured_kl=measured,
     )
+
+
+def _fused(loaded: LoadedModel, linears: Sequence[PartSensitivity]) -> list[list[PartSensitivity]]:
+    """Return linears that programs that serve put into one matrix side by side: q, k and v, or gate and up."""
+    by_name = {linear.name: linear for linear in linears}
+    groups = [group.names for block in find_decoder(loaded.model).blocks for group in block.groups]
+    return [found for names in groups if (found := [by_name[name] for name in names if name in by_name])]
+
+
+def _gain_for_each_weight(together: Sequence[PartSensitivity]) -> float:
+    return sum(part.kl for part in together) / sum(part.num_weights for part in together)
 
 
 def _overridden(recipe: Recipe, names: Iterable[str], better: QuantArgs, bits: float) -> Recipe:

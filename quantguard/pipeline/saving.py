@@ -12,6 +12,7 @@ import torch
 
 from quantguard import registry
 from quantguard.checkpoints import _native as native
+from quantguard.checkpoints import recognise
 from quantguard.checkpoints._native_writing import FolderWriter, write_json, write_tensors
 from quantguard.errors import MeasurementError, ModelError, RecipeError, RecordError, UsageError
 from quantguard.modeling import Activations, Block, Decoder, LoadedModel, find_decoder, load, quantizable_linears
@@ -71,6 +72,8 @@ def quantize_to_folder(
     if native.is_native(folder) and not native.is_unfinished(folder):
         raise UsageError(f"{folder} is a quantized model already; give another folder, or remove it")
     source = find_folder(model)
+    if recognise(source) is not None:
+        raise ModelError(f"{source} is quantized already; a full-precision model is wanted here")
     if source.resolve() == folder.resolve():
         raise UsageError(f"{folder} is the model itself; give another folder for the quantized one")
     streams = needs_whole_model(model, chosen) is None

@@ -62,6 +62,14 @@ def typed(name: str, kind: str) -> Plant:
     return in_json(DESCRIPTION, lambda stored: stored.update({name: kind}))
 
 
+def both(*plants: Plant) -> Plant:
+    def plant(folder: pathlib.Path) -> None:
+        for one in plants:
+            one(folder)
+
+    return plant
+
+
 def without(folder: pathlib.Path, name: str) -> None:
     """Take a tensor out of its file, the index and the description."""
     in_part(lambda tensors: tensors.pop(name))(folder)
@@ -151,14 +159,6 @@ CASES = [
         None,
         "quantization_config",
     ),
-    Case("a type is unknown", typed(f"{DOWN}.weight", "W2A2"), DESCRIPTION, f"{DOWN}.weight", "'W2A2'; supported"),
-    Case(
-        "prefill and decode differ",
-        typed(f"{DOWN}.weight", "W8A8_MIX"),
-        DESCRIPTION,
-        f"{DOWN}.weight",
-        "'W8A8_MIX'; supported",
-    ),
     Case(
         "a part of a linear is of another type",
         typed(f"{DOWN}.deq_scale", "FLOAT"),
@@ -167,40 +167,20 @@ CASES = [
         "has to be W8A8",
     ),
     Case(
-        "q, k and v are of two types",
-        typed(f"{ATTENTION}.k_proj.weight", "W8A8_DYNAMIC"),
+        "one of q, k and v has no part in the matrices of the others",
+        typed(f"{ATTENTION}.k_proj.weight", "FLOAT"),
         DESCRIPTION,
         f"{ATTENTION}.k_proj.weight",
         "of one type",
-    ),
-    Case(
-        "gate and up are of two types",
-        typed(f"{MLP}.up_proj.weight", "FLOAT"),
-        DESCRIPTION,
-        f"{MLP}.up_proj.weight",
-        "of one type",
+        "W4A4_FLATQUANT_DYNAMIC",
     ),
     Case("the head is quantized", typed("lm_head.weight", "W8A8"), DESCRIPTION, "lm_head.weight", "has to be FLOAT"),
-    Case(
-        "the version is another one",
-        in_json(DESCRIPTION, lambda s: s.update(version="2.0.0")),
-        DESCRIPTION,
-        None,
-        "version is '2.0.0'",
-    ),
     Case(
         "the cache is not announced",
         in_json(DESCRIPTION, lambda s: s.pop("kv_cache_type")),
         DESCRIPTION,
         None,
         "kv_cache_type is None",
-    ),
-    Case(
-        "another cache is announced",
-        in_json(DESCRIPTION, lambda s: s.update(fa_quant_type="FAKQuant")),
-        DESCRIPTION,
-        None,
-        "fa_quant_type",
     ),
     Case(
         "cache scales are of a linear's type",
@@ -412,3 +392,79 @@ def test_files_of_the_older_writer_are_known_and_their_cache_is_refused(
     (folder / INDEX.replace("weights", "weight_w8a8")).write_text(json.dumps({"weight_map": renamed}))
     defects = checking.check(folder).defects
     assert ["before RoPE" in defect.rule for defect in defects] == [True]
+
+
+UNSUPPORTED: dict[str, tuple[Plant, str]] = {
+    "prefill and decode differ": (typed(f"{DOWN}.weight", "W8A8_MIX"), "1 tensors are of the type 'W8A8_MIX'"),
+    "sparse": (typed(f"{DOWN}.weight", "W8A8S"), "of the type 'W8A8S'"),
+    "4 bits without activations": (typed(f"{DOWN}.weight", "W4A16"), "of the type 'W4A16'"),
+    "an unknown type": (typed(f"{DOWN}.weight", "W2A2"), "of the type 'W2A2'"),
+    "a second scale": (
+        both(typed(f"{DOWN}.weight", PACKED), typed(f"{DOWN}.weight_scale_second", PACKED)),
+        "1 linears of the type W4A8_DYNAMIC have a second scale",
+    ),
+    "W4A8 of the older writer": (
+        typed(f"{DOWN}.weight", PACKED),
+        "1 linears of the type W4A8_DYNAMIC have no scale_bias",
+    ),
+    "norms with a bias": (typed("model.layers.0.input_layernorm.bias", "FLOAT"), "1 norms have a bias"),
+    "another version": (in_json(DESCRIPTION, lambda s: s.update(version="2.0.0")), "version is '2.0.0'"),
+    "attention in 8 bits": (
+        in_json(DESCRIPTION, lambda s: s.update(fa_quant_type="FAQuant")),
+        "fa_quant_type is 'FAQuant'",
+    ),
+    "sums in 8 bits": (in_json(DESCRIPTION, lambda s: s.update(reduce_quant_type="per_channel")), "reduce_quant_type"),
+    "another cache": (in_json(DESCRIPTION, lambda s: s.update(kv_cache_type="C4")), "kv_cache_type is 'C4'"),
+}
+
+
+@pytest.mark.parametrize("name", UNSUPPORTED)
+def test_what_is_not_supported_is_named_and_not_called_damaged(
+    name: str, sound: Callable[[str], pathlib.Path], tmp_path: pathlib.Path
+) -> None:
+    folder = pathlib.Path(shutil.copytree(sound("W8A8-C8"), tmp_path / "model"))
+    plant, told = UNSUPPORTED[name]
+    plant(folder)
+    for read in (checking.check, quantguard.load):
+        with pytest.raises(ModelError, match=rf"{DESCRIPTION}: .*{told}.*nor called damaged"):
+            read(folder)
+
+
+def test_a_linear_that_stays_float_beside_the_others_is_a_warning(
+    sound: Callable[[str], pathlib.Path], tmp_path: pathlib.Path
+) -> None:
+    folder = pathlib.Path(shutil.copytree(sound("W8A16"), tmp_path / "model"))
+    name = f"{ATTENTION}.k_proj"
+
+    def dequantize(tensors: Tensors) -> None:
+        scale = tensors.pop(f"{name}.weight_scale")
+        del tensors[f"{name}.weight_offset"]
+        tensors[f"{name}.weight"] = (tensors[f"{name}.weight"].float() * scale).bfloat16()
+
+    def forget(stored: dict[str, Any]) -> None:
+        for part in ("weight_scale", "weight_offset"):
+            del stored[f"{name}.{part}"]
+
+    in_part(dequantize)(folder)
+    in_json(INDEX, lambda s: forget(s["weight_map"]))(folder)
+    in_json(DESCRIPTION, forget)(folder)
+    typed(f"{name}.weight", "FLOAT")(folder)
+    checked = checking.check(folder)
+    assert checked.defects == ()
+    assert ["of one type: q_proj W8A16, k_proj FLOAT" in warning.rule for warning in checked.warnings] == [True]
+    found, expected = (quantguard.load(path, dtype="float32", backend="reference") for path in (folder, sound("W8A16")))
+    assert "k_proj" in found.notes[-1]
+    ids = torch.arange(3, 40)[None]
+    with torch.no_grad():
+        float_key, quantized_key = found.model(ids).logits, expected.model(ids).logits
+    assert float((float_key - quantized_key).norm() / quantized_key.norm()) < 0.01
+
+
+def test_a_description_of_the_oldest_writer_is_named_and_not_called_damaged(
+    sound: Callable[[str], pathlib.Path], tmp_path: pathlib.Path
+) -> None:
+    folder = pathlib.Path(shutil.copytree(sound("W8A8-C8"), tmp_path / "model"))
+    (folder / DESCRIPTION).rename(folder / "quant_model_description_w8a8.json")
+    for read in (checking.check, quantguard.load):
+        with pytest.raises(ModelError, match=r"quant_model_description_w8a8\.json is .*not supported"):
+            read(folder)

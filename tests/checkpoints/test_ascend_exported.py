@@ -22,7 +22,7 @@ from quantguard.checkpoints import ascend
 from quantguard.checkpoints._ascend_decoding import deq_scale_floats, unpack_rows
 from quantguard.checkpoints._ascend_encoding import BlockEncoder
 from quantguard.checkpoints._native import OwnFolder
-from quantguard.errors import KernelError
+from quantguard.errors import KernelError, ModelError
 from quantguard.kernels import quantize_per_tensor
 from quantguard.modeling import Block, LoadedModel
 from quantguard.modeling.block_state import BlockState, Tensors
@@ -116,9 +116,7 @@ def test_it_comes_back_to_the_bit(exported: tuple[OwnFolder, pathlib.Path]) -> N
                 assert torch.equal(found.double(), tensor.double()), key
         assert settings(state) == settings(own_state)
         # What came back is exported again to the same bytes.
-        encoder = BlockEncoder(
-            block=block, state=state, tensors=tensors, dtype=ours.dtype, forced=(), tensor_parallel_size=1
-        )
+        encoder = BlockEncoder(block=block, state=state, tensors=tensors, dtype=ours.dtype)
         written = encoder.encode()
         for key, tensor in stored.tensors.read(f"{name}.").items():
             if not (f"{name}.{key}").endswith("bias") or "quant_bias" in key:
@@ -239,7 +237,8 @@ def test_what_flatquant_calls_bias_and_matrices_of_a_linear_with_bias_is_known(
     file.write_text(json.dumps(types | dict.fromkeys(beside, "FLOAT_FLATQUANT")))
     assert checking.check(folder).defects == ()
     file.write_text(json.dumps(types | {beside[0].rpartition(".")[0] + ".weight": "FLOAT_FLATQUANT"}))
-    assert any("'FLOAT_FLATQUANT'; supported" in defect.rule for defect in checking.check(folder).defects)
+    with pytest.raises(ModelError, match=r"1 tensors are of the type 'FLOAT_FLATQUANT', such as .*q_proj\.weight"):
+        checking.check(folder)
 
 
 def test_files_are_readable_by_another_user_and_nothing_stale_is_left(static: pathlib.Path) -> None:

@@ -13,6 +13,7 @@ from quantguard import recipes
 from quantguard.checkpoints.ascend import REFUSALS
 from quantguard.cli import __main__ as cli
 from quantguard.errors import ModelError, UnknownNameError, UsageError
+from quantguard.pipeline import checking
 from quantguard.pipeline.exporting import export
 from quantguard.records import QuantArgs, Recipe
 
@@ -65,6 +66,8 @@ def test_it_is_refused_with_the_reason(name: str, tmp_path: pathlib.Path) -> Non
     recipe, complaint = RECIPES[name]
     source = models.write("qwen2", tmp_path / "source", "bfloat16")
     quantguard.quantize_to_folder(source, recipe, tmp_path / "ours")
+    warned = [warning.rule for warning in checking.check(tmp_path / "ours").warnings]
+    assert any(complaint in rule for rule in warned), warned
     with pytest.raises(ModelError, match=complaint):
         export(tmp_path / "ours", tmp_path / "theirs", form="ascend")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["ours", "source"]

@@ -20,7 +20,7 @@ from quantguard.checkpoints import _native as native
 from quantguard.checkpoints import recognise
 from quantguard.errors import ModelError, QuantguardError
 from quantguard.modeling import LoadedModel
-from quantguard.pipeline import opening
+from quantguard.pipeline import checking, opening
 from quantguard.records import CalibrationArgs, LayerArgs, Override, QuantArgs, Recipe
 
 FEW = CalibrationArgs(dataset="worked-problems", num_samples=4, max_length=64)
@@ -157,6 +157,10 @@ REFUSED = {
     "another format": (("config_groups", "group_0", "format"), "nvfp4-pack-quantized", "nvfp4-pack-quantized"),
     "not compressed": (("quantization_status",), "frozen", "'frozen'"),
     "transforms": (("transform_config",), {"config_groups": {"R1": {}}}, "transform_config is not empty"),
+    "sparse experts": (("moe_sparsity_config",), {"sparsity": 0.5}, "moe_sparsity_config is not empty"),
+    "unknown settings": (("colour",), "blue", 'settings that quantguard does not know: colour = "blue"'),
+    "unknown settings of weights": (("config_groups", "group_0", "weights", "shift"), 1, "shift = 1"),
+    "a preset": (("config_groups", "W8A8"), ["Linear"], "W8A8 is the name of a preset"),
     "sparsity": (("sparsity_config",), {"format": "sparse-bitmask"}, "sparsity_config is not empty"),
     "a cache in tokens": (("kv_cache_scheme",), {"strategy": "token", "dynamic": True}, "kv_cache_scheme"),
     "no groups": (("config_groups",), {}, "config_groups is empty"),
@@ -178,6 +182,15 @@ def test_what_is_not_built_is_refused_by_name(what: str) -> None:
     with pytest.raises(ModelError, match=r"config\.json: quantization_config: ") as caught:
         ct_config.parse(config, "config.json")
     assert complaint in str(caught.value)
+
+
+def test_linears_that_servers_fuse_may_differ_with_a_warning(tmp_path: pathlib.Path) -> None:
+    recipe = dataclasses.replace(RECIPES["w8a8"], ignore=("lm_head", "*.1.self_attn.k_proj"))
+    path = foreign(recipe, tmp_path / "model")
+    checked = checking.check(path)
+    assert checked.defects == ()
+    assert [warning.tensor for warning in checked.warnings] == ["model.layers.1.self_attn.k_proj"]
+    assert "it is float" in quantguard.load(path).notes[-1]
 
 
 def test_a_method_that_is_not_read_is_told_with_those_that_are(tmp_path: pathlib.Path) -> None:

@@ -183,10 +183,7 @@ CHECKED = {
             in_index(lambda weight_map: weight_map.__setitem__(f"{UP}.weight_g_idx", SHARD)),
             f"{UP}.weight_g_idx: model.safetensors.index.json says",
         ),
-        "fused shards of two types": (
-            in_config(split_qkv),
-            "model.layers.1.self_attn.k_proj: it is symmetric 8 bits in one group, inputs in 8 bits",
-        ),
+        "integers where it says float": (in_config(split_qkv), f"{Q}.weight: its type is I8"),
         "a quantized head": (
             in_config(lambda config: config["quantization_config"].update(ignore=[])),
             "lm_head: a quantized head is not built",

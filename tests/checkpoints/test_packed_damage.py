@@ -158,22 +158,6 @@ GPTQ = (
         rule="a zero point of 0 is stored as 15",
         settings={"sym": False},
     ),
-    Case(
-        name="fused parts of which one is float",
-        damage=lambda written: written.settings.update(dynamic={rf"-:{LAYER}\.self_attn\.k_proj": {}}),
-        tensor=f"{LAYER}.self_attn.k_proj",
-        rule="it is float and q_proj is symmetric 4 bits in groups of 32",
-        file="config.json",
-        also=tuple(f"{LAYER}.self_attn.k_proj.{part}" for part in ("weight", "qweight", "qzeros", "scales", "g_idx")),
-    ),
-    Case(
-        name="fused parts of other groups",
-        damage=lambda written: written.settings.update(dynamic={rf"{LAYER}\.mlp\.up_proj": {"group_size": 64}}),
-        tensor=f"{LAYER}.mlp.up_proj",
-        rule="groups of 64 and gate_proj is symmetric 4 bits in groups of 32",
-        file="config.json",
-        also=tuple(f"{LAYER}.mlp.up_proj.{part}" for part in ("qzeros", "scales", "g_idx")),
-    ),
 )
 AWQ = (
     *COMMON,
@@ -183,14 +167,6 @@ AWQ = (
         tensor=f"{Q}.qzeros",
         rule="zero_point is false, so every stored zero point is 8",
         settings={"zero_point": False},
-    ),
-    Case(
-        name="fused parts of which one is float",
-        damage=lambda written: written.settings.update(modules_to_not_convert=["layers.1.mlp.up"]),
-        tensor=f"{LAYER}.mlp.up_proj",
-        rule="it is float and gate_proj is asymmetric 4 bits",
-        file="config.json",
-        also=tuple(f"{LAYER}.mlp.up_proj.{part}" for part in ("weight", "qweight", "qzeros", "scales")),
     ),
 )
 WRITERS: dict[str, Callable[..., Written]] = {
@@ -291,7 +267,13 @@ def test_files_that_do_not_agree_are_told(writer: str, name: str, model: Any, tm
 
 
 SETTINGS: dict[str, tuple[str, dict[str, Any], str]] = {
-    "gptq: an unknown one": ("gptq", {"colour": "blue"}, "'colour' = 'blue'"),
+    "gptq: an unknown one": ("gptq", {"colour": "blue"}, 'colour = "blue"'),
+    "gptq: two unknown ones": ("gptq", {"colour": "blue", "age": 3}, 'age = 3, colour = "blue"'),
+    "gptq: activations of auto-round": ("gptq", {"act_bits": 8}, "act_bits is 8"),
+    "gptq: floats of auto-round": ("gptq", {"data_type": "mx_fp"}, 'data_type is "mx_fp"'),
+    "gptq: a cache of auto-round": ("gptq", {"static_kv_dtype": "fp8"}, 'static_kv_dtype is "fp8"'),
+    "gptq: nothing computed": ("gptq", {"mock_quantization": True}, "mock_quantization is true"),
+    "gptq: files outside": ("gptq", {"model_file_base_name": "../model"}, "model_file_base_name is '../model'"),
     "gptq: marlin": ("gptq", {"checkpoint_format": "marlin"}, 'checkpoint_format is "marlin"; possible: "gptq"'),
     "gptq: an old marlin": ("gptq", {"is_marlin_format": True}, "is_marlin_format is true"),
     "gptq: two formats": ("gptq", {"format": "gptq_v2"}, "checkpoint_format and format differ"),
@@ -308,7 +290,8 @@ SETTINGS: dict[str, tuple[str, dict[str, Any], str]] = {
     "gptq: a broken pattern": ("gptq", {"dynamic": {"(": {}}}, "cannot be read"),
     "gptq: an unknown override": ("gptq", {"dynamic": {".*": {"shape": 1}}}, "dynamic sets 'shape'"),
     "gptq: no lists": ("gptq", {"modules_in_block_to_quantize": "all"}, "modules_in_block_to_quantize is"),
-    "awq: an unknown one": ("awq", {"colour": "blue"}, "'colour' = 'blue'"),
+    "awq: an unknown one": ("awq", {"colour": "blue"}, 'colour = "blue"'),
+    "awq: a sign that contradicts": ("awq", {"sym": True}, "sym is true; possible: false"),
     "awq: gemv": ("awq", {"version": "gemv"}, "version is 'gemv'; gemm can be imported"),
     "awq: gemv_fast": ("awq", {"version": "gemv_fast"}, "version is 'gemv_fast'"),
     "awq: marlin": ("awq", {"version": "marlin"}, "version is 'marlin'"),
