@@ -12,6 +12,7 @@ from quantguard.checkpoints._stored import Spec, StoredCheckpoint
 from quantguard.kernels.ascend.device import torch_device
 from quantguard.modeling import Block, Decoder, LoadedModel
 from quantguard.modeling.block_state import Tensors, restore_block
+from quantguard.modeling.finite import named_tensors, require_finite_as_read
 from quantguard.modeling.loading import default_calibration, emulated, load_tokenizer
 from quantguard.records.codec import digest
 from quantguard.records.files import file_sha256
@@ -59,6 +60,8 @@ def _fill_ends(stored: StoredCheckpoint, decoder: Decoder, specs: dict[str, Spec
             continue
         own = {n: t.to(decoder.dtype) for n, t in tensors.items() if n.rpartition(".")[0] == prefix}
         module.load_state_dict({name.rpartition(".")[2]: tensor for name, tensor in own.items()}, assign=True)
+    for prefix, module in decoder.ends.items():
+        require_finite_as_read(named_tensors(module, prefix), stored.tensors)
 
 
 def _fill_block(
@@ -69,6 +72,7 @@ def _fill_block(
     refuse(stored, value_defects(stored, specs, tensors))
     state, decoded = stored.decode(block, tensors)
     kept = float_tensors(block, decoded, quantized=state.linears)
+    require_finite_as_read(kept.items(), stored.tensors)
     restore_block(block, state, kept, config=stored.config, backend=backend, device_type=device_type)
 
 

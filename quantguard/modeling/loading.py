@@ -18,9 +18,12 @@ import transformers
 from quantguard import catalog
 from quantguard.errors import ModelError
 from quantguard.kernels.ascend.device import EMULATED, torch_device
+from quantguard.modeling.behaviour import require_described
 from quantguard.modeling.configuration import read_config
+from quantguard.modeling.finite import named_tensors, require_finite, require_finite_as_read
 from quantguard.modeling.streaming import require_known, streamed_decoder
 from quantguard.modeling.structure import Decoder
+from quantguard.modeling.tensor_files import TensorFiles
 from quantguard.records import CalibrationArgs, LayerReport, Recipe
 
 # A model of one's own names no calibration set; plain English text is what every Python has.
@@ -73,12 +76,14 @@ class LoadedModel:
 def load(name: str | os.PathLike[str], *, dtype: str | None = None, device: str = "cpu") -> LoadedModel:
     """Load a model to a device in a floating-point type; absent, the catalogue's or the one it is stored in.
 
-    Raises ModelError where there is no such model or it is no causal language model.
+    Raises ModelError where there is no such model, it is no causal language model or not one of a structure that is
+    supported, or a weight holds NaN or infinity, be it only in this type.
     """
     found = _find(name, dtype, device)
     with _without_progress_bars():
         read = load_gguf if found.path.suffix == ".gguf" else _from_folder
         model, tokenizer = read(found.path, found.dtype)
+    require_described(model.eval())
     _to_device(model, torch_device(device))
     return found.loaded(model, tokenizer)
 
@@ -203,6 +208,7 @@ def _from_folder(path: pathlib.Path, dtype: str) -> tuple[Any, Any]:
     if absent := sorted(report["missing_keys"]):
         raise ModelError(f"{path} lacks {len(absent)} weights, such as {absent[0]}: they would be left at random")
     require_known(path, report["unexpected_keys"])
+    require_finite_as_read(named_tensors(model), TensorFiles(path))
     return model, tokenizer
 
 
@@ -268,6 +274,7 @@ def load_gguf(path: pathlib.Path, dtype: str) -> tuple[Any, Any]:
         gguf_file=path.name,
         quantization_config=transformers.GgufConfig(dequantize=True),
     )
+    require_finite(named_tensors(model), where=f"{path} in {str(stored).removeprefix('torch.')}")
     return model, transformers.AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
 
 

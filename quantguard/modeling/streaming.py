@@ -9,7 +9,9 @@ import torch
 import transformers
 
 from quantguard.errors import ModelError
-from quantguard.modeling.structure import Block, Decoder, find_block, find_decoder
+from quantguard.modeling.behaviour import require_described
+from quantguard.modeling.finite import named_tensors, require_finite_as_read
+from quantguard.modeling.structure import Block, Decoder, find_block
 from quantguard.modeling.tensor_files import TensorFiles
 
 # Old checkpoints store what is computed from the configuration.
@@ -22,12 +24,17 @@ def skeleton(config: Any, dtype: torch.dtype) -> Any:
         model = transformers.AutoModelForCausalLM.from_config(config, dtype=dtype)
     model.eval()
     # Its buffers are computed, not stored, so they are nowhere to be read from.
-    model.model.rotary_emb = type(model.model.rotary_emb)(config=config)
+    rotary = getattr(getattr(model, "model", None), "rotary_emb", None)
+    if rotary is not None:
+        model.model.rotary_emb = type(rotary)(config=config)
     return model
 
 
 def fill_ends(decoder: Decoder, reader: TensorFiles, dtype: torch.dtype) -> None:
-    """Read embedding, final norm and head; a tied head stays tied."""
+    """Read embedding, final norm and head; a tied head stays tied.
+
+    Raises ModelError for a tensor that is absent, does not fit, or holds NaN or infinity in this type.
+    """
     tied = decoder.model.config.tie_word_embeddings
     ends = {"model.embed_tokens.": decoder.embedding, "model.norm.": decoder.norm}
     for name, module in (ends if tied else {**ends, "lm_head.": decoder.head}).items():
@@ -37,6 +44,8 @@ def fill_ends(decoder: Decoder, reader: TensorFiles, dtype: torch.dtype) -> None
             raise ModelError(f"{name}* does not fit the configuration: {error}") from error
     if tied:
         decoder.head.weight = decoder.embedding.weight
+    for prefix, module in decoder.ends.items():
+        require_finite_as_read(named_tensors(module, prefix), reader)
 
 
 def require_known(path: pathlib.Path, unknown: Iterable[str]) -> None:
@@ -79,6 +88,7 @@ class StreamedBlocks(Sequence[Block]):
             layer.load_state_dict(tensors, assign=True)
         except RuntimeError as error:
             raise ModelError(f"{empty.name} does not fit its configuration: {error}") from error
+        require_finite_as_read(named_tensors(layer, empty.name), self._reader)
         return find_block(empty.name, layer.to(self._device))
 
 
@@ -88,7 +98,7 @@ def streamed_decoder(path: pathlib.Path, config: Any, *, dtype: torch.dtype, dev
     Raises ModelError where the structure is not supported or a tensor is absent.
     """
     reader = TensorFiles(path)
-    empty = find_decoder(skeleton(config, dtype))
+    empty = require_described(skeleton(config, dtype))
     require_known(path, set(reader.names) - set(empty.model.state_dict()))
     fill_ends(empty, reader, dtype)
     for module in (empty.embedding, empty.norm, empty.head, empty.model.model.rotary_emb):

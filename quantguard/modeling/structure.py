@@ -1,7 +1,11 @@
-"""Finding the parts of a decoder by their structure, so that Llama, Qwen2, Qwen3 and their kin need no list."""
+"""Finding the parts of a decoder by their structure, so that Llama, Qwen2, Qwen3 and their kin need no list.
+
+Every module that holds weights, every parameter and every buffer has to be one of the parts; one that is not is refused
+by its name. That the parts are also put together as described is looked at by :mod:`quantguard.modeling.behaviour`.
+"""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -12,7 +16,12 @@ from quantguard.records.quantization import matches
 
 _ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
 _MLP = ("gate_proj", "up_proj", "down_proj")
-_SUPPORTED = "supported: Llama, Qwen2, Qwen3, openPangu-Embedded and their kin"
+_NORMS = ("input_layernorm", "post_attention_layernorm")
+# Norms of queries and keys, and what quantguard itself puts there.
+_BESIDE_ATTENTION = ("q_norm", "k_norm", "extension")
+_SUPPORTED = "supported: Llama, Mistral, Qwen2, Qwen3, Granite, openPangu-Embedded and their kin"
+# Fields that sound like windows, and what they say is looked at or has no part in attention.
+_WINDOWS = ("sliding_window", "max_window_layers", "chunk_size_feed_forward")
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +115,16 @@ class Decoder:
         return head
 
     @property
+    def ends(self) -> dict[str, nn.Module]:
+        """Embedding, final norm and head by name."""
+        return {"model.embed_tokens": self.embedding, "model.norm": self.norm, "lm_head": self.head}
+
+    @property
+    def logit_scale(self) -> float:
+        """What the head's output is multiplied by: Granite divides it."""
+        return 1.0 / float(getattr(self.model.config, "logits_scaling", None) or 1.0)
+
+    @property
     def hidden_size(self) -> int:
         """The width of the residual stream."""
         return self.embedding.embedding_dim
@@ -124,17 +143,57 @@ class Decoder:
 
 def find_decoder(model: Any) -> Decoder:
     """Return the parts of a causal language model; raise ModelError naming what is not supported."""
-    layers = getattr(getattr(model, "model", None), "layers", None)
-    if not isinstance(layers, nn.ModuleList) or not len(layers):
-        raise ModelError(f"{type(model).__name__} has no decoder layers at model.layers; {_SUPPORTED}")
-    sliding = set(getattr(model.config, "layer_types", None) or ()) - {"full_attention"}
-    if sliding:
-        raise ModelError(
-            f"{type(model).__name__} has layers of type {', '.join(sorted(sliding))}, which are not supported;"
-            " only full attention is"
-        )
+    kind, core = type(model).__name__, getattr(model, "model", None)
+    layers = getattr(core, "layers", None)
+    if not isinstance(core, nn.Module) or not isinstance(layers, nn.ModuleList) or not len(layers):
+        raise ModelError(f"{kind} has no decoder layers at model.layers; {_SUPPORTED}")
+    window_of(model.config)
+    _require_ends(model, core)
     blocks = tuple(find_block(f"model.layers.{index}", layer) for index, layer in enumerate(layers))
+    _require_own_weights(model)
     return Decoder(model=model, blocks=blocks)
+
+
+def window_of(config: Any) -> int | None:
+    """Return how many tokens back every layer of a model attends, itself included; None where it sees them all.
+
+    Raises ModelError where layers differ in that, or a field of the configuration limits attention in another way.
+    """
+    kinds = set(getattr(config, "layer_types", None) or ())
+    if kinds - {"full_attention"}:
+        raise ModelError(
+            f"{config.model_type} has layers of type {', '.join(sorted(kinds - {'full_attention'}))} in layer_types,"
+            " which are not supported; only full attention is, or one sliding_window for all layers"
+        )
+    for name, value in config.to_dict().items():
+        limits = isinstance(value, int) and not isinstance(value, bool) and value > 0
+        if limits and ("window" in name or "chunk" in name) and name not in _WINDOWS:
+            raise ModelError(f"{config.model_type} has {name} = {value}, which quantguard does not know; {_SUPPORTED}")
+    window = None if kinds else getattr(config, "sliding_window", None)
+    return None if window is None else int(window)
+
+
+def _require_ends(model: nn.Module, core: nn.Module) -> None:
+    """Raise ModelError where a model has anything beside embedding, layers, final norm, rotary angles and head."""
+    kind = type(model).__name__
+    for parent, name, part in ((core, "model", "embed_tokens"), (core, "model", "norm"), (model, kind, "lm_head")):
+        _child(parent, name, part)
+    _require_kind(core, "model", "embed_tokens", nn.Embedding)
+    _require_kind(model, kind, "lm_head", nn.Linear)
+    _require_accounted(model, kind, ("model", "lm_head"))
+    _require_accounted(core, "model", ("embed_tokens", "layers", "norm", "rotary_emb"))
+    _require_norm(core, "model", "norm")
+    _require_parameters(_child(core, "model", "embed_tokens"), "model.embed_tokens", ("weight",))
+    _require_parameters(_child(model, kind, "lm_head"), "lm_head", ("weight", "bias"))
+
+
+def _require_own_weights(model: nn.Module) -> None:
+    """Raise ModelError where two places share a parameter, but for embedding and head: one cannot change alone."""
+    seen: dict[int, str] = {}
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        first = seen.setdefault(id(parameter), name)
+        if name not in (first, "lm_head.weight"):
+            raise ModelError(f"{name} and {first} are one parameter; only embedding and head may share theirs")
 
 
 def find_blocks(model: Any) -> Sequence[Block]:
@@ -158,16 +217,23 @@ def find_block(name: str, layer: nn.Module) -> Block:
     """Return the parts of a decoder layer; raise ModelError naming what is not supported."""
     attention, mlp = _child(layer, name, "self_attn"), _child(layer, name, "mlp")
     if not isinstance(getattr(mlp, "gate_proj", None), nn.Linear):
-        raise ModelError(f"{name}.mlp is a {type(mlp).__name__}; a gated MLP is supported, a mixture of experts is not")
-    if getattr(attention, "sinks", None) is not None:
-        raise ModelError(f"{name}.self_attn has attention sinks, which are not supported")
-    if hasattr(layer, "pre_feedforward_layernorm"):
-        raise ModelError(f"{name} is a {type(layer).__name__} with norms around its MLP, which is not supported")
-    for parent, parts in ((attention, _ATTENTION), (mlp, _MLP)):
+        raise ModelError(
+            f"{name}.mlp is a {type(mlp).__name__} without a float gate_proj; a gated MLP of gate_proj, up_proj and"
+            " down_proj is supported, a mixture of experts is not"
+        )
+    _require_accounted(layer, name, ("self_attn", "mlp", *_NORMS))
+    for norm in _NORMS:
+        _require_norm(layer, name, norm)
+    for parent, path, parts in ((attention, "self_attn", _ATTENTION), (mlp, "mlp", _MLP)):
+        _require_accounted(parent, f"{name}.{path}", (*parts, *(_BESIDE_ATTENTION if parent is attention else ())))
         for part in parts:
-            _require_linear(parent, f"{name}.{'mlp' if parent is mlp else 'self_attn'}", part)
-    for norm in ("input_layernorm", "post_attention_layernorm"):
-        _child(layer, name, norm)
+            _require_kind(parent, f"{name}.{path}", part, nn.Linear)
+            _require_parameters(_child(parent, f"{name}.{path}", part), f"{name}.{path}.{part}", ("weight", "bias"))
+    for norm in ("q_norm", "k_norm"):
+        if getattr(attention, norm, None) is not None:
+            _require_norm(attention, f"{name}.self_attn", norm)
+    if not isinstance(getattr(attention, "head_dim", None), int):
+        raise ModelError(f"{name}.self_attn is a {type(attention).__name__} without head_dim; {_SUPPORTED}")
 
     def group(parent: nn.Module, prefix: str, parts: tuple[str, ...], norm_name: str | None) -> LinearGroup:
         return LinearGroup(prefix=f"{name}.{prefix}", parts=parts, parent=parent, layer=layer, norm_name=norm_name)
@@ -192,9 +258,46 @@ def _child(parent: nn.Module, name: str, part: str) -> nn.Module:
     return child
 
 
-def _require_linear(parent: nn.Module, name: str, part: str) -> None:
+def _require_kind(parent: nn.Module, name: str, part: str, kind: type[nn.Module]) -> None:
     child = _child(parent, name, part)
-    if not isinstance(child, nn.Linear):
+    if not isinstance(child, kind):
         raise ModelError(
-            f"{name}.{part} is a {type(child).__name__}, not a float Linear: is the model quantized already?"
+            f"{name}.{part} is a {type(child).__name__}, not a float {kind.__name__}: is the model quantized already?"
         )
+
+
+def _require_accounted(parent: nn.Module, name: str, known: Collection[str]) -> None:
+    """Raise ModelError for a child that holds weights, or a parameter or buffer of its own, that is not ``known``."""
+    for child_name, child in parent.named_children():
+        if child_name not in known and (held := next(_held(child), None)) is not None:
+            raise ModelError(
+                f"{name}.{child_name} is a {type(child).__name__} with {held}, and nothing here accounts for it in a"
+                f" {type(parent).__name__}; {_SUPPORTED}"
+            )
+    _require_parameters(parent, name, (), recurse=False)
+
+
+def _require_norm(parent: nn.Module, name: str, part: str) -> None:
+    """Raise ModelError for a norm that has no weight, or anything beside it."""
+    norm = _child(parent, name, part)
+    # An online transform stands behind it once a recipe has put one there.
+    norm = norm.norm if isinstance(getattr(norm, "input_transform", None), nn.Module) else norm  # type: ignore[assignment]
+    if not isinstance(getattr(norm, "weight", None), nn.Parameter):
+        raise ModelError(f"{name}.{part} is a {type(norm).__name__} without a weight; {_SUPPORTED}")
+    _require_parameters(norm, f"{name}.{part}", ("weight",))
+
+
+def _require_parameters(module: nn.Module, name: str, known: Collection[str], *, recurse: bool = True) -> None:
+    """Raise ModelError for a parameter or buffer in a module that is not ``known``."""
+    for held in _held(module, recurse=recurse):
+        # An online transform in front of a linear belongs to quantguard.
+        if held not in known and not held.startswith("input_transform."):
+            raise ModelError(
+                f"{name}.{held} belongs to a {type(module).__name__}, and nothing here accounts for it; {_SUPPORTED}"
+            )
+
+
+def _held(module: nn.Module, *, recurse: bool = True) -> Iterator[str]:
+    """Name the parameters and buffers of a module."""
+    for name, _ in (*module.named_parameters(recurse=recurse), *module.named_buffers(recurse=recurse)):
+        yield name
