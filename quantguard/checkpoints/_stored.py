@@ -122,7 +122,6 @@ def float_end_specs(decoder: Decoder) -> dict[str, Spec]:
             dtypes=FLOATS,
             shape=tuple(tensor.shape),
             values=FINITE,
-            bulk=tensor.ndim > 1,
             optional=tied and prefix == "lm_head",
         )
         for prefix, module in modules.items()
@@ -135,7 +134,7 @@ def float_specs(block: Block, quantized: Iterable[str]) -> dict[str, Spec]:
     weights = {f"{name}.weight" for name in quantized}
     tensors = {f"{block.name}.{name}": tensor for name, tensor in block.layer.state_dict().items()}
     return {
-        name: Spec(dtypes=FLOATS, shape=tuple(tensor.shape), values=FINITE, bulk=tensor.ndim > 1)
+        name: Spec(dtypes=FLOATS, shape=tuple(tensor.shape), values=FINITE)
         for name, tensor in tensors.items()
         if name not in weights
     }
