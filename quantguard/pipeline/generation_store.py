@@ -1,9 +1,9 @@
 """Answers that are kept on disk while a run lasts, so that one that is broken off goes on where it stopped.
 
 A shelf is a file of JSON lines, named by everything that its answers depend on: model, recipe, decoding, seed, engine,
-versions and machine. A candidate's answers are kept until the whole run has come to its end, and are never used again
-after that: to gate is to measure. They also belong to the source files of quantguard that made them, and to one day.
-Answers of full precision that gates compare with stay, so that a reference is not run twice.
+versions, machine and the source files of quantguard that made them. A candidate's answers are kept until the whole run
+has come to its end, for a day at most, and are never used again after that: to gate is to measure. Answers of full
+precision that gates compare with stay, so that a reference is not run twice.
 """
 
 import contextlib
@@ -73,8 +73,7 @@ class GenerationStore:
 
         None where another process has it open: both then measure, and only the other keeps.
         """
-        if policy == "resume":
-            facts = facts | {"sources": own_sources()}
+        facts = facts | {"sources": own_sources()}
         path = self.folder / f"{digest([policy, facts])}.jsonl"
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = filelock.FileLock(path.with_suffix(".lock"), blocking=False)
