@@ -5,13 +5,21 @@ by its name. That the parts are also put together as described is looked at by :
 """
 
 import dataclasses
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import nn
 
 from quantguard.errors import ModelError, RecipeError
+from quantguard.modeling.module_parts import (
+    SUPPORTED,
+    child,
+    require_accounted,
+    require_kind,
+    require_norm,
+    require_parameters,
+)
 from quantguard.records.quantization import matches
 
 _ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
@@ -19,7 +27,6 @@ _MLP = ("gate_proj", "up_proj", "down_proj")
 _NORMS = ("input_layernorm", "post_attention_layernorm")
 # Norms of queries and keys, and what quantguard itself puts there.
 _BESIDE_ATTENTION = ("q_norm", "k_norm", "extension")
-_SUPPORTED = "supported: Llama, Mistral, Qwen2, Qwen3, Granite, openPangu-Embedded and their kin"
 # Fields that sound like windows, and what they say is looked at or has no part in attention.
 _WINDOWS = ("sliding_window", "max_window_layers", "chunk_size_feed_forward")
 
@@ -146,7 +153,7 @@ def find_decoder(model: Any) -> Decoder:
     kind, core = type(model).__name__, getattr(model, "model", None)
     layers = getattr(core, "layers", None)
     if not isinstance(core, nn.Module) or not isinstance(layers, nn.ModuleList) or not len(layers):
-        raise ModelError(f"{kind} has no decoder layers at model.layers; {_SUPPORTED}")
+        raise ModelError(f"{kind} has no decoder layers at model.layers; {SUPPORTED}")
     window_of(model.config)
     _require_ends(model, core)
     blocks = tuple(find_block(f"model.layers.{index}", layer) for index, layer in enumerate(layers))
@@ -168,7 +175,7 @@ def window_of(config: Any) -> int | None:
     for name, value in config.to_dict().items():
         limits = isinstance(value, int) and not isinstance(value, bool) and value > 0
         if limits and ("window" in name or "chunk" in name) and name not in _WINDOWS:
-            raise ModelError(f"{config.model_type} has {name} = {value}, which quantguard does not know; {_SUPPORTED}")
+            raise ModelError(f"{config.model_type} has {name} = {value}, which quantguard does not know; {SUPPORTED}")
     window = None if kinds else getattr(config, "sliding_window", None)
     return None if window is None else int(window)
 
@@ -177,14 +184,14 @@ def _require_ends(model: nn.Module, core: nn.Module) -> None:
     """Raise ModelError where a model has anything beside embedding, layers, final norm, rotary angles and head."""
     kind = type(model).__name__
     for parent, name, part in ((core, "model", "embed_tokens"), (core, "model", "norm"), (model, kind, "lm_head")):
-        _child(parent, name, part)
-    _require_kind(core, "model", "embed_tokens", nn.Embedding)
-    _require_kind(model, kind, "lm_head", nn.Linear)
-    _require_accounted(model, kind, ("model", "lm_head"))
-    _require_accounted(core, "model", ("embed_tokens", "layers", "norm", "rotary_emb"))
-    _require_norm(core, "model", "norm")
-    _require_parameters(_child(core, "model", "embed_tokens"), "model.embed_tokens", ("weight",))
-    _require_parameters(_child(model, kind, "lm_head"), "lm_head", ("weight", "bias"))
+        child(parent, name, part)
+    require_kind(core, "model", "embed_tokens", nn.Embedding)
+    require_kind(model, kind, "lm_head", nn.Linear)
+    require_accounted(model, kind, ("model", "lm_head"))
+    require_accounted(core, "model", ("embed_tokens", "layers", "norm", "rotary_emb"))
+    require_norm(core, "model", "norm")
+    require_parameters(child(core, "model", "embed_tokens"), "model.embed_tokens", ("weight",))
+    require_parameters(child(model, kind, "lm_head"), "lm_head", ("weight", "bias"))
 
 
 def _require_own_weights(model: nn.Module) -> None:
@@ -215,25 +222,25 @@ def quantizable_linears(blocks: Sequence[Block], ignore: tuple[str, ...]) -> dic
 
 def find_block(name: str, layer: nn.Module) -> Block:
     """Return the parts of a decoder layer; raise ModelError naming what is not supported."""
-    attention, mlp = _child(layer, name, "self_attn"), _child(layer, name, "mlp")
+    attention, mlp = child(layer, name, "self_attn"), child(layer, name, "mlp")
     if not isinstance(getattr(mlp, "gate_proj", None), nn.Linear):
         raise ModelError(
             f"{name}.mlp is a {type(mlp).__name__} without a float gate_proj; a gated MLP of gate_proj, up_proj and"
             " down_proj is supported, a mixture of experts is not"
         )
-    _require_accounted(layer, name, ("self_attn", "mlp", *_NORMS))
+    require_accounted(layer, name, ("self_attn", "mlp", *_NORMS))
     for norm in _NORMS:
-        _require_norm(layer, name, norm)
+        require_norm(layer, name, norm)
     for parent, path, parts in ((attention, "self_attn", _ATTENTION), (mlp, "mlp", _MLP)):
-        _require_accounted(parent, f"{name}.{path}", (*parts, *(_BESIDE_ATTENTION if parent is attention else ())))
+        require_accounted(parent, f"{name}.{path}", (*parts, *(_BESIDE_ATTENTION if parent is attention else ())))
         for part in parts:
-            _require_kind(parent, f"{name}.{path}", part, nn.Linear)
-            _require_parameters(_child(parent, f"{name}.{path}", part), f"{name}.{path}.{part}", ("weight", "bias"))
+            require_kind(parent, f"{name}.{path}", part, nn.Linear)
+            require_parameters(child(parent, f"{name}.{path}", part), f"{name}.{path}.{part}", ("weight", "bias"))
     for norm in ("q_norm", "k_norm"):
         if getattr(attention, norm, None) is not None:
-            _require_norm(attention, f"{name}.self_attn", norm)
+            require_norm(attention, f"{name}.self_attn", norm)
     if not isinstance(getattr(attention, "head_dim", None), int):
-        raise ModelError(f"{name}.self_attn is a {type(attention).__name__} without head_dim; {_SUPPORTED}")
+        raise ModelError(f"{name}.self_attn is a {type(attention).__name__} without head_dim; {SUPPORTED}")
 
     def group(parent: nn.Module, prefix: str, parts: tuple[str, ...], norm_name: str | None) -> LinearGroup:
         return LinearGroup(prefix=f"{name}.{prefix}", parts=parts, parent=parent, layer=layer, norm_name=norm_name)
@@ -249,55 +256,3 @@ def find_block(name: str, layer: nn.Module) -> Block:
         ),
         head_dim=int(attention.head_dim),  # type: ignore[arg-type]
     )
-
-
-def _child(parent: nn.Module, name: str, part: str) -> nn.Module:
-    child = getattr(parent, part, None)
-    if not isinstance(child, nn.Module):
-        raise ModelError(f"{name} is a {type(parent).__name__} without {part}; {_SUPPORTED}")
-    return child
-
-
-def _require_kind(parent: nn.Module, name: str, part: str, kind: type[nn.Module]) -> None:
-    child = _child(parent, name, part)
-    if not isinstance(child, kind):
-        raise ModelError(
-            f"{name}.{part} is a {type(child).__name__}, not a float {kind.__name__}: is the model quantized already?"
-        )
-
-
-def _require_accounted(parent: nn.Module, name: str, known: Collection[str]) -> None:
-    """Raise ModelError for a child that holds weights, or a parameter or buffer of its own, that is not ``known``."""
-    for child_name, child in parent.named_children():
-        if child_name not in known and (held := next(_held(child), None)) is not None:
-            raise ModelError(
-                f"{name}.{child_name} is a {type(child).__name__} with {held}, and nothing here accounts for it in a"
-                f" {type(parent).__name__}; {_SUPPORTED}"
-            )
-    _require_parameters(parent, name, (), recurse=False)
-
-
-def _require_norm(parent: nn.Module, name: str, part: str) -> None:
-    """Raise ModelError for a norm that has no weight, or anything beside it."""
-    norm = _child(parent, name, part)
-    # An online transform stands behind it once a recipe has put one there.
-    norm = norm.norm if isinstance(getattr(norm, "input_transform", None), nn.Module) else norm  # type: ignore[assignment]
-    if not isinstance(getattr(norm, "weight", None), nn.Parameter):
-        raise ModelError(f"{name}.{part} is a {type(norm).__name__} without a weight; {_SUPPORTED}")
-    _require_parameters(norm, f"{name}.{part}", ("weight",))
-
-
-def _require_parameters(module: nn.Module, name: str, known: Collection[str], *, recurse: bool = True) -> None:
-    """Raise ModelError for a parameter or buffer in a module that is not ``known``."""
-    for held in _held(module, recurse=recurse):
-        # An online transform in front of a linear belongs to quantguard.
-        if held not in known and not held.startswith("input_transform."):
-            raise ModelError(
-                f"{name}.{held} belongs to a {type(module).__name__}, and nothing here accounts for it; {_SUPPORTED}"
-            )
-
-
-def _held(module: nn.Module, *, recurse: bool = True) -> Iterator[str]:
-    """Name the parameters and buffers of a module."""
-    for name, _ in (*module.named_parameters(recurse=recurse), *module.named_buffers(recurse=recurse)):
-        yield name
