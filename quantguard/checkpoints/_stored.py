@@ -37,7 +37,8 @@ def within(low: int, high: int) -> Values:
 class Spec:
     """What a tensor has to be: one of some types as safetensors spells them, a shape, and what its values are.
 
-    ``bulk`` tensors are large: their values are looked at when the model is loaded, not when it is only checked.
+    ``bulk`` tensors are the integers of weights: their values are looked at when the model is loaded, not when it is
+    only checked.
     """
 
     dtypes: tuple[str, ...]
