@@ -4,10 +4,11 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import torch
 
-from quantguard.checkpoints._stored import Spec, StoredCheckpoint
+from quantguard.checkpoints._stored import FINITE, FLOATS, Spec, StoredCheckpoint
 from quantguard.errors import ModelError
-from quantguard.modeling import Decoder, find_decoder
+from quantguard.modeling import Decoder, require_described
 from quantguard.modeling.block_state import Tensors
+from quantguard.modeling.finite import is_finite, overflow_of
 from quantguard.modeling.streaming import skeleton
 from quantguard.records import Defect
 
@@ -17,9 +18,9 @@ _NUM_TOLD = 5
 
 
 def check(stored: StoredCheckpoint) -> list[Defect]:
-    """Return every rule that a checkpoint breaks, from the headers of its files and its small tensors alone.
+    """Return every rule that a checkpoint breaks, from the headers of its files and the values that are floats.
 
-    The integers of the weights, embedding and head are not read. Raises ModelError where there is nothing to check,
+    The integers of the weights are not read. Raises ModelError where there is nothing to check,
     such as a configuration that cannot be read.
     """
     decoder = empty_decoder(stored, stored.dtype)
@@ -29,13 +30,15 @@ def check(stored: StoredCheckpoint) -> list[Defect]:
     readable = stored.tensors.entries.keys() - broken
     for name, spec in specs.items():
         if name in readable and spec.values is not None and not spec.bulk:
-            found.extend(value_defects(stored, {name: spec}, stored.tensors.read_named([name])))
+            tensors = stored.tensors.read_named([name])
+            found.extend(value_defects(stored, {name: spec}, tensors))
+            found.extend(overflow_defects(stored, decoder, specs, tensors))
     return found
 
 
 def empty_decoder(stored: StoredCheckpoint, dtype: torch.dtype) -> Decoder:
     """Return the model of a checkpoint's configuration, without memory for its weights."""
-    return find_decoder(skeleton(stored.config, dtype))
+    return require_described(skeleton(stored.config, dtype))
 
 
 def all_specs(stored: StoredCheckpoint, decoder: Decoder) -> dict[str, Spec]:
@@ -81,12 +84,30 @@ def value_defects(stored: StoredCheckpoint, specs: dict[str, Spec], tensors: Ten
         rule = specs[name].values
         if rule is None:
             continue
+        if rule is FINITE and is_finite(tensor):
+            continue
         fits = rule.hold(tensor)
         if not bool(fits.all()):
             first = torch.nonzero(~fits)[0].tolist()
             file = stored.tensors.entries[name].file
             told = f"{rule.rule}; {tensor[tuple(first)].item()} is at {first}"
             yield Defect(file=file, tensor=name, rule=told)
+
+
+def overflow_defects(
+    stored: StoredCheckpoint, decoder: Decoder, specs: dict[str, Spec], tensors: Tensors
+) -> Iterator[Defect]:
+    """Find floats of the model itself that are infinite in the type that the model is loaded in."""
+    places = decoder.model.state_dict()
+    for name, tensor in tensors.items():
+        weight = specs.get(name.removesuffix(".bias") + ".weight") if name.endswith(".bias") else specs[name]
+        # The bias of a quantized linear is added in float32.
+        if name in places and weight is not None and weight.dtypes == FLOATS:
+            told = overflow_of(tensor, stored.dtype)
+            if told is not None:
+                yield Defect(
+                    file=stored.tensors.entries[name].file, tensor=name, rule=f"values fit the type; it {told}"
+                )
 
 
 def refuse(stored: StoredCheckpoint, defects: Iterable[Defect]) -> None:

@@ -13,6 +13,7 @@ from quantguard.kernels.ascend.device import torch_device
 from quantguard.modeling import Block, Decoder, LoadedModel
 from quantguard.modeling.block_state import Tensors, restore_block
 from quantguard.modeling.configuration import read_generation_config
+from quantguard.modeling.finite import named_tensors, require_finite_as_read
 from quantguard.modeling.loading import default_calibration, emulated
 from quantguard.modeling.streaming import place_ends
 from quantguard.modeling.tokenizer_files import load_tokenizer
@@ -62,6 +63,8 @@ def _fill_ends(stored: StoredCheckpoint, decoder: Decoder, specs: dict[str, Spec
     tensors = stored.tensors.read_named(names)
     refuse(stored, value_defects(stored, specs, tensors))
     place_ends(decoder, {name: tensor.to(decoder.dtype) for name, tensor in tensors.items()})
+    for prefix, module in decoder.ends.items():
+        require_finite_as_read(named_tensors(module, prefix), stored.tensors)
     decoder.model.generation_config = read_generation_config(stored.path, stored.config)
 
 
@@ -73,6 +76,7 @@ def _fill_block(
     refuse(stored, value_defects(stored, specs, tensors))
     state, decoded = stored.decode(block, tensors)
     kept = float_tensors(block, decoded, quantized=state.linears)
+    require_finite_as_read(kept.items(), stored.tensors)
     restore_block(block, state, kept, config=stored.config, backend=backend, device_type=device_type)
 
 

@@ -17,7 +17,7 @@ import torch
 from quantguard.checkpoints._native_encoding import OWN_PREFIX, decode_block
 from quantguard.errors import ModelError, RecordError
 from quantguard.kernels.ascend.device import torch_device
-from quantguard.modeling import Block, LoadedModel, find_decoder
+from quantguard.modeling import Block, LoadedModel, require_described
 from quantguard.modeling.block_state import BlockState, Tensors, restore_block
 from quantguard.modeling.configuration import read_config, read_generation_config
 from quantguard.modeling.loading import emulated
@@ -92,7 +92,7 @@ class OwnFolder:
         self.config = read_config(path)
         del self.config.quantization_config
         self.dtype: torch.dtype = getattr(torch, self.manifest.dtype)
-        self.decoder = find_decoder(skeleton(self.config, self.dtype))
+        self.decoder = require_described(skeleton(self.config, self.dtype))
         self.tensors = TensorFiles(path, index=self.manifest.index)
         if unsigned := sorted(self.tensors.files - set(self.manifest.files)):
             raise ModelError(

@@ -18,6 +18,7 @@ from quantguard.checkpoints._native_encoding import beyond_the_standard, encode_
 from quantguard.errors import RecordError, UsageError
 from quantguard.modeling import Block, Decoder
 from quantguard.modeling.block_state import BlockState, Tensors
+from quantguard.modeling.finite import require_finite
 from quantguard.records import from_json, to_json
 from quantguard.records.files import (
     SCRATCH_PREFIX,
@@ -165,7 +166,11 @@ def _ends(decoder: Decoder) -> Tensors:
 
 
 def write_tensors(path: pathlib.Path, tensors: Tensors) -> None:
-    """Write a safetensors file that is there whole or not at all, the same bytes for the same content."""
+    """Write a safetensors file that is there whole or not at all, the same bytes for the same content.
+
+    Raises ModelError for a tensor that holds NaN or infinity.
+    """
+    require_finite(tensors.items(), where=f"{path} is not written")
     with scratch_beside(path) as scratch:
         temporary = scratch / path.name
         temporary.touch()

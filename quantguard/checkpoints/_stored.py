@@ -37,7 +37,8 @@ def within(low: int, high: int) -> Values:
 class Spec:
     """What a tensor has to be: one of some types as safetensors spells them, a shape, and what its values are.
 
-    ``bulk`` tensors are large: their values are looked at when the model is loaded, not when it is only checked.
+    ``bulk`` tensors are the integers of weights: their values are looked at when the model is loaded, not when it is
+    only checked.
     """
 
     dtypes: tuple[str, ...]
@@ -128,7 +129,6 @@ def float_end_specs(decoder: Decoder) -> dict[str, Spec]:
             dtypes=FLOATS,
             shape=tuple(tensor.shape),
             values=FINITE,
-            bulk=tensor.ndim > 1,
             optional=tied and prefix == "lm_head",
         )
         for prefix, module in modules.items()
@@ -141,7 +141,7 @@ def float_specs(block: Block, quantized: Iterable[str]) -> dict[str, Spec]:
     weights = {f"{name}.weight" for name in quantized}
     tensors = {f"{block.name}.{name}": tensor for name, tensor in block.layer.state_dict().items()}
     return {
-        name: Spec(dtypes=FLOATS, shape=tuple(tensor.shape), values=FINITE, bulk=tensor.ndim > 1)
+        name: Spec(dtypes=FLOATS, shape=tuple(tensor.shape), values=FINITE)
         for name, tensor in tensors.items()
         if name not in weights
     }

@@ -1,5 +1,6 @@
 """The only place that knows transformers' module names: loads models, finds their linear layers, swaps them."""
 
+from quantguard.modeling.behaviour import require_described
 from quantguard.modeling.calibrating import Activations, Batch, BlockCalibration, LearnedClips, embed
 from quantguard.modeling.input_stats import InputStats
 from quantguard.modeling.loading import LoadedModel, load
@@ -31,5 +32,6 @@ __all__ = [
     "find_decoder",
     "load",
     "quantizable_linears",
+    "require_described",
     "swap_linears",
 ]

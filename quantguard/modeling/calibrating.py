@@ -8,11 +8,11 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers.masking_utils import create_causal_mask
 
 from quantguard.errors import MeasurementError
 from quantguard.modeling.attention import AttentionExtension
 from quantguard.modeling.input_stats import InputStats, empty_stats
+from quantguard.modeling.layer_inputs import first_inputs
 from quantguard.modeling.online import TransformedLinear
 from quantguard.modeling.precision import Precision, computing, matmul_precision
 from quantguard.modeling.structure import Block, Decoder, LinearGroup
@@ -86,7 +86,7 @@ class Activations:
 
 
 def embed(decoder: Decoder, sequences: Sequence[Sequence[int]]) -> Activations:
-    """Return the hidden states in front of the first block.
+    """Return the hidden states in front of the first block, as the model itself gives them, multipliers included.
 
     Raises MeasurementError where there is nothing to run.
     """
@@ -111,18 +111,7 @@ def _embed(decoder: Decoder, sequences: Sequence[Sequence[int]]) -> Batch:
     longest = int(lengths.max())
     ids = torch.tensor([[*sequence, *[0] * (longest - len(sequence))] for sequence in sequences], device=device)
     present = None if int(lengths.min()) == longest else torch.arange(longest, device=device) < lengths[:, None]
-    with torch.no_grad():
-        hidden = decoder.embedding(ids)
-        positions = torch.arange(ids.shape[1], device=ids.device)[None]
-        mask = create_causal_mask(
-            config=decoder.model.config,
-            inputs_embeds=hidden,
-            attention_mask=None,
-            past_key_values=None,
-            position_ids=positions,
-        )
-        embeddings = decoder.model.model.rotary_emb(hidden, position_ids=positions)
-    beside = {"attention_mask": mask, "position_ids": positions, "position_embeddings": embeddings}
+    hidden, beside = first_inputs(decoder.model, ids)
     return Batch(token_ids=ids, hidden=hidden, beside=beside, present=present)
 
 

@@ -18,7 +18,9 @@ from transformers.conversion_mapping import get_model_conversion_mapping
 from quantguard import catalog
 from quantguard.errors import ModelError
 from quantguard.kernels.ascend.device import EMULATED, torch_device
+from quantguard.modeling.behaviour import require_described
 from quantguard.modeling.configuration import read_config, read_generation_config
+from quantguard.modeling.finite import named_tensors, require_finite, require_finite_as_read
 from quantguard.modeling.stored_parameters import (
     empty_model,
     match,
@@ -84,12 +86,14 @@ class LoadedModel:
 def load(name: str | os.PathLike[str], *, dtype: str | None = None, device: str = "cpu") -> LoadedModel:
     """Load a model to a device in a floating-point type; absent, the catalogue's or the one it is stored in.
 
-    Raises ModelError where there is no such model or it is no causal language model.
+    Raises ModelError where there is no such model, it is no causal language model or not one of a structure that is
+    supported, or a weight holds NaN or infinity, be it only in this type.
     """
     found = _find(name, dtype, device)
     with _without_progress_bars():
         read = load_gguf if found.path.suffix == ".gguf" else _from_folder
         model, tokenizer = read(found.path, found.dtype)
+    require_described(model.eval())
     _to_device(model, torch_device(device))
     return found.loaded(model, tokenizer)
 
@@ -216,6 +220,7 @@ def _from_folder(path: pathlib.Path, dtype: str) -> tuple[Any, Any]:
     model, report = loaded
     require_all(path, sorted(report["missing_keys"]))
     require_known(path, report["unexpected_keys"])
+    require_finite_as_read(named_tensors(model), files)
     embedding, head = model.get_input_embeddings(), model.get_output_embeddings()
     # It may say that they are tied, and transformers have found two.
     model.config.tie_word_embeddings = head is not None and head.weight is embedding.weight
@@ -266,9 +271,11 @@ def load_gguf(path: pathlib.Path, dtype: str) -> tuple[Any, Any]:
             gguf_file=path.name,
             quantization_config=transformers.GgufConfig(dequantize=True),
         )
-        return model, transformers.AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
     except Exception as error:  # its reader raises what it likes on files that are damaged
         raise ModelError(f"{path} cannot be read: {type(error).__name__}: {error}") from error
+    require_finite(named_tensors(model), where=f"{path} in {str(stored).removeprefix('torch.')}")
+    return model, tokenizer
 
 
 @contextlib.contextmanager

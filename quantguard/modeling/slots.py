@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from quantguard.modeling.attention import kv_quantizers
+from quantguard.modeling.structure import window_of
 from quantguard.numerics import KVQuantizer
 
 _ATTENTION = ("sdpa", "quantguard_sdpa")
@@ -133,14 +134,18 @@ def takes_slots(model: Any) -> bool:
     It is known by its parts, looks at all keys that its cache returns, and takes a mask that is made for it.
     """
     config, layers = model.config, getattr(getattr(model, "model", None), "layers", ())
-    sliding = set(getattr(config, "layer_types", None) or ()) - {"full_attention"}
     rope = getattr(config, "rope_parameters", None) or {}
     facts: tuple[Callable[[], bool], ...] = (
         lambda: config._attn_implementation in _ATTENTION,  # noqa: SLF001 - transformers has no public getter
-        lambda: not sliding and rope.get("rope_type") not in _UNSTEADY_ROPE,
+        lambda: _sees_everything(config) and rope.get("rope_type") not in _UNSTEADY_ROPE,
         lambda: bool(layers) and all(_is_plain(layer, index) for index, layer in enumerate(layers)),
     )
     return all(fact() for fact in facts)
+
+
+def _sees_everything(config: Any) -> bool:
+    kinds = set(getattr(config, "layer_types", None) or ())
+    return kinds <= {"full_attention"} and window_of(config) is None
 
 
 def _is_plain(layer: Any, index: int) -> bool:

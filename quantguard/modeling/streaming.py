@@ -7,8 +7,10 @@ from typing import Any, overload
 import torch
 
 from quantguard.errors import ModelError
+from quantguard.modeling.behaviour import require_described
+from quantguard.modeling.finite import named_tensors, require_finite_as_read
 from quantguard.modeling.stored_parameters import empty_model, match, ties_head
-from quantguard.modeling.structure import Block, Decoder, find_block, find_decoder
+from quantguard.modeling.structure import Block, Decoder, find_block
 from quantguard.modeling.tensor_files import TensorFiles
 
 EMBEDDING, HEAD = "model.embed_tokens.weight", "lm_head.weight"
@@ -21,15 +23,22 @@ def skeleton(config: Any, dtype: torch.dtype) -> Any:
     model = empty_model(config, dtype)
     model.eval()
     # Its buffers are computed, not stored, so they are nowhere to be read from.
-    model.model.rotary_emb = type(model.model.rotary_emb)(config=config)
+    rotary = getattr(getattr(model, "model", None), "rotary_emb", None)
+    if rotary is not None:
+        model.model.rotary_emb = type(rotary)(config=config)
     return model
 
 
 def fill_ends(decoder: Decoder, reader: TensorFiles, names: Mapping[str, str], dtype: torch.dtype) -> None:
-    """Read embedding, final norm and head, whose stored ``names`` are by those of the model."""
+    """Read embedding, final norm and head, whose stored ``names`` are by those of the model.
+
+    Raises ModelError for a tensor that is absent, does not fit, or holds NaN or infinity in this type.
+    """
     wanted = {name: stored for name, stored in names.items() if name.startswith(ENDS)}
     stored = reader.read_named(wanted.values())
     place_ends(decoder, {name: stored[wanted[name]].to(dtype) for name in wanted})
+    for prefix, module in decoder.ends.items():
+        require_finite_as_read(named_tensors(module, prefix), reader, names)
 
 
 def place_ends(decoder: Decoder, tensors: Mapping[str, torch.Tensor]) -> None:
@@ -94,6 +103,7 @@ class StreamedBlocks(Sequence[Block]):
             layer.load_state_dict(tensors, assign=True)
         except RuntimeError as error:
             raise ModelError(f"{empty.name} does not fit its configuration: {error}") from error
+        require_finite_as_read(named_tensors(layer, empty.name), self._reader, names)
         return find_block(empty.name, layer.to(self._device))
 
 
@@ -102,7 +112,7 @@ def streamed_decoder(reader: TensorFiles, config: Any, *, dtype: torch.dtype, de
 
     Raises ModelError where the structure is not supported, or the tensors are not those of the configuration.
     """
-    empty = find_decoder(skeleton(config, dtype))
+    empty = require_described(skeleton(config, dtype))
     names = match(reader, empty.model)
     fill_ends(empty, reader, names, dtype)
     for module in (empty.embedding, empty.norm, empty.head, empty.model.model.rotary_emb):

@@ -1,4 +1,8 @@
-"""Finding the parts of a decoder by their structure, so that Llama, Qwen2, Qwen3 and their kin need no list."""
+"""Finding the parts of a decoder by their structure, so that Llama, Qwen2, Qwen3 and their kin need no list.
+
+Every module that holds weights, every parameter and every buffer has to be one of the parts; one that is not is refused
+by its name. That the parts are also put together as described is looked at by :mod:`quantguard.modeling.behaviour`.
+"""
 
 import dataclasses
 from collections.abc import Sequence
@@ -8,11 +12,23 @@ import torch
 from torch import nn
 
 from quantguard.errors import ModelError, RecipeError
+from quantguard.modeling.module_parts import (
+    SUPPORTED,
+    child,
+    require_accounted,
+    require_kind,
+    require_norm,
+    require_parameters,
+)
 from quantguard.records.quantization import matches
 
 _ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
 _MLP = ("gate_proj", "up_proj", "down_proj")
-_SUPPORTED = "supported: Llama, Qwen2, Qwen3, openPangu-Embedded and their kin"
+_NORMS = ("input_layernorm", "post_attention_layernorm")
+# Norms of queries and keys, and what quantguard itself puts there.
+_BESIDE_ATTENTION = ("q_norm", "k_norm", "extension")
+# Fields that sound like windows, and what they say is looked at or has no part in attention.
+_WINDOWS = ("sliding_window", "max_window_layers", "chunk_size_feed_forward")
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +122,16 @@ class Decoder:
         return head
 
     @property
+    def ends(self) -> dict[str, nn.Module]:
+        """Embedding, final norm and head by name."""
+        return {"model.embed_tokens": self.embedding, "model.norm": self.norm, "lm_head": self.head}
+
+    @property
+    def logit_scale(self) -> float:
+        """What the head's output is multiplied by: Granite divides it."""
+        return 1.0 / float(getattr(self.model.config, "logits_scaling", None) or 1.0)
+
+    @property
     def hidden_size(self) -> int:
         """The width of the residual stream."""
         return self.embedding.embedding_dim
@@ -124,17 +150,57 @@ class Decoder:
 
 def find_decoder(model: Any) -> Decoder:
     """Return the parts of a causal language model; raise ModelError naming what is not supported."""
-    layers = getattr(getattr(model, "model", None), "layers", None)
-    if not isinstance(layers, nn.ModuleList) or not len(layers):
-        raise ModelError(f"{type(model).__name__} has no decoder layers at model.layers; {_SUPPORTED}")
-    sliding = set(getattr(model.config, "layer_types", None) or ()) - {"full_attention"}
-    if sliding:
-        raise ModelError(
-            f"{type(model).__name__} has layers of type {', '.join(sorted(sliding))}, which are not supported;"
-            " only full attention is"
-        )
+    kind, core = type(model).__name__, getattr(model, "model", None)
+    layers = getattr(core, "layers", None)
+    if not isinstance(core, nn.Module) or not isinstance(layers, nn.ModuleList) or not len(layers):
+        raise ModelError(f"{kind} has no decoder layers at model.layers; {SUPPORTED}")
+    window_of(model.config)
+    _require_ends(model, core)
     blocks = tuple(find_block(f"model.layers.{index}", layer) for index, layer in enumerate(layers))
+    _require_own_weights(model)
     return Decoder(model=model, blocks=blocks)
+
+
+def window_of(config: Any) -> int | None:
+    """Return how many tokens back every layer of a model attends, itself included; None where it sees them all.
+
+    Raises ModelError where layers differ in that, or a field of the configuration limits attention in another way.
+    """
+    kinds = set(getattr(config, "layer_types", None) or ())
+    if kinds - {"full_attention"}:
+        raise ModelError(
+            f"{config.model_type} has layers of type {', '.join(sorted(kinds - {'full_attention'}))} in layer_types,"
+            " which are not supported; only full attention is, or one sliding_window for all layers"
+        )
+    for name, value in config.to_dict().items():
+        limits = isinstance(value, int) and not isinstance(value, bool) and value > 0
+        if limits and ("window" in name or "chunk" in name) and name not in _WINDOWS:
+            raise ModelError(f"{config.model_type} has {name} = {value}, which quantguard does not know; {SUPPORTED}")
+    window = None if kinds else getattr(config, "sliding_window", None)
+    return None if window is None else int(window)
+
+
+def _require_ends(model: nn.Module, core: nn.Module) -> None:
+    """Raise ModelError where a model has anything beside embedding, layers, final norm, rotary angles and head."""
+    kind = type(model).__name__
+    for parent, name, part in ((core, "model", "embed_tokens"), (core, "model", "norm"), (model, kind, "lm_head")):
+        child(parent, name, part)
+    require_kind(core, "model", "embed_tokens", nn.Embedding)
+    require_kind(model, kind, "lm_head", nn.Linear)
+    require_accounted(model, kind, ("model", "lm_head"))
+    require_accounted(core, "model", ("embed_tokens", "layers", "norm", "rotary_emb"))
+    require_norm(core, "model", "norm")
+    require_parameters(child(core, "model", "embed_tokens"), "model.embed_tokens", ("weight",))
+    require_parameters(child(model, kind, "lm_head"), "lm_head", ("weight", "bias"))
+
+
+def _require_own_weights(model: nn.Module) -> None:
+    """Raise ModelError where two places share a parameter, but for embedding and head: one cannot change alone."""
+    seen: dict[int, str] = {}
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        first = seen.setdefault(id(parameter), name)
+        if name not in (first, "lm_head.weight"):
+            raise ModelError(f"{name} and {first} are one parameter; only embedding and head may share theirs")
 
 
 def find_blocks(model: Any) -> Sequence[Block]:
@@ -156,18 +222,25 @@ def quantizable_linears(blocks: Sequence[Block], ignore: tuple[str, ...]) -> dic
 
 def find_block(name: str, layer: nn.Module) -> Block:
     """Return the parts of a decoder layer; raise ModelError naming what is not supported."""
-    attention, mlp = _child(layer, name, "self_attn"), _child(layer, name, "mlp")
+    attention, mlp = child(layer, name, "self_attn"), child(layer, name, "mlp")
     if not isinstance(getattr(mlp, "gate_proj", None), nn.Linear):
-        raise ModelError(f"{name}.mlp is a {type(mlp).__name__}; a gated MLP is supported, a mixture of experts is not")
-    if getattr(attention, "sinks", None) is not None:
-        raise ModelError(f"{name}.self_attn has attention sinks, which are not supported")
-    if hasattr(layer, "pre_feedforward_layernorm"):
-        raise ModelError(f"{name} is a {type(layer).__name__} with norms around its MLP, which is not supported")
-    for parent, parts in ((attention, _ATTENTION), (mlp, _MLP)):
+        raise ModelError(
+            f"{name}.mlp is a {type(mlp).__name__} without a float gate_proj; a gated MLP of gate_proj, up_proj and"
+            " down_proj is supported, a mixture of experts is not"
+        )
+    require_accounted(layer, name, ("self_attn", "mlp", *_NORMS))
+    for norm in _NORMS:
+        require_norm(layer, name, norm)
+    for parent, path, parts in ((attention, "self_attn", _ATTENTION), (mlp, "mlp", _MLP)):
+        require_accounted(parent, f"{name}.{path}", (*parts, *(_BESIDE_ATTENTION if parent is attention else ())))
         for part in parts:
-            _require_linear(parent, f"{name}.{'mlp' if parent is mlp else 'self_attn'}", part)
-    for norm in ("input_layernorm", "post_attention_layernorm"):
-        _child(layer, name, norm)
+            require_kind(parent, f"{name}.{path}", part, nn.Linear)
+            require_parameters(child(parent, f"{name}.{path}", part), f"{name}.{path}.{part}", ("weight", "bias"))
+    for norm in ("q_norm", "k_norm"):
+        if getattr(attention, norm, None) is not None:
+            require_norm(attention, f"{name}.self_attn", norm)
+    if not isinstance(getattr(attention, "head_dim", None), int):
+        raise ModelError(f"{name}.self_attn is a {type(attention).__name__} without head_dim; {SUPPORTED}")
 
     def group(parent: nn.Module, prefix: str, parts: tuple[str, ...], norm_name: str | None) -> LinearGroup:
         return LinearGroup(prefix=f"{name}.{prefix}", parts=parts, parent=parent, layer=layer, norm_name=norm_name)
@@ -183,18 +256,3 @@ def find_block(name: str, layer: nn.Module) -> Block:
         ),
         head_dim=int(attention.head_dim),  # type: ignore[arg-type]
     )
-
-
-def _child(parent: nn.Module, name: str, part: str) -> nn.Module:
-    child = getattr(parent, part, None)
-    if not isinstance(child, nn.Module):
-        raise ModelError(f"{name} is a {type(parent).__name__} without {part}; {_SUPPORTED}")
-    return child
-
-
-def _require_linear(parent: nn.Module, name: str, part: str) -> None:
-    child = _child(parent, name, part)
-    if not isinstance(child, nn.Linear):
-        raise ModelError(
-            f"{name}.{part} is a {type(child).__name__}, not a float Linear: is the model quantized already?"
-        )

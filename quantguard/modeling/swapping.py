@@ -2,12 +2,14 @@
 
 import collections
 import dataclasses
+from collections.abc import Iterator
 
 import torch
 from torch import nn
 
 from quantguard.errors import KernelError
 from quantguard.modeling.attention import AttentionExtension
+from quantguard.modeling.finite import named_tensors, require_finite
 from quantguard.modeling.quant_linear import FakeQuantLinear, QuantLinear
 from quantguard.modeling.structure import Block
 from quantguard.numerics import FakeQuantTensor, QuantTensor
@@ -35,8 +37,11 @@ def swap_linears(
 ) -> dict[str, nn.Linear]:
     """Put a quantized linear in the place of each named one of a block; what is not named stays float.
 
-    Returns the float linears that were there, by full name.
+    Returns the float linears that were there, by full name. Raises ModelError where a scale, or what stays float, holds
+    NaN or infinity.
     """
+    for name, layer in layers.items():
+        require_finite(_floats(name, layer), where="in the quantized model")
     replaced = {name: linear for name, linear in block.linears.items() if name in layers}
     for group in block.groups:
         for part, name, linear in zip(group.parts, group.names, group.linears, strict=True):
@@ -44,7 +49,18 @@ def swap_linears(
                 setattr(
                     group.parent, part, _replacement(linear, layers[name], backend=backend, device_type=device_type)
                 )
+    require_finite(named_tensors(block.layer, block.name), where="in the quantized model")
     return replaced
+
+
+def _floats(name: str, layer: QuantizedLayer) -> Iterator[tuple[str, torch.Tensor]]:
+    """Return the scales of a quantized layer, or the weight that codes stand for, by name."""
+    if isinstance(layer.weight, FakeQuantTensor):
+        yield f"{name}.weight", layer.weight.weight
+    else:
+        yield f"{name}.weight_scale", layer.weight.scale
+    if layer.input_scale is not None:
+        yield f"{name}.input_scale", layer.input_scale
 
 
 def _replacement(linear: nn.Linear, layer: QuantizedLayer, *, backend: str, device_type: str) -> nn.Module:

@@ -41,7 +41,7 @@ class CheckedFolder:
 
 
 def check(path: pathlib.Path) -> CheckedFolder:
-    """Hold a folder against the rules of its format, from headers and small tensors alone.
+    """Hold a folder against the rules of its format, from headers and the values that are floats.
 
     Raises UsageError for a folder that is no quantized checkpoint, and ModelError for one with nothing to check.
     """

@@ -14,9 +14,10 @@ from quantguard.modeling import (
     Decoder,
     LoadedModel,
     embed,
-    find_decoder,
     quantizable_linears,
+    require_described,
 )
+from quantguard.modeling.finite import named_tensors, require_finite
 from quantguard.modeling.precision import matmul_precision, wide_parameters
 from quantguard.pipeline.block_step import BlockStep
 from quantguard.pipeline.float_law import FloatLaw
@@ -39,7 +40,8 @@ def quantize(
     """Return a quantized copy of a model, with what it was made from in ``full_precision``.
 
     Raises RecipeError where the recipe does not fit the model or asks for what is not built, KernelError where the
-    backend cannot run it and MeasurementError where a layer turns to NaN.
+    backend cannot run it, ModelError where a weight holds NaN or infinity and MeasurementError where a layer turns to
+    NaN.
     """
     loaded = model if isinstance(model, LoadedModel) else load(model)
     chosen = recipe if isinstance(recipe, Recipe) else load_recipe(os.fspath(recipe))
@@ -49,7 +51,8 @@ def quantize(
         )
     check_weight_types(chosen)
     twin = dataclasses.replace(loaded, model=copy.deepcopy(loaded.model))
-    decoder = find_decoder(twin.model)
+    decoder = require_described(twin.model)
+    require_finite(named_tensors(twin.model), where=loaded.name)
     linears = quantizable_linears(decoder.blocks, chosen.ignore)
     widths = {name: linear.in_features for name, linear in linears.items()}
     settings = chosen.calibration or loaded.calibration
@@ -63,6 +66,8 @@ def quantize(
         device_type=twin.device_type,
         progress=progress,
     )
+    for name, module in decoder.ends.items():
+        require_finite(named_tensors(module, name), where=f"in {loaded.name} quantized")
     return dataclasses.replace(
         twin,
         recipe=chosen,

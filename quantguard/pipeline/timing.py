@@ -93,6 +93,8 @@ def _decode(loaded: LoadedModel, num_tokens: int) -> Work:
     ids = torch.arange(num_tokens + 1, device=loaded.model.device)[None] % loaded.model.config.vocab_size
     # Of integers where the candidate keeps its keys and values so: storing and restoring them is part of its step.
     cache = new_cache(loaded.model)
+    # Each step is taken back, which a sliding window would have forgotten otherwise.
+    cache.activate_past_recording()
     loaded.model(input_ids=ids[:, :-1], past_key_values=cache, logits_to_keep=1)
 
     def step() -> None:

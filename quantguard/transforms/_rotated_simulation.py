@@ -147,4 +147,4 @@ def next_token_logits(decoder: Decoder, batch: Batch) -> torch.Tensor:
     for block in decoder.blocks:
         batch = dataclasses.replace(batch, hidden=batch.through(block.layer))
     logits: torch.Tensor = decoder.head(decoder.norm(batch.hidden))
-    return logits.float()
+    return logits.float() * decoder.logit_scale

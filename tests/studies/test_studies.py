@@ -14,6 +14,7 @@ from quantguard.catalog import cache_folder
 HERE = pathlib.Path(__file__).parent
 SAMPLES = {
     "answers": (["--golds", "40"], "| 780 |"),
+    "architectures": (["--only", "llama", "gemma"], "| llama | right |"),
     "cpu_linear": (["--pairs", "5", "--decoder-layers", "1"], "| decoder | 2 | W4A8 |"),
     "decisions": (["--runs", "20"], "| 500 | 5% | group-sequential |"),
     "export": (
