@@ -11,6 +11,8 @@ from quantguard.errors import DataError, UsageError
 from quantguard.records import Sample
 from quantguard.records.codec import digest
 
+# Gates draw the items of a new baseline by it.
+GATE_SEED = 0
 # As in the evaluations of reasoning models since DeepSeek-R1.
 _BOXED_INSTRUCTION = "Please reason step by step, and put your final answer within \\boxed{}."
 
@@ -53,6 +55,21 @@ class Benchmark:
 def mathematics(**settings: Any) -> Benchmark:
     """Return a benchmark of problems whose answers stand in a box and are compared as mathematics."""
     return Benchmark(task="generate", scorer="math", instruction=_BOXED_INSTRUCTION, **settings)
+
+
+def continuations(sample: Sample) -> list[str]:
+    """Return what follows the text of a multiple-choice sample, one for each choice."""
+    return [f" {choice}" for choice in sample.metadata["choices"]]
+
+
+def held_back(benchmark: Benchmark, count: int, *, seed: int) -> tuple[Sample, ...]:
+    """Draw ``count`` samples, by ``seed``, from those that gates come to last: a quarter of them all, or ``count``.
+
+    Raises UsageError for a count that the benchmark does not have.
+    """
+    order = choose_subset(benchmark, len(benchmark.samples), seed=GATE_SEED)
+    last = order[-max(count, len(order) // 4) :]
+    return choose_subset(dataclasses.replace(benchmark, samples=last), count, seed=seed)
 
 
 def choose_subset(benchmark: Benchmark, count: int | None, *, seed: int) -> tuple[Sample, ...]:

@@ -9,7 +9,7 @@ import anyio
 import openai
 from openai.types.chat import ChatCompletion
 
-from quantguard.engines._prompting import Request, asking_for, render, seed_of
+from quantguard.engines._prompting import Request, asking_for, seed_of, token_ids
 from quantguard.errors import EngineError
 from quantguard.records import FinishReason, Generation, GenerationConfig
 
@@ -163,8 +163,7 @@ class Asking:
         if usage is None:
             raise EngineError("it does not say how many tokens an answer has (usage), which every record holds")
         if self._endpoint.tokenizer is not None:
-            prompt = render(self._endpoint, request.text, self._config.mode)
-            expected = len(self._endpoint.tokenizer(prompt, add_special_tokens=False)["input_ids"])
+            expected = len(token_ids(self._endpoint, request.text, self._config.mode))
             if usage.prompt_tokens != expected:
                 raise EngineError(
                     f"its prompt of sample {request.sample_id} has {usage.prompt_tokens} tokens, and the chat template"

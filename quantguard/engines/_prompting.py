@@ -1,7 +1,9 @@
 """What is put to a model: the request, and its text under the model's own chat template."""
 
 import dataclasses
+import datetime as dt
 import hashlib
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import jinja2
@@ -9,6 +11,10 @@ import jinja2
 from quantguard.engines._thinking import Asking, modes_of
 from quantguard.errors import UsageError
 from quantguard.records import GenerationConfig
+from quantguard.records.codec import digest
+
+# What templates that write the date are told: by the real one, prompts and answers would be others every day.
+_TODAY = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,13 +47,32 @@ def render(model: HasTemplate, text: str, mode: str | None) -> str:
     if model.tokenizer.chat_template is None:
         return text
     chat = [{"role": "user", "content": text + asking.suffix}]
+    today = {"strftime_now": _TODAY.strftime} if "strftime_now" in str(model.tokenizer.chat_template) else {}
     try:
         rendered: str = model.tokenizer.apply_chat_template(
-            chat, tokenize=False, add_generation_prompt=True, **asking.options
+            chat, tokenize=False, add_generation_prompt=True, **asking.options, **today
         )
     except jinja2.TemplateError as error:
         raise UsageError(f"the chat template of {model.name} refuses mode={mode!r}: {error}") from error
     return rendered
+
+
+def token_ids(model: HasTemplate, text: str, mode: str | None) -> list[int]:
+    """Return the tokens that a model is sent: the prompt of :func:`render`, to which no special tokens are added."""
+    ids: list[int] = model.tokenizer(render(model, text, mode), add_special_tokens=False)["input_ids"]
+    return ids
+
+
+def words_of_tokenizer(tokenizer: Any) -> str:
+    """Return the hash of how text becomes tokens and tokens text: the chat template and all of the tokenizer."""
+    return digest(
+        [tokenizer.chat_template, tokenizer.backend_tokenizer.to_str(), tokenizer.clean_up_tokenization_spaces]
+    )
+
+
+def summary_of_tokens(sequences: Sequence[Sequence[int]]) -> str:
+    """Return the number of sequences and of tokens and the hash of every token id, in one line."""
+    return f"{len(sequences)} prompts, {sum(map(len, sequences))} tokens, {digest(sequences)[:16]}"
 
 
 def asking_for(model: HasTemplate, mode: str | None) -> Asking:

@@ -4,6 +4,7 @@ import dataclasses
 from typing import Any, Protocol
 
 from quantguard.baselines import Baseline, baseline_path
+from quantguard.baselines.fingerprint import changes
 from quantguard.baselines.survey import Place
 from quantguard.errors import BaselineError
 from quantguard.gates._session import Session, SupportsDecoding
@@ -37,16 +38,14 @@ def require_same(baseline: Baseline, gate: SupportsSubject, session: Session, pa
                 f" Put it where it belongs, or type: {_UPDATE_CHANGED}"
             )
     now = session.fingerprint(gate.benchmark, session.config(gate.benchmark, gate))
-    changed = sorted(key for key in {*now, *baseline.must_match} if now.get(key) != baseline.must_match.get(key))
+    changed = changes(baseline.must_match, now)
     if gate.subset not in (None, len(baseline.sample_ids)):
         raise BaselineError(
             f"the baseline {path} is stale: it has {len(baseline.sample_ids)} items, and the gate asks for"
             f" subset={gate.subset}. Type: {_UPDATE_CHANGED}"
         )
     if changed:
-        facts = "; ".join(
-            f"{key} was {_short(baseline.must_match.get(key))}, is {_short(now.get(key))}" for key in changed
-        )
+        facts = "; ".join(f"{key} {how}" for key, how in changed.items())
         raise BaselineError(f"the baseline {path} is stale: {facts}. If that is meant, type: {_UPDATE_CHANGED}")
 
 
@@ -73,7 +72,3 @@ def subject_of(gate: SupportsSubject) -> str:
     given = {"t": "temperature", "p": "top_p", "e": "epochs", "n": "max_new_tokens"}
     parts = [f"{letter}{getattr(gate, name):g}" for letter, name in given.items() if getattr(gate, name) != usual[name]]
     return "@".join([gate.benchmark, *([gate.mode] if gate.mode else []), *parts])
-
-
-def _short(value: str | None) -> str:
-    return "absent" if value is None else value if len(value) <= 24 else f"{value[:12]}…"

@@ -19,6 +19,7 @@ from quantguard.modeling import (
 )
 from quantguard.modeling.precision import matmul_precision
 from quantguard.pipeline.block_step import BlockStep
+from quantguard.pipeline.calibration_items import calibration_items
 from quantguard.pipeline.opening import load
 from quantguard.pipeline.progress import Progress, silent
 from quantguard.recipes import load_recipe
@@ -64,6 +65,7 @@ def quantize(
         twin,
         recipe=chosen,
         calibration_sha256=calibration_sha256,
+        calibration_items=() if sequences is None else calibration_items(settings),
         notes=short_groups(chosen, widths),
         layer_reports=reports,
         full_precision=loaded,
