@@ -15,6 +15,7 @@ from quantguard.records.codec import digest
 
 # What templates that write the date are told: by the real one, prompts and answers would be others every day.
 _TODAY = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
+_DIRECTIVES = "aAbBdHIjmMpSyY"
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,14 +48,26 @@ def render(model: HasTemplate, text: str, mode: str | None) -> str:
     if model.tokenizer.chat_template is None:
         return text
     chat = [{"role": "user", "content": text + asking.suffix}]
-    today = {"strftime_now": _TODAY.strftime} if "strftime_now" in str(model.tokenizer.chat_template) else {}
     try:
         rendered: str = model.tokenizer.apply_chat_template(
-            chat, tokenize=False, add_generation_prompt=True, **asking.options, **today
+            chat,
+            tokenize=False,
+            add_generation_prompt=True,
+            chat_template=_of_one_day(model.tokenizer.get_chat_template()),
+            **asking.options,
         )
     except jinja2.TemplateError as error:
         raise UsageError(f"the chat template of {model.name} refuses mode={mode!r}: {error}") from error
     return rendered
+
+
+def _of_one_day(template: str) -> str:
+    """Return a template that writes the same date every day, where it writes one."""
+    if "strftime_now" not in template:
+        return template
+    # A macro goes before the function of that name, which transformers has for every template.
+    filled = "".join(f" | replace('%{one}', '{_TODAY.strftime(f'%{one}')}')" for one in _DIRECTIVES)
+    return f"{{%- macro strftime_now(format) -%}}{{{{ format{filled} }}}}{{%- endmacro -%}}{template}"
 
 
 def token_ids(model: HasTemplate, text: str, mode: str | None) -> list[int]:
