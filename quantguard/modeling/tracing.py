@@ -15,6 +15,7 @@ from quantguard.records import LayerError, LayerSketch
 NUM_BUCKETS = 32
 # Behind it lie the final norm and whatever was done to the embeddings.
 _HEAD = "lm_head"
+_BLOCKS = "model.layers."
 
 
 class Trace:
@@ -65,8 +66,10 @@ def errors_between(found: Trace, expected: Trace) -> tuple[LayerError, ...]:
 
 
 @contextlib.contextmanager
-def watching(loaded: LoadedModel, trace: Trace, *, single_tokens: str | None = None) -> Iterator[None]:
-    """Take down what layers put out while the block lasts.
+def watching(
+    loaded: LoadedModel, trace: Trace, *, single_tokens: str | None = None, linears: bool = True
+) -> Iterator[None]:
+    """Take down what layers put out while the block lasts, blocks and the head alone without ``linears``.
 
     With ``single_tokens`` only forward passes of one token a row count, and names of layers end in it. Raises
     MeasurementError naming the first layer that computes NaN or infinity.
@@ -74,7 +77,7 @@ def watching(loaded: LoadedModel, trace: Trace, *, single_tokens: str | None = N
     found = Trace()
     handles = []
     for name, module in loaded.model.named_modules():
-        if _is_layer(name, module):
+        if _is_block_or_head(name) or (linears and _is_linear(name, module)):
             handles.append(module.register_forward_hook(_collector(name, module, found, single_tokens is not None)))
     try:
         yield
@@ -88,10 +91,12 @@ def watching(loaded: LoadedModel, trace: Trace, *, single_tokens: str | None = N
         trace.add(told, found.ops[name], output)
 
 
-def _is_layer(name: str, module: nn.Module) -> bool:
-    if name.startswith("model.layers."):
-        return isinstance(module, (nn.Linear, QuantLinear, FakeQuantLinear)) or name.count(".") == 2
-    return name == _HEAD
+def _is_block_or_head(name: str) -> bool:
+    return name == _HEAD or (name.startswith(_BLOCKS) and name.count(".") == 2)
+
+
+def _is_linear(name: str, module: nn.Module) -> bool:
+    return name.startswith(_BLOCKS) and isinstance(module, (nn.Linear, QuantLinear, FakeQuantLinear))
 
 
 def _collector(name: str, module: nn.Module, found: Trace, only_single: bool):  # type: ignore[no-untyped-def] # noqa: ANN202, FBT001 - torch's hook
