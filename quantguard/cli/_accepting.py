@@ -144,9 +144,9 @@ def _reference(
             raise BaselineError(
                 f"a baseline holds full precision beside the run, and there is none at {path}. Type: {how}"
             )
-        if changed := changes(previous.must_match, record.must_match):
+        if differing := changes(previous.must_match, record.must_match):
             raise BaselineError(
-                f"the run is not of what {path} is of: {', '.join(changed)} differ, so its full precision may too."
+                f"the run is not of what {path} is of: {', '.join(differing)} differ, so its full precision may too."
                 f" Type: {how}; or measure both, pytest --quantguard --quantguard-update=changed"
             )
         return previous.scores("reference")

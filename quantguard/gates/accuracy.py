@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import pathlib
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from quantguard import registry, stats
@@ -172,14 +172,16 @@ def _trial(gate: Gate, session: Session, baseline: Baseline, config: GenerationC
     )
 
 
-def _remarks(record: RunRecord, baseline: Baseline, clusters: dict[str, str] | None) -> list[str]:
+def _remarks(record: RunRecord, baseline: Baseline, clusters: Mapping[str, str] | None) -> list[str]:
     """Return what is to be looked at: a run that is better than it can be, or the same as another model's."""
     notes = _beside_full_precision(record, baseline.scores("reference"), clusters)
     gain = note_on_gain(record.scores, baseline.scores("baseline"), named="the accepted run", clusters=clusters)
     return [*notes, *([gain] if gain else [])]
 
 
-def _beside_full_precision(record: RunRecord, reference: Sequence[Score], clusters: dict[str, str] | None) -> list[str]:
+def _beside_full_precision(
+    record: RunRecord, reference: Sequence[Score], clusters: Mapping[str, str] | None
+) -> list[str]:
     gain = note_on_gain(record.scores, reference, named="full precision", clusters=clusters)
     same = note_on_sameness(record.scores, reference) if record.served else None
     return [note for note in (gain, same) if note]

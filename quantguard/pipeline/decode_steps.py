@@ -76,8 +76,9 @@ def read(loaded: LoadedModel, batch: Batch) -> torch.Tensor:
 
 def distances(found: torch.Tensor, expected: torch.Tensor) -> torch.Tensor:
     """Return how far logits are from others, token by token, as a share of those, float64 ``[tokens]``."""
-    difference = torch.linalg.vector_norm((found - expected).double(), dim=1)
-    return difference / torch.linalg.vector_norm(expected.double(), dim=1)
+    difference, whole = (torch.linalg.vector_norm(x.double(), dim=1) for x in (found - expected, expected))
+    shares: torch.Tensor = difference / whole
+    return shares
 
 
 def compare_ways(candidate: LoadedModel, reference: LoadedModel, texts: Sequence[Batch]) -> dict[str, float]:

@@ -5,6 +5,7 @@ from typing import Any
 
 from _lab import Lab
 
+from quantguard.modeling import attention as attention_module
 from quantguard.modeling import slots
 
 AREA = "KV cache"
@@ -13,7 +14,7 @@ EXPECTED = ("fidelity",)
 
 
 def plant(lab: Lab) -> None:
-    quantizers = slots.kv_quantizers
+    quantizers = attention_module.kv_quantizers
 
     def coarser(attention: Any) -> Any:
         pair = quantizers(attention)

@@ -11,6 +11,7 @@ import quantguard
 from quantguard.engines import transformers as engine
 from quantguard.errors import MeasurementError
 from quantguard.modeling import LoadedModel, slots
+from quantguard.modeling import attention as attention_module
 from quantguard.modeling.slots import SlotLayer, Window
 from quantguard.pipeline.decode_steps import FAR, FEW, NUM_ROWS, NUM_STEPS, SINGLE, batches, compare_ways, read, written
 from quantguard.pipeline.layer_trace import trace
@@ -90,7 +91,7 @@ def floats(patch: pytest.MonkeyPatch) -> None:
 
 
 def six_bits(patch: pytest.MonkeyPatch) -> None:
-    quantizers = slots.kv_quantizers
+    quantizers = attention_module.kv_quantizers
 
     def coarser(attention: Any) -> Any:
         pair = quantizers(attention)
@@ -110,6 +111,19 @@ def modulo_200(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(slots, "_write", wrapped)
 
 
+def float_values(patch: pytest.MonkeyPatch) -> None:
+    store, restore = SlotLayer._store, SlotLayer._restore
+
+    def half(self: SlotLayer, keys: torch.Tensor, values: torch.Tensor) -> Any:
+        return store(self, keys, values)[0], {"data": values}
+
+    def as_it_is(self: SlotLayer, stored: dict[str, torch.Tensor], index: int, dtype: torch.dtype) -> torch.Tensor:
+        return stored["data"] if index == 1 else restore(self, stored, index, dtype)
+
+    patch.setattr(SlotLayer, "_store", half)
+    patch.setattr(SlotLayer, "_restore", as_it_is)
+
+
 def answers_of_another(patch: pytest.MonkeyPatch) -> None:
     generate = engine.generate
     patch.setattr(
@@ -122,6 +136,7 @@ def answers_of_another(patch: pytest.MonkeyPatch) -> None:
     [
         pytest.param(floats, "REGRESSED", id="a cache that is not quantized"),
         pytest.param(six_bits, "REGRESSED", id="a cache of 6 bits"),
+        pytest.param(float_values, "REGRESSED", id="values that are not quantized"),
         pytest.param(answers_of_another, "REGRESSED", id="answers of full precision"),
         pytest.param(modulo_200, "ERROR", id="positions modulo 200, of both models"),
     ],
@@ -135,6 +150,13 @@ def test_a_planted_fault_of_the_cache_is_seen(
 ) -> None:
     fault(monkeypatch)
     assert judge_decoding(compare(quantized, model), dtype="float32").outcome == outcome
+
+
+def test_a_decoder_without_slots_writes_by_what_it_reads_too(
+    quantized: LoadedModel, model: LoadedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "takes_slots", lambda _model: False)
+    assert judge_decoding(compare(quantized, model), dtype="float32").outcome == "PASS"
 
 
 def test_what_is_written_is_what_is_read_row_by_row_though_rows_leave(model: LoadedModel) -> None:

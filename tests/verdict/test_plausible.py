@@ -1,6 +1,7 @@
 """What is told of runs that are too good or too much alike, and how seldom it is told by chance."""
 
 import random
+from collections.abc import Sequence
 
 import pytest
 
@@ -9,7 +10,7 @@ from quantguard.verdict import note_on_gain, note_on_sameness
 from quantguard.verdict.plausible import GAIN_LEVEL, MANY_ANSWERS
 
 
-def scores(values: list[float | None], *, epoch: int = 0) -> list[Score]:
+def scores(values: Sequence[float | None], *, epoch: int = 0) -> list[Score]:
     return [
         Score(
             sample_id=f"item-{index}",
