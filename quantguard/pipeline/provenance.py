@@ -45,7 +45,7 @@ def _tokens(subject: Subject, benchmark: Benchmark, mode: str | None) -> str:
         prompts = [f"{sample.input}{end}" for sample in benchmark.samples for end in ("", *continuations(sample))]
     else:
         prompts = [render(subject, benchmark.prompt(sample), mode) for sample in benchmark.samples]
-    return summary_of_tokens(subject.tokenizer(prompts, add_special_tokens=False)["input_ids"])
+    return summary_of_tokens(subject.tokenizer(prompts, add_special_tokens=False, verbose=False)["input_ids"])
 
 
 def recorded(subject: Subject, config: GenerationConfig, *, batch_size: int) -> dict[str, str]:

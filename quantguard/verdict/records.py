@@ -38,5 +38,8 @@ def judge(
     ids = tuple(dict.fromkeys(score.sample_id for score in baseline_record.scores))
     rule = AccuracyRule(tol=tol, rtol=rtol)
     verdict = judge_accuracy(candidate_record.scores, baseline_record.scores, expected_ids=ids, rule=rule)
-    gain = note_on_gain(candidate_record.scores, baseline_record.scores, named="the other run")
+    # Of two recipes one may well be better; nothing is better than full precision.
+    if baseline_record.recipe is not None or baseline_record.served:
+        return verdict
+    gain = note_on_gain(candidate_record.scores, baseline_record.scores, named="full precision")
     return verdict if gain is None else dataclasses.replace(verdict, reason=f"{verdict.reason}; {gain}")
