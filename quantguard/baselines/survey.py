@@ -10,6 +10,7 @@ import pathlib
 from collections.abc import Sequence
 from typing import Literal
 
+from quantguard.baselines.fingerprint import changes
 from quantguard.baselines.noise import noise_path
 from quantguard.baselines.store import UPDATE_HINT, read_any
 from quantguard.errors import BaselineError
@@ -93,8 +94,7 @@ def _of_used(place: Place) -> Notice | None:
         stored = read_any(path)
     except BaselineError:
         return Notice(kind="damaged", path=place.path, why="it cannot be read", command=update)
-    keys = {*stored.must_match, *place.must_match}
-    changed = sorted(key for key in keys if stored.must_match.get(key) != place.must_match.get(key))
+    changed = changes(stored.must_match, place.must_match)
     if not changed:
         return None
     return Notice(kind="stale", path=place.path, why=f"{', '.join(changed)} changed", command=update)

@@ -57,6 +57,21 @@ def mathematics(**settings: Any) -> Benchmark:
     return Benchmark(task="generate", scorer="math", instruction=_BOXED_INSTRUCTION, **settings)
 
 
+def continuations(sample: Sample) -> list[str]:
+    """Return what follows the text of a multiple-choice sample, one for each choice."""
+    return [f" {choice}" for choice in sample.metadata["choices"]]
+
+
+def held_back(benchmark: Benchmark, count: int, *, seed: int) -> tuple[Sample, ...]:
+    """Draw ``count`` samples, by ``seed``, from those that gates come to last: a quarter of them all, or ``count``.
+
+    Raises UsageError for a count that the benchmark does not have.
+    """
+    order = choose_subset(benchmark, len(benchmark.samples), seed=SUBSET_SEED)
+    last = order[-max(count, len(order) // 4) :]
+    return choose_subset(dataclasses.replace(benchmark, samples=last), count, seed=seed)
+
+
 def choose_subset(benchmark: Benchmark, count: int | None, *, seed: int) -> tuple[Sample, ...]:
     """Draw ``count`` samples balanced over the stratum; absent, the benchmark's default number.
 

@@ -1,7 +1,11 @@
-"""A benchmark's own prompts under the model's chat template; ``source`` names the benchmark."""
+"""A benchmark's own prompts under the model's chat template; ``source`` names the benchmark.
+
+They are of the items that gates come to last. A gate that runs one of them is refused, since items that a model was
+calibrated on say little of others.
+"""
 
 from quantguard import registry
-from quantguard.benchmarks import Benchmark, choose_subset
+from quantguard.benchmarks import Benchmark, held_back
 from quantguard.engines._prompting import render
 from quantguard.errors import RecipeError
 from quantguard.modeling import LoadedModel
@@ -17,6 +21,12 @@ def token_sequences(loaded: LoadedModel, args: CalibrationArgs) -> list[list[int
     return [loaded.tokenizer(text, add_special_tokens=False)["input_ids"][: args.max_length] for text in prompts]
 
 
+def items(args: CalibrationArgs) -> tuple[str, ...]:
+    """Return the items that the set consists of, as ``benchmark/id``."""
+    data, samples = draw(args)
+    return tuple(f"{data.name}/{sample.id}" for sample in samples)
+
+
 def draw(args: CalibrationArgs) -> tuple[Benchmark, tuple[Sample, ...]]:
     """Return the benchmark that ``source`` names and its samples for calibration.
 
@@ -27,4 +37,4 @@ def draw(args: CalibrationArgs) -> tuple[Benchmark, tuple[Sample, ...]]:
     data: Benchmark = registry.benchmarks[args.source].load()
     if data.task != "generate":
         raise RecipeError(f"{args.source} puts no questions to a model: it cannot be a source of prompts")
-    return data, choose_subset(data, args.num_samples, seed=args.seed)
+    return data, held_back(data, args.num_samples, seed=args.seed)

@@ -14,6 +14,7 @@ TEMPERATURE = 0.6
 TOP_P = 0.95
 BATCH_SIZE = 32
 RUNS_MODEL = True
+items = benchmark_prompts.items
 
 
 def token_sequences(loaded: LoadedModel, args: CalibrationArgs) -> list[list[int]]:

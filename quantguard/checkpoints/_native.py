@@ -51,6 +51,7 @@ class Manifest:
     recipe: Recipe
     calibration: CalibrationArgs
     calibration_sha256: str | None
+    calibration_items: tuple[str, ...] = ()
     backend: str
     notes: tuple[str, ...]
     versions: dict[str, str]
@@ -144,6 +145,7 @@ def read(path: pathlib.Path, *, device: str = "cpu", backend: str = "auto") -> L
         calibration=manifest.calibration,
         recipe=manifest.recipe,
         calibration_sha256=manifest.calibration_sha256,
+        calibration_items=manifest.calibration_items,
         notes=manifest.notes,
         layer_reports=tuple(state.report for state in states),
         source=manifest.source,

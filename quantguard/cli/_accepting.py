@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from quantguard import registry
 from quantguard.baselines import Baseline, baseline_path, read, write
+from quantguard.baselines.fingerprint import changes
 from quantguard.errors import BaselineError, RecordError, UsageError
 from quantguard.gates import GateResult, accuracy
 from quantguard.gates._matching import subject_of
@@ -18,7 +19,7 @@ from quantguard.verdict import AccuracyRule
 
 USUAL_TOLERANCE = 0.045
 # What quantization changes between a candidate and its full precision.
-_OF_QUANTIZATION = ("recipe", "calibration")
+_OF_QUANTIZATION = ("recipe", "calibration", "config.tie_word_embeddings")
 _WHOLE = "pytest --quantguard --quantguard-early-stop=off --quantguard-report=DIR"
 
 
@@ -143,11 +144,9 @@ def _reference(
             raise BaselineError(
                 f"a baseline holds full precision beside the run, and there is none at {path}. Type: {how}"
             )
-        keys = {*previous.must_match, *record.must_match}
-        changed = sorted(key for key in keys if previous.must_match.get(key) != record.must_match.get(key))
-        if changed:
+        if differing := changes(previous.must_match, record.must_match):
             raise BaselineError(
-                f"the run is not of what {path} is of: {', '.join(changed)} differ, so its full precision may too."
+                f"the run is not of what {path} is of: {', '.join(differing)} differ, so its full precision may too."
                 f" Type: {how}; or measure both, pytest --quantguard --quantguard-update=changed"
             )
         return previous.scores("reference")

@@ -10,6 +10,7 @@ import torch
 from quantguard.engines._prompting import Request
 from quantguard.errors import MeasurementError
 from quantguard.modeling import LoadedModel
+from quantguard.modeling.identity import configuration_facts
 from quantguard.records import Generation, GenerationConfig
 
 
@@ -39,7 +40,7 @@ class Decoding:
 
     def __init__(self, loaded: LoadedModel, config: GenerationConfig) -> None:
         self._loaded, self._config = loaded, config
-        self._stop_ids = _stop_ids(loaded)
+        self._stop_ids = stop_ids(loaded.model.generation_config, loaded.tokenizer)
 
     def row(self, request: Request, prompt: list[int]) -> Row:
         """Begin an answer."""
@@ -49,10 +50,7 @@ class Decoding:
 
     def extend(self, rows: Sequence[Row], logits: torch.Tensor) -> None:
         """Add to each row its next token, by float logits ``[rows, vocabulary]``; raise MeasurementError for NaN."""
-        # The largest value of a row that holds NaN is NaN.
-        largest, tokens = logits.max(dim=-1)
-        if largest.isnan().any():
-            raise MeasurementError(f"{self._loaded.name} computes NaN: its logits cannot be decoded")
+        tokens = self._likeliest(logits)
         if self._config.temperature > 0:
             draws = torch.stack([torch.rand(1, generator=row.generator) for row in rows])
             tokens = sample(logits.float().cpu() / self._config.temperature, self._config.top_p, draws)
@@ -62,6 +60,14 @@ class Decoding:
                 row.finish_reason = "stop"
             elif len(row.written) == self._config.max_new_tokens:
                 row.finish_reason = "length"
+
+    def _likeliest(self, logits: torch.Tensor) -> torch.Tensor:
+        """Return int64 ``[rows]``; raise MeasurementError for NaN."""
+        # The largest value of a row that holds NaN is NaN.
+        largest, tokens = logits.max(dim=-1)
+        if largest.isnan().any():
+            raise MeasurementError(f"{self._loaded.name} computes NaN: its logits cannot be decoded")
+        return tokens
 
     def generation(self, row: Row) -> Generation:
         """Return what a finished row has written."""
@@ -75,6 +81,13 @@ class Decoding:
         )
 
 
+def effective_facts(config: Any, generation_config: Any, tokenizer: Any) -> dict[str, str]:
+    """Return what transformers' configurations say of how answers are computed and when they end, for a fingerprint."""
+    ends = sorted(stop_ids(generation_config, tokenizer))
+    facts = {f"config.{key}": text for key, text in configuration_facts(config).items()}
+    return {"stop_ids": " ".join(map(str, ends)) or "none", **facts}
+
+
 def sample(logits: torch.Tensor, top_p: float, draws: torch.Tensor) -> torch.Tensor:
     """Invert the distribution of the smallest set of tokens that holds ``top_p``, at ``draws`` ``[rows, 1]``."""
     probabilities, order = logits.softmax(dim=-1).sort(dim=-1, descending=True, stable=True)
@@ -85,7 +98,8 @@ def sample(logits: torch.Tensor, top_p: float, draws: torch.Tensor) -> torch.Ten
     return order.gather(1, chosen.clamp_max(logits.shape[1] - 1))[:, 0]
 
 
-def _stop_ids(loaded: LoadedModel) -> set[int]:
-    declared: Any = loaded.model.generation_config.eos_token_id
+def stop_ids(generation_config: Any, tokenizer: Any) -> set[int]:
+    """Return the tokens that end an answer: those of the generation config, and the tokenizer's own."""
+    declared = generation_config.eos_token_id
     listed = declared if isinstance(declared, list) else [declared]
-    return {token for token in (*listed, loaded.tokenizer.eos_token_id) if token is not None}
+    return {token for token in (*listed, tokenizer.eos_token_id) if token is not None}

@@ -11,7 +11,7 @@ import openai
 
 from quantguard.engines._openai_address import advice, has_version, hint, key, proxy_of, require_proxies
 from quantguard.engines._openai_reply import MalformedError, Reply, quoted, read_models, read_reply
-from quantguard.engines._prompting import Request, asking_for, render, seed_of
+from quantguard.engines._prompting import Request, asking_for, seed_of, token_ids
 from quantguard.errors import EngineError
 from quantguard.records import Generation, GenerationConfig
 
@@ -219,8 +219,7 @@ class Asking:
     def _require_prompt(self, request: Request, reply: Reply) -> None:
         if self._endpoint.tokenizer is None:
             return
-        prompt = render(self._endpoint, request.text, self._config.mode)
-        expected = len(self._endpoint.tokenizer(prompt, add_special_tokens=False)["input_ids"])
+        expected = len(token_ids(self._endpoint, request.text, self._config.mode))
         if reply.prompt_tokens != expected:
             raise EngineError(
                 f"its prompt of sample {request.sample_id} has {reply.prompt_tokens} tokens, and the chat template"

@@ -1,7 +1,7 @@
 """What answers: a model in this process, or one that is served elsewhere."""
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from quantguard.engines._prompting import Request
 from quantguard.records import Generation, GenerationConfig, Recipe
@@ -33,6 +33,10 @@ class Subject(Protocol):
     @property
     def served(self) -> bool:
         """Tell whether quantization is the business of somebody else."""
+
+    @property
+    def tokenizer(self) -> Any:
+        """What makes tokens of prompts, of transformers; absent where a server does that, and does not say how."""
 
     @property
     def notes(self) -> tuple[str, ...]:

@@ -18,10 +18,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from quantguard.engines._openai_address import EXAMPLE, checked
-from quantguard.engines._prompting import Request
+from quantguard.engines._prompting import Request, words_of_tokenizer
 from quantguard.errors import EngineError, UsageError
 from quantguard.records import Generation, GenerationConfig
-from quantguard.records.codec import digest
 
 VERSION = "openai/2"
 # How often the client repeats a request that the server did not answer, within some 15 seconds.
@@ -55,7 +54,7 @@ class Endpoint:
     def identity(self, *, batch_size: int) -> dict[str, str]:
         """Return the name that the server has for the model, and the tokenizer's template where it was given."""
         del batch_size
-        known = self.tokenizer and digest([self.tokenizer.chat_template, self.tokenizer.backend_tokenizer.to_str()])
+        known = self.tokenizer and words_of_tokenizer(self.tokenizer)
         return {
             "weights": f"served as {self.name}",
             "recipe": "as-served",

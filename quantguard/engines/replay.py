@@ -16,7 +16,7 @@ from quantguard.records import Generation, GenerationConfig, Recipe, RunRecord
 from quantguard.records.files import read_record
 
 VERSION = "replay/1"
-# What of a record's fingerprint is about the model and how it ran; the rest is about the question.
+# What of a record's fingerprint is about the question; the rest is about the model and how it ran, its tokens too.
 _OF_THE_QUESTION = ("data", "decoding", "scorer")
 
 
@@ -26,6 +26,7 @@ class Recording:
 
     record: RunRecord
     path: str
+    tokenizer: None = None
     engine: str = "replay"
     default_batch_size: int = 1
 

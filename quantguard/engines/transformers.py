@@ -11,7 +11,8 @@ import torch
 
 from quantguard.engines import _continuous, _padded
 from quantguard.engines._decoding import Decoding, Row
-from quantguard.engines._prompting import Request, render
+from quantguard.engines._following import Following, Led
+from quantguard.engines._prompting import Request, token_ids
 from quantguard.errors import MeasurementError
 from quantguard.modeling import LoadedModel
 from quantguard.modeling.slots import takes_slots
@@ -27,15 +28,21 @@ def generate(
     *,
     batch_size: int,
     finished: Callable[[Generation], None],
+    following: Following | None = None,
 ) -> None:
     """Answer every request and hand each generation to ``finished`` once, in whatever order they end.
 
     At most ``batch_size`` are answered at once; fewer where their caches would take too much memory (see
-    :func:`~quantguard.engines._continuous.affordable_slots`). Raises MeasurementError where prompt and limit together
-    exceed the model's context, or logits hold NaN.
+    :func:`~quantguard.engines._continuous.affordable_slots`). With ``following`` the prompts and the tokens that are
+    written are the given ones, by sample, and what the model says to them is kept there. Raises MeasurementError where
+    prompt and limit together exceed the model's context, or logits hold NaN.
     """
-    decoding = Decoding(loaded, config)
-    rows = [decoding.row(request, _encode(loaded, request, config)) for request in requests]
+    if following is None:
+        decoding = Decoding(loaded, config)
+        rows = [decoding.row(request, _encode(loaded, request, config)) for request in requests]
+    else:
+        decoding = Led(loaded, config, following)
+        rows = [decoding.row(request, following.lines[request.sample_id].prompt) for request in requests]
     if not rows:
         return
 
@@ -55,8 +62,7 @@ def generate(
 
 
 def _encode(loaded: LoadedModel, request: Request, config: GenerationConfig) -> list[int]:
-    prompt = render(loaded, request.text, config.mode)
-    ids: list[int] = loaded.tokenizer(prompt, add_special_tokens=False)["input_ids"]
+    ids = token_ids(loaded, request.text, config.mode)
     longest = loaded.model.config.max_position_embeddings
     if len(ids) + config.max_new_tokens > longest:
         raise MeasurementError(

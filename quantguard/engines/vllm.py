@@ -13,11 +13,14 @@ import pathlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from quantguard.engines._prompting import Request, render, seed_of
+import transformers
+
+from quantguard.engines._decoding import effective_facts
+from quantguard.engines._prompting import Request, render, seed_of, words_of_tokenizer
 from quantguard.errors import EngineError, UsageError
+from quantguard.modeling.configuration import read_config
 from quantguard.modeling.loading import find_folder, tokenizer_of, weights_sha256
 from quantguard.records import Generation, GenerationConfig
-from quantguard.records.codec import digest
 
 VERSION = "vllm/1"
 
@@ -42,13 +45,14 @@ class Offline:
         return {}
 
     def identity(self, *, batch_size: int) -> dict[str, str]:
-        """Return the bytes of the checkpoint and the prompt's template."""
+        """Return the bytes of the checkpoint, what it says of how it computes, and the prompt's template."""
         del batch_size
         return {
             "weights": weights_sha256(self.folder),
             "recipe": "as-served",
-            "prompt": digest([self.tokenizer.chat_template, self.tokenizer.backend_tokenizer.to_str()]),
+            "prompt": words_of_tokenizer(self.tokenizer),
             "engine": VERSION,
+            **effective_facts(read_config(self.folder), _generation_config(self.folder), self.tokenizer),
         }
 
     def circumstances(self) -> dict[str, str]:
@@ -105,6 +109,13 @@ def connect(model: str, *, url: str | None, tokenizer: Any = None) -> Offline:
     folder = find_folder(model)
     device = importlib.import_module("vllm.platforms").current_platform.device_type
     return Offline(folder=folder, name=folder.name, tokenizer=tokenizer_of(model), platform=f"vllm-{device}")
+
+
+def _generation_config(folder: pathlib.Path) -> Any:
+    """Return what the folder says of generation; vLLM takes from it which tokens end an answer."""
+    if (folder / "generation_config.json").is_file():
+        return transformers.GenerationConfig.from_pretrained(folder)
+    return transformers.GenerationConfig.from_model_config(read_config(folder))
 
 
 def _generation(request: Request, output: Any) -> Generation:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from quantguard.baselines import Baseline, baseline_path, read
+from quantguard.baselines.fingerprint import changes
 from quantguard.baselines.survey import Place
 from quantguard.errors import BaselineError
 from quantguard.gates._session import Session, SupportsDecoding
@@ -54,11 +55,9 @@ def require_same(
                 f" Put it where it belongs, or type: {_UPDATE_CHANGED}"
             )
     now = session.fingerprint(gate.benchmark, session.config(gate.benchmark, gate))
-    changed = sorted(key for key in {*now, *baseline.must_match} if now.get(key) != baseline.must_match.get(key))
+    changed = changes(baseline.must_match, now)
     if changed:
-        facts = "; ".join(
-            f"{key} was {_short(baseline.must_match.get(key))}, is {_short(now.get(key))}" for key in changed
-        )
+        facts = "; ".join(f"{key} {how}" for key, how in changed.items())
         raise BaselineError(f"the baseline {path} is stale: {facts}. If that is meant, type: {_UPDATE_CHANGED}")
     drawn = session.draw(gate.benchmark, gate.subset) if growing or gate.subset is not None else ()
     return items_of(baseline.sample_ids, drawn, gate.subset, path)
@@ -145,7 +144,3 @@ def subject_of(gate: SupportsSubject) -> str:
 def _exactly(value: float) -> str:
     """Word a number in the shortest way that no other number has."""
     return short if float(short := f"{value:g}") == value else str(value)
-
-
-def _short(value: str | None) -> str:
-    return "absent" if value is None else value if len(value) <= 24 else f"{value[:12]}…"

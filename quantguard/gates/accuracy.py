@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import pathlib
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from quantguard import registry, stats
@@ -38,7 +38,7 @@ from quantguard.gates._session import GateResult, Session
 from quantguard.gates._trial import Trial, decide
 from quantguard.records import GenerationConfig, RunRecord, Score, Verdict
 from quantguard.records.codec import digest
-from quantguard.verdict import AccuracyRule
+from quantguard.verdict import AccuracyRule, note_on_gain, note_on_sameness
 
 LIMIT = "drop"
 _USUAL_TOLERANCE = 0.045
@@ -122,8 +122,12 @@ def check(gate: Gate, session: Session) -> GateResult:
         raise UsageError(problem)
     verdict, record = decide(trial, session)
     record = _with_length_ratio(record, baseline.scores("reference"))
-    notes = (*_of_few_items(gate, session, items), *noise_notes(_flip_rate(record, trial), noise))
-    record = dataclasses.replace(record, notes=(*record.notes, *notes))
+    more = (
+        *_of_few_items(gate, session, items),
+        *noise_notes(_flip_rate(record, trial), noise),
+        *_remarks(record, baseline, trial.clusters),
+    )
+    record = dataclasses.replace(record, notes=(*record.notes, *more))
     against = "full precision" if gate.against == "reference" else f"the run accepted on {baseline.acceptance.on}"
     return beside(_result(gate, session, verdict, record), against, baseline.scores(gate.against), path=str(path))
 
@@ -212,6 +216,21 @@ def _trial(gate: Gate, session: Session, baseline: Baseline, items: tuple[str, .
     )
 
 
+def _remarks(record: RunRecord, baseline: Baseline, clusters: Mapping[str, str] | None) -> list[str]:
+    """Return what is to be looked at: a run that is better than it can be, or the same as another model's."""
+    notes = _beside_full_precision(record, baseline.scores("reference"), clusters)
+    gain = note_on_gain(record.scores, baseline.scores("baseline"), named="the accepted run", clusters=clusters)
+    return [*notes, *([gain] if gain else [])]
+
+
+def _beside_full_precision(
+    record: RunRecord, reference: Sequence[Score], clusters: Mapping[str, str] | None
+) -> list[str]:
+    gain = note_on_gain(record.scores, reference, named="full precision", clusters=clusters)
+    same = note_on_sameness(record.scores, reference) if record.served else None
+    return [note for note in (gain, same) if note]
+
+
 def _clusters(gate: Gate, sample_ids: Sequence[str]) -> dict[str, str] | None:
     """Return what each item belongs to, or None where items are independent; raise UsageError for an unknown key."""
     if gate.cluster is None:
@@ -266,12 +285,14 @@ def _measure_baseline(gate: Gate, session: Session, path: str) -> GateResult:
     with session.watched(gate.benchmark, len(ids) * config.epochs, estimate):
         record = session.run(gate.benchmark, ids, config)
     record = _with_length_ratio(record, reference.scores)
+    notes = _beside_full_precision(record, reference.scores, clusters)
     if for_another:
-        note = (
+        notes = (
+            *notes,
             f"all {len(ids)} items of the baseline were measured, for the gate that asks for them, and"
-            f" {_USUAL_TOLERANCE * 100:.1f} points are tolerated: {gate.subset} is this gate's own number"
+            f" {_USUAL_TOLERANCE * 100:.1f} points are tolerated: {gate.subset} is this gate's own number",
         )
-        record = dataclasses.replace(record, notes=(*record.notes, note))
+    record = dataclasses.replace(record, notes=(*record.notes, *notes))
     proposed = propose(
         record,
         reference.scores,

@@ -7,7 +7,8 @@ import dataclasses
 
 from quantguard.errors import UsageError
 from quantguard.gates._session import GateResult, Session
-from quantguard.verdict import judge_ceiling, worst_of
+from quantguard.records import RunRecord, Verdict
+from quantguard.verdict import judge_ceiling, judge_decoding, worst_of
 
 LIMIT = "ceiling"
 
@@ -19,7 +20,8 @@ class Gate:
     ``max_kl`` is the mean KL divergence from full precision, nats a token; ``max_flips`` the share of tokens that one
     of the two models predicts and the other does not; ``min_top1`` the share of like predictions. ``benchmark`` is
     ``text-fidelity``, or one whose items full precision answers first, 32 of them or ``subset``: the two are then
-    compared over the answers.
+    compared over the answers. Limits are on predictions for a text that is read at once. What is written token by
+    token, through the cache and in the batches of generation, is held against that, without a limit of one's own.
     """
 
     max_kl: float | None = None
@@ -45,6 +47,11 @@ def check(gate: Gate, session: Session) -> GateResult:
     """
     record = session.fidelity(gate.benchmark, gate.subset)
     found = record.metrics
+    notes = record.notes
+    if found["kl"] == found["reading_gap"] == 0:
+        if record.recipe is not None:
+            return _result(gate, session, record, _own_reference(session))
+        notes = (*notes, f"{session.model} is full precision itself: only its writing was compared, with its reading")
     verdicts = [
         judge_ceiling(value, maximum=limit, metric=metric, reason=f"{metric} {value:.4g}, at most {limit:.4g} is asked")
         for metric, value, limit in (
@@ -54,13 +61,30 @@ def check(gate: Gate, session: Session) -> GateResult:
         )
         if limit is not None
     ]
+    verdicts.append(judge_decoding(found, dtype=record.must_match["dtype"]))
+    return _result(gate, session, dataclasses.replace(record, notes=notes), worst_of(verdicts))
+
+
+def _own_reference(session: Session) -> Verdict:
+    """Return the verdict on a quantized model that says what full precision does, to the last bit."""
+    return Verdict(
+        outcome="ERROR",
+        metric="kl",
+        reason=(
+            f"{session.model} with {session.recipe} predicts what full precision does, to the last bit: it is compared"
+            " with itself, or no layer of it is quantized. Look at ignore in the recipe, and at what reference= names"
+        ),
+    )
+
+
+def _result(gate: Gate, session: Session, record: RunRecord, verdict: Verdict) -> GateResult:
     return GateResult(
         gate="fidelity",
         model=session.model,
         recipe=session.recipe,
         subject=gate.benchmark,
         platform=session.platform,
-        verdict=worst_of(verdicts),
+        verdict=verdict,
         notes=record.notes,
         record=record,
     )

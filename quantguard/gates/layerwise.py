@@ -5,6 +5,7 @@ import math
 import pathlib
 
 from quantguard.baselines import Acceptance, LayerProfile, baseline_path, read
+from quantguard.baselines.fingerprint import changes
 from quantguard.baselines.layer_profile import SCHEMA_VERSION
 from quantguard.baselines.survey import Place
 from quantguard.errors import BaselineError, UsageError
@@ -160,10 +161,10 @@ def _require_same(stored: LayerProfile, found: LayerProfile, path: str, *, where
     for name in ("platform", "model", "recipe"):
         if getattr(stored, name) != getattr(found, name):
             raise BaselineError(f"the baseline {path} is foreign: it is for {name} {getattr(stored, name)!r}")
-    now, then = found.must_match, stored.must_match
-    changed = sorted(key for key in {*now, *then} if now.get(key) != then.get(key))
+    changed = changes(stored.must_match, found.must_match)
     if changed:
-        raise BaselineError(f"the baseline {path} is stale: {', '.join(changed)} changed. {update}")
+        facts = "; ".join(f"{key} {how}" for key, how in changed.items())
+        raise BaselineError(f"the baseline {path} is stale: {facts}. {update}")
     if [layer.name for layer in stored.layers] != [layer.name for layer in found.layers]:
         raise BaselineError(f"the baseline {path} is stale: it has other layers than the model. {update}")
 

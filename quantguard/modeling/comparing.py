@@ -66,9 +66,14 @@ def compare_with(
     }
 
 
-@torch.inference_mode()
 def log_probabilities(loaded: LoadedModel, sequence: Sequence[int]) -> torch.Tensor:
     """Return float32 ``[num_tokens - 1, vocabulary]`` for the tokens of a sequence that have a successor."""
+    return logits_behind(loaded, sequence, len(sequence) - 1).log_softmax(dim=-1)
+
+
+@torch.inference_mode()
+def logits_behind(loaded: LoadedModel, sequence: Sequence[int], count: int) -> torch.Tensor:
+    """Read a sequence at once; return float32 ``[count, vocabulary]`` for its last tokens that have a successor."""
     ids = torch.tensor([list(sequence)], device=loaded.model.device)
-    logits: torch.Tensor = loaded.model(input_ids=ids, use_cache=False).logits[0, :-1]
-    return logits.float().log_softmax(dim=-1)
+    logits: torch.Tensor = loaded.model(input_ids=ids, use_cache=False, logits_to_keep=count + 1).logits[0, :-1]
+    return logits.float()

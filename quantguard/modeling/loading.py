@@ -52,6 +52,7 @@ class LoadedModel:
     is its name or path. ``decoder`` has the blocks where the model itself does not hold them (:func:`load_streamed`).
     ``emulates`` is the device whose kernels are emulated on the model's own. ``checkpoint`` is the folder of a
     model that another tool quantized: its ``weights_sha256`` and ``stored_bytes`` are those of the quantized files.
+    ``calibration_items`` are those of a benchmark that the calibration text was made of, as ``benchmark/id``.
     ``files_sha256`` covers all files of a folder that a quantized model was read from, whoever quantized it.
     """
 
@@ -63,6 +64,7 @@ class LoadedModel:
     calibration: CalibrationArgs
     recipe: Recipe | None = None
     calibration_sha256: str | None = None
+    calibration_items: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     layer_reports: tuple[LayerReport, ...] = ()
     full_precision: "LoadedModel | None" = None

@@ -153,10 +153,15 @@ def _require_template(tokenizer: Any) -> None:
             ) from error
 
 
-def render_chat(tokenizer: Any, chat: Sequence[Mapping[str, str]], **options: Any) -> str:
-    """Return a chat as the text of the tokenizer's template; raise ModelError, naming its file, where it fails."""
+def render_chat(
+    tokenizer: Any, chat: Sequence[Mapping[str, str]], *, template: str | None = None, **options: Any
+) -> str:
+    """Return a chat as the text of the tokenizer's template; raise ModelError, naming its file, where it fails.
+
+    ``template`` stands for the tokenizer's where it is given.
+    """
     try:
-        text: str = tokenizer.apply_chat_template(chat, tokenize=False, **options)
+        text: str = tokenizer.apply_chat_template(chat, chat_template=template, tokenize=False, **options)
     except Exception as error:  # a template is a program: it raises what it likes
         raise ModelError(
             f"{template_file(tokenizer)}: the chat template fails on a chat of {', '.join(m['role'] for m in chat)}"

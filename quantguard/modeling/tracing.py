@@ -15,66 +15,97 @@ from quantguard.records import LayerError, LayerSketch
 NUM_BUCKETS = 32
 # Behind it lie the final norm and whatever was done to the embeddings.
 _HEAD = "lm_head"
+_BLOCKS = "model.layers."
 
 
-@torch.inference_mode()
-def outputs(loaded: LoadedModel, sequence: Sequence[int]) -> dict[str, tuple[str | None, torch.Tensor]]:
-    """Run a text and return for each linear, block and the head its kernel and output, float32 ``[tokens, width]``.
+class Trace:
+    """What the layers of a model put out, by name: float32 ``[tokens, width]``, and the kernel where there is one."""
+
+    def __init__(self) -> None:
+        self.ops: dict[str, str | None] = {}
+        self._parts: dict[str, list[torch.Tensor]] = {}
+
+    def add(self, name: str, op: str | None, output: torch.Tensor) -> None:
+        """Take down what a layer has put out, behind what it did before."""
+        self.ops[name] = op
+        self._parts.setdefault(name, []).append(output)
+
+    @property
+    def outputs(self) -> dict[str, torch.Tensor]:
+        """What every layer has put out."""
+        return {name: torch.cat(parts) for name, parts in self._parts.items()}
+
+
+def outputs(loaded: LoadedModel, sequence: Sequence[int]) -> Trace:
+    """Read a text at once and return the outputs of each linear, block and the head.
 
     Raises MeasurementError naming the first layer that computes NaN or infinity.
     """
-    found: dict[str, tuple[str | None, torch.Tensor]] = {}
-    with _watching(loaded.model, found):
-        loaded.model(input_ids=torch.tensor([list(sequence)], device=loaded.model.device), use_cache=False)
-    for name, (_, output) in found.items():
-        if not output.isfinite().all():
-            raise MeasurementError(f"{name} of {loaded.name} computes NaN or infinity, and is the first that does")
-    return found
+    trace = Trace()
+    ids = torch.tensor([list(sequence)], device=loaded.model.device)
+    with torch.inference_mode(), watching(loaded, trace):
+        loaded.model(input_ids=ids, use_cache=False)
+    return trace
 
 
-def sketches(loaded: LoadedModel, sequence: Sequence[int]) -> tuple[LayerSketch, ...]:
+def sketches(trace: Trace) -> tuple[LayerSketch, ...]:
     """Return a sketch of every layer's output."""
     return tuple(
-        LayerSketch(name=name, op=op, buckets=_sketch(name, output))
-        for name, (op, output) in outputs(loaded, sequence).items()
+        LayerSketch(name=name, op=trace.ops[name], buckets=_sketch(name, output))
+        for name, output in trace.outputs.items()
     )
 
 
-def errors_between(found: LoadedModel, expected: LoadedModel, sequence: Sequence[int]) -> tuple[LayerError, ...]:
+def errors_between(found: Trace, expected: Trace) -> tuple[LayerError, ...]:
     """Return how far every layer's output is from the same layer's of another model."""
-    theirs = outputs(expected, sequence)
+    theirs = expected.outputs
     return tuple(
-        LayerError(name=name, op=op, relative_error=_distance(output, theirs[name][1]))
-        for name, (op, output) in outputs(found, sequence).items()
+        LayerError(name=name, op=found.ops[name], relative_error=_distance(output, theirs[name]))
+        for name, output in found.outputs.items()
     )
 
 
 @contextlib.contextmanager
-def _watching(model: nn.Module, found: dict[str, tuple[str | None, torch.Tensor]]) -> Iterator[None]:
-    """Collect outputs while the block lasts."""
+def watching(
+    loaded: LoadedModel, trace: Trace, *, single_tokens: str | None = None, linears: bool = True
+) -> Iterator[None]:
+    """Take down what layers put out while the block lasts, blocks and the head alone without ``linears``.
+
+    With ``single_tokens`` only forward passes of one token a row count, and names of layers end in it. Raises
+    MeasurementError naming the first layer that computes NaN or infinity.
+    """
+    found = Trace()
     handles = []
-    for name, module in model.named_modules():
-        if _is_layer(name, module):
-            handles.append(module.register_forward_hook(_collector(name, module, found)))
+    for name, module in loaded.model.named_modules():
+        if _is_block_or_head(name) or (linears and _is_linear(name, module)):
+            handles.append(module.register_forward_hook(_collector(name, module, found, single_tokens is not None)))
     try:
         yield
     finally:
         for handle in handles:
             handle.remove()
+    for name, output in found.outputs.items():
+        told = name + (single_tokens or "")
+        if not output.isfinite().all():
+            raise MeasurementError(f"{told} of {loaded.name} computes NaN or infinity, and is the first that does")
+        trace.add(told, found.ops[name], output)
 
 
-def _is_layer(name: str, module: nn.Module) -> bool:
-    if name.startswith("model.layers."):
-        return isinstance(module, (nn.Linear, QuantLinear, FakeQuantLinear)) or name.count(".") == 2
-    return name == _HEAD
+def _is_block_or_head(name: str) -> bool:
+    return name == _HEAD or (name.startswith(_BLOCKS) and name.count(".") == 2)
 
 
-def _collector(name: str, module: nn.Module, found: dict[str, tuple[str | None, torch.Tensor]]):  # type: ignore[no-untyped-def] # noqa: ANN202 - torch's hook
+def _is_linear(name: str, module: nn.Module) -> bool:
+    return name.startswith(_BLOCKS) and isinstance(module, (nn.Linear, QuantLinear, FakeQuantLinear))
+
+
+def _collector(name: str, module: nn.Module, found: Trace, only_single: bool):  # type: ignore[no-untyped-def] # noqa: ANN202, FBT001 - torch's hook
     op = next(iter(getattr(module, "kernels", {})), None)
 
     def collect(_module: nn.Module, _inputs: object, output: torch.Tensor | tuple[torch.Tensor, ...]) -> None:
         tensor = output if isinstance(output, torch.Tensor) else output[0]
-        found[name] = (op, tensor.detach().float().flatten(0, -2).cpu())
+        if not only_single or tensor.shape[-2] == 1:
+            found.add(name, op, tensor.detach().float().flatten(0, -2).cpu())
 
     return collect
 

@@ -4,12 +4,13 @@ import contextlib
 import statistics
 from collections.abc import Sequence
 
-from quantguard.benchmarks import Benchmark
+from quantguard.benchmarks import Benchmark, continuations
 from quantguard.engines._subject import Subject
 from quantguard.errors import UsageError
 from quantguard.modeling import LoadedModel
 from quantguard.modeling.likelihood import likelihoods
 from quantguard.pipeline import provenance
+from quantguard.pipeline.calibration_items import require_unseen
 from quantguard.pipeline.in_process import InProcess
 from quantguard.pipeline.progress import Progress, silent
 from quantguard.pipeline.watching import Watch, watching
@@ -26,13 +27,16 @@ def run(
     *,
     progress: Progress = silent,
     watch: Watch | None = None,
+    matching: dict[str, str] | None = None,
 ) -> RunRecord:
     """Choose for every sample and record; raises UsageError for a model whose logits are not at hand.
 
-    ``watch`` shows the choices where a display is open already; absent, ``progress`` opens one.
+    ``watch`` shows the choices where a display is open already; absent, ``progress`` opens one. ``matching`` is the
+    fingerprint, where it has been worked out.
     """
     if not isinstance(subject, InProcess):
         raise UsageError(f"{data.name} reads logits, so it takes a model of this process, not {subject.name}")
+    require_unseen(subject, data, samples)
     scores, by_length = [], []
     opened = watching(progress, f"{subject.name} on {data.name}", len(samples))
     with opened if watch is None else contextlib.nullcontext(watch) as seen:
@@ -50,7 +54,7 @@ def run(
         generation_config=None,
         scores=tuple(scores),
         kernels=subject.kernels(),
-        must_match=provenance.must_match(subject, data, NOTHING, batch_size=1),
+        must_match=matching or provenance.must_match(subject, data, NOTHING, batch_size=1),
         recorded=provenance.recorded(subject, NOTHING, batch_size=1),
         metrics={
             "accuracy": statistics.fmean(score.value or 0.0 for score in scores),
@@ -63,7 +67,7 @@ def run(
 def _choose(loaded: LoadedModel, sample: Sample) -> tuple[Score, bool]:
     """Return the score of the likeliest choice, and whether the likeliest per byte is right."""
     choices: list[str] = sample.metadata["choices"]
-    found = likelihoods(loaded, sample.input, [f" {choice}" for choice in choices])
+    found = likelihoods(loaded, sample.input, continuations(sample))
     best = max(range(len(choices)), key=lambda index: found[index].log_likelihood)
     per_byte = max(range(len(choices)), key=lambda i: found[i].log_likelihood / len(f" {choices[i]}".encode()))
     score = Score(

@@ -12,6 +12,7 @@ from quantguard.engines._subject import Subject
 from quantguard.errors import UsageError
 from quantguard.modeling import LoadedModel
 from quantguard.pipeline import choosing, fidelity, provenance
+from quantguard.pipeline.calibration_items import require_unseen
 from quantguard.pipeline.generating import Answered, generate
 from quantguard.pipeline.generation_store import GenerationStore, Policy, Shelf
 from quantguard.pipeline.in_process import InProcess
@@ -85,17 +86,20 @@ def run(
     policy: Policy = "resume",
     known: dict[str, Generation] | None = None,
     watch: Watch | None = None,
+    matching: dict[str, str] | None = None,
 ) -> RunRecord:
     """Generate, score and record; the scores come in the order of samples, epoch by epoch.
 
     Answers are kept in ``store``, where there is one, as ``policy`` says; those that it has are not asked for again.
     Neither are those that are ``known``, to which new ones are added. Without a ``watch``, ``progress`` opens one.
+    ``matching`` is the fingerprint, where it has been worked out.
     """
     batch_size = subject.default_batch_size if batch_size is None else batch_size
     if batch_size < 1:
         raise UsageError(f"batch_size is {batch_size}; at least one item runs at once")
+    require_unseen(subject, data, samples)
     requests = requests_of(data, samples, config)
-    matching = provenance.must_match(subject, data, config, batch_size=batch_size)
+    matching = matching or provenance.must_match(subject, data, config, batch_size=batch_size)
     recorded = provenance.recorded(subject, config, batch_size=batch_size)
     with contextlib.ExitStack() as stack:
         facts = matching | recorded | {"subject": subject.name}

@@ -10,7 +10,9 @@ from quantguard.errors import MeasurementError, UsageError
 from quantguard.modeling import LoadedModel
 from quantguard.modeling.comparing import compare_logits
 from quantguard.pipeline import provenance
+from quantguard.pipeline.calibration_items import require_unseen
 from quantguard.pipeline.choosing import NOTHING
+from quantguard.pipeline.decode_steps import batches, compare_ways
 from quantguard.pipeline.in_process import InProcess
 from quantguard.pipeline.opening import full_precision_of
 from quantguard.pipeline.progress import Progress, silent
@@ -29,12 +31,17 @@ def run(subject: Subject, data: Benchmark, samples: Sequence[Sample], *, progres
         raise UsageError(f"{data.name} reads logits, so it takes a model of this process, not {subject.name}")
     if data.task == "choice":
         raise UsageError(f"{data.name} is multiple choice and has no text to compare predictions on")
+    require_unseen(subject, data, samples)
     reference = full_precision_of(subject.loaded)
     starts: list[int] | None = None
     if data.task == "fidelity":
         sequences: list[list[int]] = registry.benchmarks[data.name].token_sequences(subject.loaded.tokenizer, samples)
+        reach = sum(map(len, sequences))
     else:
         sequences, starts = _answers(reference, data, samples, progress)
+        reach = max(starts) + data.max_new_tokens
+    # As far as any answer may come, and no farther than the model does.
+    reach = min(reach, subject.loaded.model.config.max_position_embeddings)
     return RunRecord(
         model=subject.name,
         recipe=subject.recipe,
@@ -45,7 +52,8 @@ def run(subject: Subject, data: Benchmark, samples: Sequence[Sample], *, progres
         kernels=subject.kernels(),
         must_match=provenance.must_match(subject, data, NOTHING, batch_size=1),
         recorded=provenance.recorded(subject, NOTHING, batch_size=1),
-        metrics=compare_logits(subject.loaded, reference, sequences, starts=starts),
+        metrics=compare_logits(subject.loaded, reference, sequences, starts=starts)
+        | compare_ways(subject.loaded, reference, batches(sequences, starts or [1] * len(sequences), reach=reach)),
         notes=subject.notes,
     )
 

@@ -3,16 +3,17 @@
 import dataclasses
 import platform as host
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 
 from quantguard import registry
-from quantguard.engines._prompting import Request
+from quantguard.engines._decoding import effective_facts
+from quantguard.engines._prompting import Request, words_of_tokenizer
 from quantguard.host import ascend
 from quantguard.modeling import LoadedModel
 from quantguard.modeling.swapping import kernels_in_use
 from quantguard.records import Generation, GenerationConfig, Recipe
-from quantguard.records.codec import digest
 
 ENGINE = "transformers"
 
@@ -35,6 +36,11 @@ class InProcess:
     def recipe(self) -> Recipe | None:
         """How it was quantized; absent for full precision."""
         return self.loaded.recipe
+
+    @property
+    def tokenizer(self) -> Any:
+        """What makes tokens of prompts."""
+        return self.loaded.tokenizer
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -62,9 +68,10 @@ class InProcess:
             "weights": loaded.weights_sha256,
             "recipe": loaded.recipe.fingerprint if loaded.recipe else "full-precision",
             "calibration": loaded.calibration_sha256 or "none",
-            "prompt": digest([loaded.tokenizer.chat_template, loaded.tokenizer.backend_tokenizer.to_str()]),
+            "prompt": words_of_tokenizer(loaded.tokenizer),
             "dtype": loaded.dtype,
             "engine": str(registry.engines[self.engine].VERSION),
+            **effective_facts(loaded.model.config, loaded.model.generation_config, loaded.tokenizer),
         }
         if loaded.dtype != "float32":
             facts |= {"batch_size": str(batch_size), "threads": str(torch.get_num_threads())}
@@ -77,6 +84,7 @@ class InProcess:
             "device": self.loaded.device_type,
             "threads": str(torch.get_num_threads()),
             **({} if self.loaded.files_sha256 is None else {"files": self.loaded.files_sha256}),
+            **({"calibration_items": " ".join(items)} if (items := self.loaded.calibration_items) else {}),
             **ascend.this_host().facts(),
         }
 

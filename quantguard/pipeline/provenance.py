@@ -7,20 +7,45 @@ from types import ModuleType
 import torch
 
 from quantguard import registry
-from quantguard.benchmarks import Benchmark
+from quantguard.benchmarks import Benchmark, continuations
+from quantguard.engines._prompting import render, summary_of_tokens
 from quantguard.engines._subject import Subject
 from quantguard.records import GenerationConfig, to_json
 from quantguard.records.codec import digest
 
 
 def must_match(subject: Subject, benchmark: Benchmark, config: GenerationConfig, *, batch_size: int) -> dict[str, str]:
-    """Return what makes two runs comparable. The sampling seed is not part of it: seeds are the noise."""
+    """Return what makes two runs comparable. The sampling seed is not part of it: seeds are the noise.
+
+    ``tokens`` are those of all prompts of the benchmark, whichever items run: a smaller subset shares them with a
+    larger one. What a record that is replayed says of its own is left as it is.
+    """
     scorer = registry.scorers[benchmark.scorer] if benchmark.scorer else None
-    return subject.identity(batch_size=batch_size) | {
-        "data": benchmark.sha256,
-        "decoding": digest({key: value for key, value in to_json(config).items() if key != "seed"}),
-        "scorer": _version(scorer),
-    }
+    identity = subject.identity(batch_size=batch_size)
+    tokens = {} if "tokens" in identity else {"tokens": _tokens(subject, benchmark, config.mode)}
+    return (
+        identity
+        | tokens
+        | {
+            "data": benchmark.sha256,
+            "decoding": digest({key: value for key, value in to_json(config).items() if key != "seed"}),
+            "scorer": _version(scorer),
+        }
+    )
+
+
+def _tokens(subject: Subject, benchmark: Benchmark, mode: str | None) -> str:
+    """Return a line on every token id that the model is sent, or say that a server makes them."""
+    if subject.tokenizer is None:
+        return "the server's"
+    if benchmark.task == "fidelity":
+        texts = registry.benchmarks[benchmark.name].token_sequences(subject.tokenizer, benchmark.samples)
+        return summary_of_tokens(texts)
+    if benchmark.task == "choice":
+        prompts = [f"{sample.input}{end}" for sample in benchmark.samples for end in ("", *continuations(sample))]
+    else:
+        prompts = [render(subject, benchmark.prompt(sample), mode) for sample in benchmark.samples]
+    return summary_of_tokens(subject.tokenizer(prompts, add_special_tokens=False, verbose=False)["input_ids"])
 
 
 def recorded(subject: Subject, config: GenerationConfig, *, batch_size: int) -> dict[str, str]:

@@ -20,6 +20,7 @@ from quantguard.modeling import (
 from quantguard.modeling.finite import named_tensors, require_finite
 from quantguard.modeling.precision import matmul_precision, wide_parameters
 from quantguard.pipeline.block_step import BlockStep
+from quantguard.pipeline.calibration_items import calibration_items
 from quantguard.pipeline.float_law import FloatLaw
 from quantguard.pipeline.opening import load
 from quantguard.pipeline.progress import Progress, silent
@@ -72,6 +73,7 @@ def quantize(
         twin,
         recipe=chosen,
         calibration_sha256=calibration_sha256,
+        calibration_items=() if sequences is None else calibration_items(settings),
         notes=short_groups(chosen, widths),
         layer_reports=reports,
         full_precision=loaded,

@@ -21,6 +21,7 @@ from quantguard.modeling.loading import default_calibration, find_folder, load_s
 from quantguard.modeling.streaming import skeleton
 from quantguard.pipeline import provenance
 from quantguard.pipeline.block_step import BlockStep
+from quantguard.pipeline.calibration_items import calibration_items
 from quantguard.pipeline.float_law import FloatLaw
 from quantguard.pipeline.progress import Progress, silent
 from quantguard.pipeline.quantizing import (
@@ -120,6 +121,7 @@ class _Run:
             recipe=self._recipe,
             calibration=loaded.calibration,
             calibration_sha256=calibration_sha256,
+            calibration_items=() if sequences is None else calibration_items(settings),
             backend=self._backend,
             notes=self._notes,
             versions=provenance.versions(),

@@ -4,7 +4,6 @@ import collections
 import contextlib
 import dataclasses
 import functools
-import itertools
 import pathlib
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import AbstractContextManager
@@ -16,13 +15,15 @@ from quantguard import registry
 from quantguard.baselines import Baseline
 from quantguard.benchmarks import SUBSET_SEED, choose_subset
 from quantguard.engines._subject import Subject
-from quantguard.errors import UsageError
+from quantguard.errors import MeasurementError, UsageError
 from quantguard.gates._session import Bytes, Estimate, Peak, SupportsDecoding, Update
 from quantguard.modeling import LoadedModel, tracing
-from quantguard.modeling.swapping import weight_bytes
+from quantguard.modeling.comparing import logits_behind
+from quantguard.modeling.swapping import kernels_in_use, weight_bytes
 from quantguard.pipeline import choosing, evaluating, fidelity, joining, peaks, provenance, timing
 from quantguard.pipeline.generation_store import GenerationStore, Policy, own_sources
 from quantguard.pipeline.in_process import InProcess
+from quantguard.pipeline.layer_trace import trace, traced_text
 from quantguard.pipeline.opening import full_precision_of, load, made_from
 from quantguard.pipeline.progress import Progress, silent
 from quantguard.pipeline.quantizing import quantize
@@ -33,7 +34,10 @@ from quantguard.records.codec import digest
 from quantguard.records.evaluation import recipe_name
 from quantguard.stats import Method
 
-_TRACED_TOKENS = 128
+# What both models of a check read once, to see that they are two.
+_ANY_TEXT = "Sue has 31 toys and finds 22 more. How many toys has Sue now?"
+# What of a model's identity says how it is asked, and not what its layers compute.
+_NOT_OF_LAYERS = frozenset({"engine", "prompt", "batch_size", "stop_ids"})
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +72,8 @@ class PipelineSession:
         self._candidate, self._reference, self._settings = candidate, reference, settings
         # The candidate's answers by decoding: the gates of one check share them.
         self._answers: dict[GenerationConfig, dict[str, Generation]] = {}
+        self._fingerprints: dict[tuple[str, GenerationConfig], dict[str, str]] = {}
+        self._is_another = False
         self._watch: Watch | None = None
         self.model = candidate.name
         self.recipe = recipe_name(candidate.recipe, served=candidate.served)
@@ -106,9 +112,13 @@ class PipelineSession:
 
     def fingerprint(self, benchmark: str, config: GenerationConfig) -> dict[str, str]:
         """Return what a baseline has to share with a run of the candidate."""
-        data, candidate = registry.benchmarks[benchmark].load(), self._candidate
-        batch_size = 1 if data.task == "choice" else candidate.default_batch_size
-        return provenance.must_match(candidate, data, config, batch_size=batch_size)
+        # A seed is no part of it, and the tokens of all prompts are worked out once.
+        key = benchmark, dataclasses.replace(config, seed=0)
+        if key not in self._fingerprints:
+            data, candidate = registry.benchmarks[benchmark].load(), self._candidate
+            batch_size = 1 if data.task == "choice" else candidate.default_batch_size
+            self._fingerprints[key] = provenance.must_match(candidate, data, config, batch_size=batch_size)
+        return self._fingerprints[key]
 
     def rerun_key(self, benchmark: str, config: GenerationConfig, baseline: Baseline) -> str:
         """Name a gate by its baseline, its place and all that its answers depend on but the seed."""
@@ -121,7 +131,10 @@ class PipelineSession:
         return joining.join(records)
 
     def draw(self, benchmark: str, subset: int | None) -> tuple[str, ...]:
-        """Return the items of a new baseline: ``subset`` of the benchmark, or its default number."""
+        """Return the items of a new baseline: ``subset`` of the benchmark, or its default number.
+
+        Afterwards the baseline itself says which items a gate runs.
+        """
         data = registry.benchmarks[benchmark].load()
         return tuple(sample.id for sample in choose_subset(data, subset, seed=SUBSET_SEED))
 
@@ -137,7 +150,11 @@ class PipelineSession:
                 self._watch = None
 
     def run(self, benchmark: str, sample_ids: Sequence[str], config: GenerationConfig) -> RunRecord:
-        """Run the candidate on the named samples; what a gate of this check has had answered is not asked again."""
+        """Run the candidate on the named samples; what a gate of this check has had answered is not asked again.
+
+        Raises MeasurementError for a quantized candidate that computes what full precision does, bit for bit.
+        """
+        self._require_another()
         known = self._answers.setdefault(config, {})
         return self._run(
             self._candidate, benchmark, sample_ids, config, policy="resume", known=known, watch=self._watch
@@ -166,19 +183,19 @@ class PipelineSession:
         """Return what a stored profile of the candidate's layers has to share with it, the text among it."""
         candidate, _ = self._here("layerwise")
         facts = self._candidate.identity(batch_size=1)
-        return {key: value for key, value in facts.items() if key not in ("engine", "prompt", "batch_size")} | {
-            "data": digest(_traced_text(candidate))
+        return {key: value for key, value in facts.items() if key not in _NOT_OF_LAYERS} | {
+            "data": digest(traced_text(candidate))
         }
 
     def layer_sketches(self) -> tuple[LayerSketch, ...]:
         """Return a sketch of what every layer of the candidate puts out on a fixed text."""
         candidate, _ = self._here("layerwise")
-        return tracing.sketches(candidate, _traced_text(candidate))
+        return tracing.sketches(trace(candidate, traced_text(candidate)))
 
     def layer_errors(self, backend: str) -> tuple[LayerError, ...]:
         """Return how far the candidate's layers are from the same weights' on another kernel backend.
 
-        Raises UsageError for full precision, which has no kernels to choose.
+        Raises UsageError for full precision, which has no kernels to choose, and for the candidate's own kernels.
         """
         candidate, reference = self._here("layerwise")
         if candidate.recipe is None:
@@ -187,7 +204,13 @@ class PipelineSession:
             other = quantize(reference, candidate.recipe, backend=backend)
         else:
             other = load(candidate.checkpoint, dtype=candidate.dtype, device=candidate.device_type, backend=backend)
-        return tracing.errors_between(candidate, other, _traced_text(candidate))
+        if kernels_in_use(other.model) == kernels_in_use(candidate.model):
+            raise UsageError(
+                f"{candidate.name} runs on the kernels of {backend!r} itself, so there is nothing to compare: check it"
+                " with another backend, guard.check(…, backend='cpu') or 'reference', or leave the gate's backend out"
+            )
+        text = traced_text(candidate)
+        return tracing.errors_between(trace(candidate, text), trace(other, text))
 
     @contextlib.contextmanager
     def timing(self, stage: str, *, num_tokens: int) -> Iterator[Callable[[int], list[TimedBlock]]]:
@@ -222,6 +245,22 @@ class PipelineSession:
         """Return what a reader should know of how the candidate was made."""
         return self._candidate.notes
 
+    def _require_another(self) -> None:
+        """Raise MeasurementError where both models are the same one; it is looked at once, on a few tokens."""
+        ours, theirs = self._candidate, self._reference
+        if self._is_another or not isinstance(ours, InProcess) or not isinstance(theirs, InProcess):
+            return
+        if ours.recipe is not None:
+            tokens = ours.loaded.tokenizer(_ANY_TEXT, add_special_tokens=False)["input_ids"]
+            mine, other = (logits_behind(one.loaded, tokens, len(tokens) - 1) for one in (ours, theirs))
+            if torch.equal(mine, other):
+                raise MeasurementError(
+                    f"{self.model} with {self.recipe} computes what full precision does, to the last bit: it is its own"
+                    " reference, or no layer of it is quantized. Look at ignore in the recipe, and at what reference="
+                    " names"
+                )
+        self._is_another = True
+
     def _here(self, what: str) -> tuple[LoadedModel, LoadedModel]:
         """Return both models; raise UsageError where they are not in this process."""
         if not isinstance(self._candidate, InProcess) or not isinstance(self._reference, InProcess):
@@ -244,8 +283,9 @@ class PipelineSession:
     ) -> RunRecord:
         data, settings = registry.benchmarks[benchmark].load(), self._settings
         samples = evaluating.named_samples(data, sample_ids)
+        matching = self.fingerprint(benchmark, config) if subject is self._candidate else None
         if data.task == "choice":
-            return choosing.run(subject, data, samples, progress=settings.progress, watch=watch)
+            return choosing.run(subject, data, samples, progress=settings.progress, watch=watch, matching=matching)
         return evaluating.run(
             subject,
             data,
@@ -256,6 +296,7 @@ class PipelineSession:
             policy=policy,
             known=known,
             watch=watch,
+            matching=matching,
         )
 
 
@@ -272,13 +313,6 @@ def open_session(
         loaded = made_from(loaded, reference)
     candidate = loaded if recipe is None else quantize(loaded, recipe, backend=backend)
     return PipelineSession(InProcess(candidate), InProcess(full_precision_of(candidate)), settings)
-
-
-def _traced_text(loaded: LoadedModel) -> list[int]:
-    """Return the tokens that layers are traced on: the start of the model's calibration text."""
-    args = loaded.calibration
-    sequences: list[list[int]] = registry.calibration[args.dataset].token_sequences(loaded, args)
-    return list(itertools.islice(itertools.chain.from_iterable(sequences), _TRACED_TOKENS))
 
 
 @functools.lru_cache(maxsize=1)

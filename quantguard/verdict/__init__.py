@@ -2,6 +2,8 @@
 
 from quantguard.verdict._evidence import Look
 from quantguard.verdict.accuracy import AccuracyRule, judge_accuracy, weigh_so_far
+from quantguard.verdict.decoding import judge_decoding
+from quantguard.verdict.plausible import note_on_gain, note_on_sameness
 from quantguard.verdict.ratio import judge_ceiling, judge_speedup
 from quantguard.verdict.reasoning import judge_length, judge_rate
 from quantguard.verdict.records import judge
@@ -15,9 +17,12 @@ __all__ = [
     "judge",
     "judge_accuracy",
     "judge_ceiling",
+    "judge_decoding",
     "judge_length",
     "judge_rate",
     "judge_speedup",
+    "note_on_gain",
+    "note_on_sameness",
     "weigh_so_far",
     "worst_of",
 ]

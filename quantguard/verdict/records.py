@@ -1,11 +1,18 @@
 """Judging one recorded run against another."""
 
+import dataclasses
+
 from quantguard.errors import UsageError
 from quantguard.records import RunRecord, Verdict
 from quantguard.verdict.accuracy import METRIC, AccuracyRule, judge_accuracy
+from quantguard.verdict.plausible import note_on_gain
 
 # Two runs answer the same questions in the same way where these agree; the recipe is what is being compared.
-_COMPARABLE = ("weights", "data", "prompt", "decoding", "scorer")
+_COMPARABLE = ("weights", "data", "prompt", "tokens", "stop_ids", "decoding", "scorer")
+
+
+# A recipe that rotates gives the head a matrix of its own; which weights there are stands in their hash.
+_TIED = "config.tie_word_embeddings"
 
 
 def judge(
@@ -21,13 +28,18 @@ def judge(
             raise UsageError(f"{name}={value!r}: the tolerance is a fraction between 0 and 1; 4.5 points are 0.045")
     if tol is None and rtol is None:
         raise UsageError("a tolerance is needed: tol, rtol or both")
-    different = [
-        key for key in _COMPARABLE if candidate_record.must_match.get(key) != baseline_record.must_match.get(key)
-    ]
+    ours, theirs = candidate_record.must_match, baseline_record.must_match
+    configured = sorted({key for key in (*ours, *theirs) if key.startswith("config.")} - {_TIED})
+    different = [key for key in (*_COMPARABLE, *configured) if ours.get(key) != theirs.get(key)]
     if candidate_record.platform != baseline_record.platform:
         different.append("platform")
     if different:
         return Verdict(outcome="ERROR", metric=METRIC, reason=f"the runs differ in {', '.join(different)}")
     ids = tuple(dict.fromkeys(score.sample_id for score in baseline_record.scores))
     rule = AccuracyRule(tol=tol, rtol=rtol)
-    return judge_accuracy(candidate_record.scores, baseline_record.scores, expected_ids=ids, rule=rule)
+    verdict = judge_accuracy(candidate_record.scores, baseline_record.scores, expected_ids=ids, rule=rule)
+    # Of two recipes one may well be better; nothing is better than full precision.
+    if baseline_record.recipe is not None or baseline_record.served:
+        return verdict
+    gain = note_on_gain(candidate_record.scores, baseline_record.scores, named="full precision")
+    return verdict if gain is None else dataclasses.replace(verdict, reason=f"{verdict.reason}; {gain}")

@@ -45,6 +45,14 @@ AREAS = (
 NUM_ITEMS = 120
 # Weights that a rotation unties take more, and those of four bits are asked to take less.
 MEMORY = {"quarot-w8a8kv8": 0.75, "gptq-w4a16": 0.45, "awq-w4a16": 0.45}
+# About twice what each measures; the default gates are those of w8a8.
+FIDELITY = {
+    "awq-w4a16": {"max_kl": 0.0003},
+    "gptq-w4a16": {"max_kl": 0.0007},
+    "smoothquant-w8a8kv8": {"max_kl": 0.00008},
+    "smoothquant-w8a8kv8-static": {"max_kl": 0.00012},
+    "w3a16": {"max_kl": 0.03, "min_top1": 0.99},
+}
 # Where a fault may reach what full precision answers, which otherwise is the same for all.
 CHANGES_FULL_PRECISION = ("engine", "kernels", "KV cache")
 _ANSWERS: dict[str, Any] = {}
@@ -114,6 +122,7 @@ def project(
     [gate] = tomllib.loads(GATES.read_text())["gate"]
     gate |= {"recipe": recipe}
     gate["memory"]["max_ratio"] = MEMORY.get(recipe, gate["memory"]["max_ratio"])
+    gate["fidelity"] |= FIDELITY.get(recipe, {})
     gate["latency"]["num_tokens"] = NUM_TIMED
     gate["latency"]["min_speedup"] = SPEED.get(recipe, gate["latency"]["min_speedup"])
     for kind, more in settings.items():

@@ -1,6 +1,7 @@
 """Ways to break what many faults break: a quantized layer, the W8A8 kernel of the CPU, the finished model, a recipe."""
 
 import dataclasses
+import pathlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -8,7 +9,7 @@ import torch
 from _lab import Lab
 
 from quantguard.kernels.cpu import int8_linear, quantize_per_token
-from quantguard.modeling import LoadedModel, embed
+from quantguard.modeling import LoadedModel, embed, loading
 from quantguard.modeling.swapping import QuantizedLayer, swap_linears
 from quantguard.numerics import QuantTensor
 from quantguard.pipeline import block_step, evaluating, quantizing
@@ -141,3 +142,26 @@ def spoil_answers(lab: Lab, change: Callable[[list[Generation]], list[Generation
         return tuple(change(list(answers))), resumed
 
     lab.patch.setattr(evaluating, "generate", generated)
+
+
+def spoil_folder(lab: Lab, change: Callable[[Any, Any], Any]) -> None:
+    """Change the model that is read from a folder, full precision; ``change`` gets it and returns its tokenizer."""
+    read = loading._from_folder
+
+    def changed(path: pathlib.Path, dtype: str) -> tuple[Any, Any]:
+        model, tokenizer = read(path, dtype)
+        return model, change(model, tokenizer)
+
+    lab.patch.setattr(loading, "_from_folder", changed)
+
+
+def spoil_config(lab: Lab, change: Callable[[Any], None]) -> None:
+    """Change the configuration that a full-precision model is built from."""
+    read = loading._float_config
+
+    def changed(path: pathlib.Path) -> Any:
+        config = read(path)
+        change(config)
+        return config
+
+    lab.patch.setattr(loading, "_float_config", changed)

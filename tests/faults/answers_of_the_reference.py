@@ -9,7 +9,7 @@ from quantguard.modeling import LoadedModel
 
 AREA = "engine"
 RECIPE = "gptq-w4a16"
-EXPECTED = ()
+EXPECTED = ("fidelity",)
 
 
 def plant(lab: Lab) -> None:

@@ -1,5 +1,7 @@
 """Answers go on behind the token that ends them."""
 
+from typing import Any
+
 from _lab import Lab
 
 from quantguard.engines import _decoding
@@ -10,4 +12,10 @@ EXPECTED = ("reasoning",)
 
 
 def plant(lab: Lab) -> None:
-    lab.patch.setattr(_decoding, "_stop_ids", lambda _loaded: set())
+    create = _decoding.Decoding.__init__
+
+    def endless(self: _decoding.Decoding, *args: Any) -> None:
+        create(self, *args)
+        self._stop_ids = set()
+
+    lab.patch.setattr(_decoding.Decoding, "__init__", endless)

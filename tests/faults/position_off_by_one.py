@@ -7,7 +7,7 @@ from transformers.models.qwen2 import modeling_qwen2
 
 AREA = "engine"
 RECIPE = "w8a8"
-EXPECTED = ()
+EXPECTED = ("fidelity", "layerwise")
 
 
 def plant(lab: Lab) -> None:

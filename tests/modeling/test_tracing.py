@@ -26,7 +26,11 @@ def quantized() -> LoadedModel:
 
 @pytest.fixture(scope="module")
 def profile(quantized: LoadedModel) -> tuple[LayerSketch, ...]:
-    return tracing.sketches(quantized, TEXT)
+    return sketches(quantized)
+
+
+def sketches(model: LoadedModel) -> tuple[LayerSketch, ...]:
+    return tracing.sketches(tracing.outputs(model, TEXT))
 
 
 def grow(scale: torch.Tensor) -> None:
@@ -73,7 +77,7 @@ def test_every_planted_fault_is_found_where_it_was_planted(
     wrong = []
     for name in names:
         with planted(quantized, name, FAULTS[fault]):
-            errors = distances(tracing.sketches(quantized, TEXT), profile)
+            errors = distances(sketches(quantized), profile)
         first = next((error.name for error in errors if error.relative_error > LIMIT), None)
         if first != name:
             wrong.append((name, first))
@@ -84,7 +88,7 @@ def test_a_sketch_tells_distances_about_right(quantized: LoadedModel) -> None:
     found = tracing.outputs(quantized, TEXT)
     generator = torch.Generator().manual_seed(0)
     ratios = []
-    for name, (_, output) in found.items():
+    for name, output in found.outputs.items():
         noise = (
             0.05
             * output.norm()
@@ -102,7 +106,7 @@ def test_a_sketch_tells_distances_about_right(quantized: LoadedModel) -> None:
 def test_the_same_model_is_at_no_distance_from_itself_and_layers_come_in_order(
     quantized: LoadedModel, profile: tuple[LayerSketch, ...]
 ) -> None:
-    assert all(error.relative_error == 0 for error in distances(tracing.sketches(quantized, TEXT), profile))
+    assert all(error.relative_error == 0 for error in distances(sketches(quantized), profile))
     names = [layer.name for layer in profile]
     assert names[:3] == [f"model.layers.0.self_attn.{part}" for part in ("q_proj", "k_proj", "v_proj")]
     assert names[7] == "model.layers.0"
@@ -116,14 +120,14 @@ def test_nan_is_an_error_that_names_the_layer(quantized: LoadedModel) -> None:
         planted(quantized, name, spoil),
         pytest.raises(MeasurementError, match=rf"{re.escape(name)} of .* is the first"),
     ):
-        tracing.sketches(quantized, TEXT)
+        sketches(quantized)
 
 
 def test_the_distance_from_another_model_is_exact_and_named(quantized: LoadedModel) -> None:
     other = quantguard.quantize("tiny-reasoner", recipe="w8a8", backend="reference")
     name = "model.layers.1.self_attn.k_proj"
     with planted(quantized, name, grow):
-        errors = tracing.errors_between(quantized, other, TEXT)
+        errors = tracing.errors_between(*(tracing.outputs(model, TEXT) for model in (quantized, other)))
     first = next(error for error in errors if error.relative_error > 1e-6)
     assert (first.name, first.op) == (name, "int8_linear")
     # The bias is not scaled, so a little less than a tenth.

@@ -39,6 +39,7 @@ class Echo:
     platform: str = "cpu"
     recipe: Recipe | None = None
     served: bool = False
+    tokenizer: None = None
     notes: tuple[str, ...] = ()
     default_batch_size: int = 4
     twice: bool = False

@@ -8,6 +8,7 @@ from gatelab import assert_error, run
 
 from quantguard import baselines, pipeline
 from quantguard.modeling import LoadedModel
+from quantguard.pipeline import layer_trace
 from quantguard.pipeline import session as sessions
 
 GATE = """
@@ -81,14 +82,14 @@ def test_a_profile_is_measured_kept_and_compared(
     write(pytester, "layerwise()")
     assert_error(pytester, run(pytester), "*there is no baseline*layers.json*--quantguard-update=new*")
     run(pytester, "--quantguard-update=new").stdout.fnmatch_lines(["quantguard: 1 MEASURED"])
-    assert len(baselines.read(pytester.path / PROFILE, baselines.LayerProfile).layers) == 33
+    assert len(baselines.read(pytester.path / PROFILE, baselines.LayerProfile).layers) == 3 * 33 + 5
     first = (pytester.path / PROFILE).read_bytes()
     run(pytester).assert_outcomes(passed=1)
     run(pytester, "--quantguard-update=all").stdout.fnmatch_lines(["baseline unchanged: *layers.json"])
     assert (pytester.path / PROFILE).read_bytes() == first
     with monkeypatch.context() as patch:
-        patch.setattr(sessions, "_TRACED_TOKENS", 64)
-        assert_error(pytester, run(pytester), "*is stale: data changed*--quantguard-update=changed*")
+        patch.setattr(layer_trace, "_READ_TOKENS", 64)
+        assert_error(pytester, run(pytester), "*is stale: data was *, is *--quantguard-update=changed*")
     request.getfixturevalue("damaged")
     run(pytester).stdout.fnmatch_lines(["*REGRESSED*", "*model.layers.2.mlp.up_proj (int8_linear) is the first of*"])
 
@@ -120,8 +121,8 @@ def test_two_platforms_are_compared_layer_by_layer_where_that_is_asked_for(
     )
     assert (pytester.path / PROFILE).read_bytes() == stored
     with monkeypatch.context() as patch:
-        patch.setattr(sessions, "_TRACED_TOKENS", 64)
-        assert_error(pytester, run(pytester, *on_npu), "*is stale: data changed. If that is meant, type on cpu: *")
+        patch.setattr(layer_trace, "_READ_TOKENS", 64)
+        assert_error(pytester, run(pytester, *on_npu), "*is stale: data was *, is *. If that is meant, type on cpu: *")
     plant(monkeypatch, 1.5)
     result = run(pytester, *on_npu)
     result.assert_outcomes(failed=1)

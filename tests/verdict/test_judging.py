@@ -205,6 +205,26 @@ def test_records_of_different_data_are_not_compared() -> None:
     assert judge(record([1.0] * 100, recipe="other"), record([1.0] * 100)).outcome == "PASS"
 
 
+def test_a_run_that_is_better_than_full_precision_beyond_chance_says_so_and_one_beside_another_recipe_does_not() -> (
+    None
+):
+    poor, good = record([0.0] * 30 + [1.0] * 70), record([1.0] * 100)
+    assert "30 gained and 0 lost of 100 items: better than full precision beyond chance" in judge(good, poor).reason
+    served = dataclasses.replace(poor, served=True)
+    assert "beyond chance" not in judge(good, served).reason
+
+
+@pytest.mark.parametrize("key", ["tokens", "stop_ids", "config.rope_parameters.rope_theta"])
+def test_records_of_other_tokens_or_another_configuration_are_not_compared(key: str) -> None:
+    verdict = judge(record([1.0] * 100, **{key: "other"}), record([1.0] * 100, **{key: "usual"}))
+    assert verdict.reason == f"the runs differ in {key}"
+
+
+def test_a_head_that_a_rotation_has_untied_is_no_difference() -> None:
+    untied = record([1.0] * 100, **{"config.tie_word_embeddings": "false"})
+    assert judge(untied, record([1.0] * 100, **{"config.tie_word_embeddings": "true"})).outcome == "PASS"
+
+
 def test_a_tolerance_in_points_is_refused() -> None:
     with pytest.raises(QuantguardError, match=r"4\.5 points are 0\.045"):
         judge(record([1.0]), record([1.0]), tol=4.5)

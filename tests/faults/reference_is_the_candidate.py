@@ -1,0 +1,18 @@
+"""The quantized model is compared with itself in the place of full precision."""
+
+from _lab import Lab
+
+from quantguard.modeling import LoadedModel
+from quantguard.pipeline import fidelity, session
+
+AREA = "engine"
+RECIPE = "w8a8"
+EXPECTED = ("accuracy", "fidelity")
+
+
+def plant(lab: Lab) -> None:
+    def itself(loaded: LoadedModel) -> LoadedModel:
+        return loaded
+
+    lab.patch.setattr(session, "full_precision_of", itself)
+    lab.patch.setattr(fidelity, "full_precision_of", itself)
