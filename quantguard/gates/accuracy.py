@@ -287,10 +287,9 @@ def _measure_baseline(gate: Gate, session: Session, path: str) -> GateResult:
     record = _with_length_ratio(record, reference.scores)
     notes = _beside_full_precision(record, reference.scores, clusters)
     if for_another:
-        notes = (
-            *notes,
+        notes.append(
             f"all {len(ids)} items of the baseline were measured, for the gate that asks for them, and"
-            f" {_USUAL_TOLERANCE * 100:.1f} points are tolerated: {gate.subset} is this gate's own number",
+            f" {_USUAL_TOLERANCE * 100:.1f} points are tolerated: {gate.subset} is this gate's own number"
         )
     record = dataclasses.replace(record, notes=(*record.notes, *notes))
     proposed = propose(
