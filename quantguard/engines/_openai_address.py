@@ -104,7 +104,10 @@ def _proxy_problem(proxy: str) -> str | None:
 
 
 def _proxies() -> dict[str, str]:
+    """Return the proxies by the scheme that they are for, or ``all``; none where NO_PROXY is for every host."""
     found = urllib.request.getproxies()
+    if "*" in (host.strip() for host in found.get("no", "").split(",")):
+        return {}
     return {
         kind: proxy if "://" in proxy else f"http://{proxy}" for kind, proxy in found.items() if kind != "no" and proxy
     }
@@ -135,6 +138,10 @@ def hint(url: str, problem: str) -> str | None:
         )
     if any(sign in problem for sign in _SIGNS_OF_THE_OTHER_SCHEME[other]):
         return f"The server seems to speak {other}: type endpoint='{other}://{url.partition('://')[2]}'"
+    if "CERTIFICATE_VERIFY_FAILED" in problem:
+        return (
+            "Nobody that this machine trusts has signed its certificate: type export SSL_CERT_FILE=FILE, which holds it"
+        )
     return None if has_version(url) else f"Addresses of interfaces end in /v1: type endpoint='{url}/v1'"
 
 

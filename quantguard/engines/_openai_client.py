@@ -1,7 +1,6 @@
 """Putting requests to an OpenAI-compatible server, many at a time."""
 
 import collections
-import pathlib
 import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol, TypeVar
@@ -74,8 +73,8 @@ def models_of(url: str) -> list[str] | None:
     except openai.APIConnectionError as error:
         said = str(error.__cause__ or error)
         raise EngineError(f"no server answers at {url}: {said}. {advice(url, said)}") from error
-    if response.history:
-        place = str(response.url).removesuffix("/models")
+    place = str(response.url).removesuffix("/models")
+    if response.history and place != str(response.url):
         raise EngineError(f"{url} sends one on to {place}: type endpoint='{place}'")
     try:
         return read_models(response.content) or None
@@ -232,10 +231,10 @@ class Asking:
 
 
 def _is_name_of(said: str, asked: str) -> bool:
-    """Tell whether a server that says this name may mean the model: its path, its revision or its date may differ."""
-    if re.fullmatch(rf"{re.escape(asked)}(?:@.*|:latest|-\d{{4}}-?\d{{2}}-?\d{{2}})?", said):
-        return True
-    return pathlib.PurePath(said).name == pathlib.PurePath(asked).name
+    """Tell whether a server that says this name may mean the model: it may add, or leave out, a path or a revision."""
+    if said != asked:
+        said = re.sub(r"(?:@.*|:latest|-\d{4}-?\d{2}-?\d{2})$", "", said)
+    return said == asked or said.endswith(f"/{asked}") or asked.endswith(f"/{said}")
 
 
 def _open(kind: type[_ClientT], url: str) -> _ClientT:

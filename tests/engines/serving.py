@@ -38,6 +38,8 @@ class Script:
 
     reply: Callable[[dict[str, Any], int], Answer]
     models: Answer = (200, {"object": "list", "data": [{"id": "m", "object": "model", "created": 0, "owned_by": "x"}]})
+    # Where those are sent on to who ask for the models.
+    location: str = ""
     asked: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     url: str = ""
 
@@ -63,6 +65,8 @@ def serving(reply: Callable[[dict[str, Any], int], Answer]) -> Iterator[Script]:
             self.send_response(status)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(content)))
+            if script.location and self.command == "GET":
+                self.send_header("Location", script.location)
             self.end_headers()
             self.wfile.write(content)
 

@@ -464,6 +464,44 @@ def test_a_proxy_that_does_not_let_one_through_is_told(proxies: pytest.MonkeyPat
                 engine.connect("m", url="http://npu-host:8000/v1")
 
 
+def test_no_proxy_for_every_host_is_none_at_all(proxies: pytest.MonkeyPatch) -> None:
+    proxies.setenv("ALL_PROXY", "socks4://127.0.0.1:9")
+    proxies.setenv("NO_PROXY", "localhost, *")
+    with serving(echo) as server:
+        assert len(answers(server.url, 2)) == 2
+
+
+@pytest.mark.parametrize(
+    ("asked", "said", "same"),
+    [
+        ("m", "org/m", True),
+        ("org/m", "m", True),
+        ("/models/m", "/models/m@main", True),
+        ("gpt-4o", "gpt-4o-2024-08-06", True),
+        ("m-2026-01-31", "m-2026-01-31", True),
+        ("m:latest", "m:latest", True),
+        ("org/m", "other/m", False),
+        ("m", "m-w8a8", False),
+        ("m-w8a8", "m", False),
+        ("model", "l", False),
+        ("gpt-4", "gpt-4-turbo", False),
+    ],
+)
+def test_names_are_of_one_model_or_not(asked: str, said: str, same: bool) -> None:  # noqa: FBT001 - a parameter of pytest
+    assert client._is_name_of(said, asked) is same
+
+
+def test_an_address_that_sends_one_on_is_told_where() -> None:
+    with serving(echo) as server, serving(echo) as first:
+        first.models, first.location = (307, b""), f"{server.url}/models"
+        with pytest.raises(EngineError, match=f"sends one on to {server.url}: type endpoint='{server.url}'"):
+            engine.connect("m", url=first.url)
+        first.models, first.location = (302, b""), f"{server.url}/log-in"
+        server.models = (200, b"<html>log in</html>")
+        with pytest.raises(EngineError, match="is a page of HTML"):
+            engine.connect("m", url=first.url)
+
+
 def test_a_server_of_the_other_scheme_is_told() -> None:
     with serving(echo) as server:
         secure = server.url.replace("http", "https")
