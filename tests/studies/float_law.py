@@ -4,8 +4,8 @@ python tests/studies/float_law.py                              # tiny-reasoner's
 python tests/studies/float_law.py --model smollm2-135m --dtypes float32 --rounds 1   # those of a pretrained model
 
 Calibration is the model's own on tiny-reasoner, and 64 windows of 512 tokens of Python's documentation on the other, as
-in methods.md. Seconds are the process's own on the CPU, which other processes add little to; the share is the smallest of
-the rounds, whose work is the same.
+in methods.md. Seconds are the process's own on the CPU, which other processes add little to; the share is the smallest
+of the rounds, whose work is the same.
 """
 
 import argparse
