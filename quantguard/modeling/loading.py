@@ -19,6 +19,7 @@ from quantguard import catalog
 from quantguard.errors import ModelError
 from quantguard.kernels.ascend.device import EMULATED, torch_device
 from quantguard.modeling.configuration import read_config, read_generation_config
+from quantguard.modeling.foreign_errors import ErrorsToldAs
 from quantguard.modeling.stored_parameters import (
     empty_model,
     match,
@@ -259,7 +260,7 @@ def load_gguf(path: pathlib.Path, dtype: str) -> tuple[Any, Any]:
     if not path.is_file():
         raise ModelError(f"{path} is not a file")
     stored = torch.float16 if dtype == "auto" else getattr(torch, dtype)
-    try:
+    with ErrorsToldAs(f"{path} cannot be read"):
         model = transformers.AutoModelForCausalLM.from_pretrained(
             path.parent,
             dtype=stored,
@@ -267,8 +268,6 @@ def load_gguf(path: pathlib.Path, dtype: str) -> tuple[Any, Any]:
             quantization_config=transformers.GgufConfig(dequantize=True),
         )
         return model, transformers.AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
-    except Exception as error:  # its reader raises what it likes on files that are damaged
-        raise ModelError(f"{path} cannot be read: {type(error).__name__}: {error}") from error
 
 
 @contextlib.contextmanager
