@@ -2,7 +2,8 @@
 
 A format has ``DESCRIPTION``, ``recognises(path)``, which looks at configuration files alone, and
 ``open_checkpoint(path)``, which returns a :class:`quantguard.checkpoints._stored.StoredCheckpoint` or raises
-ModelError.
+ModelError. One that can be written has ``export``, and ``refusals(folder)``, which both ``export`` and ``quantguard
+check`` ask what there is no place for.
 """
 
 import pathlib

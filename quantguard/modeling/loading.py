@@ -21,6 +21,7 @@ from quantguard.kernels.ascend.device import EMULATED, torch_device
 from quantguard.modeling.behaviour import require_described
 from quantguard.modeling.configuration import read_config, read_generation_config
 from quantguard.modeling.finite import named_tensors, require_finite, require_finite_as_read
+from quantguard.modeling.foreign_errors import ErrorsToldAs
 from quantguard.modeling.stored_parameters import (
     empty_model,
     match,
@@ -266,7 +267,7 @@ def load_gguf(path: pathlib.Path, dtype: str) -> tuple[Any, Any]:
     if not path.is_file():
         raise ModelError(f"{path} is not a file")
     stored = torch.float16 if dtype == "auto" else getattr(torch, dtype)
-    try:
+    with ErrorsToldAs(f"{path} cannot be read"):
         model = transformers.AutoModelForCausalLM.from_pretrained(
             path.parent,
             dtype=stored,
@@ -274,8 +275,6 @@ def load_gguf(path: pathlib.Path, dtype: str) -> tuple[Any, Any]:
             quantization_config=transformers.GgufConfig(dequantize=True),
         )
         tokenizer = transformers.AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
-    except Exception as error:  # its reader raises what it likes on files that are damaged
-        raise ModelError(f"{path} cannot be read: {type(error).__name__}: {error}") from error
     require_finite(named_tensors(model), where=f"{path} in {str(stored).removeprefix('torch.')}")
     return model, tokenizer
 

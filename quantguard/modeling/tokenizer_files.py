@@ -11,6 +11,7 @@ import transformers
 from transformers.utils.chat_template_utils import _compile_jinja_template as compile_template
 
 from quantguard.errors import ModelError
+from quantguard.modeling.foreign_errors import ErrorsToldAs
 
 _SETTINGS, _FILE, _TEMPLATE = "tokenizer_config.json", "tokenizer.json", "chat_template.jinja"
 _OBJECTS = (_SETTINGS, "special_tokens_map.json", "added_tokens.json", "vocab.json")
@@ -70,26 +71,20 @@ def _load(path: pathlib.Path, stored: Mapping[str, Any]) -> Any:
         _read_file(path / _FILE)
     generic = named in ("PreTrainedTokenizerFast", "TokenizersBackend")
     loader: Any = transformers.PreTrainedTokenizerFast if generic else transformers.AutoTokenizer
-    try:
+    beginnings = ("tokenizer", "vocab", "merges", "special")
+    present = sorted(file.name for file in path.iterdir() if file.name.startswith(beginnings))
+    with ErrorsToldAs(
+        f"the tokenizer of {path} cannot be loaded from {', '.join(present) or 'what is there: no file of one'}"
+    ):
         return loader.from_pretrained(path)
-    except Exception as error:  # the readers of all formats raise what they like on files that are damaged
-        present = sorted(
-            f.name for f in path.iterdir() if f.name.startswith(("tokenizer", "vocab", "merges", "special"))
-        )
-        raise ModelError(
-            f"the tokenizer of {path} cannot be loaded from {', '.join(present) or 'what is there: no file of one'}:"
-            f" {type(error).__name__}: {error}"
-        ) from error
 
 
 def _read_file(file: pathlib.Path) -> tokenizers.Tokenizer:
-    try:
+    with ErrorsToldAs(f"{file} is damaged, get it anew from where the model is"):
         read = tokenizers.Tokenizer.from_file(str(file))
-    except Exception as error:  # the class itself is what tokenizers raises
-        raise ModelError(f"{file} is damaged: {error}; get it anew from where the model is") from error
-    read.no_truncation()
-    read.no_padding()
-    return read
+        read.no_truncation()
+        read.no_padding()
+        return read
 
 
 def _require_same_splits(path: pathlib.Path, file: tokenizers.Tokenizer, tokenizer: Any) -> None:
@@ -160,11 +155,7 @@ def render_chat(
 
     ``template`` stands for the tokenizer's where it is given.
     """
-    try:
+    asked = f"a chat of {', '.join(message['role'] for message in chat)}{f' with {options}' if options else ''}"
+    with ErrorsToldAs(f"{template_file(tokenizer)}: the chat template fails on {asked}"):
         text: str = tokenizer.apply_chat_template(chat, chat_template=template, tokenize=False, **options)
-    except Exception as error:  # a template is a program: it raises what it likes
-        raise ModelError(
-            f"{template_file(tokenizer)}: the chat template fails on a chat of {', '.join(m['role'] for m in chat)}"
-            f"{f' with {options}' if options else ''}: {type(error).__name__}: {error}"
-        ) from error
-    return text
+        return text

@@ -192,6 +192,12 @@ def of_a_class_with_rules_of_its_own(folder: pathlib.Path) -> None:
     in_json("tokenizer_config.json", lambda s: s.update(tokenizer_class="Qwen2Tokenizer"))(folder)
 
 
+def named_templates(folder: pathlib.Path) -> None:
+    (folder / "additional_chat_templates").mkdir()
+    (folder / "additional_chat_templates" / "tools.jinja").write_text("{{ tools }}")
+    (folder / "chat_template.jinja").write_text("{{ messages[0].content }}")
+
+
 def doubled_head(stored: Tensors) -> None:
     stored[HEAD] = stored[EMBEDDING] * 2 + 0.1
 
@@ -312,6 +318,7 @@ READ = (
         name="other ends of an answer",
         plant=in_json("generation_config.json", lambda s: s.update(eos_token_id=[5, 7], bos_token_id=0)),
     ),
+    Odd(name="chat templates by name", plant=named_templates),
     Odd(
         name="two chat templates",
         plant=both(
