@@ -10,7 +10,7 @@ from quantguard.modeling import slots
 
 AREA = "KV cache"
 RECIPE = "smoothquant-w8a8kv8"
-EXPECTED = ("fidelity",)
+EXPECTED = ("fidelity", "layerwise")
 
 
 def plant(lab: Lab) -> None:

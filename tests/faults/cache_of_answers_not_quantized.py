@@ -9,7 +9,7 @@ from quantguard.modeling.slots import SlotLayer
 
 AREA = "KV cache"
 RECIPE = "smoothquant-w8a8kv8"
-EXPECTED = ("fidelity",)
+EXPECTED = ("fidelity", "layerwise")
 
 
 def plant(lab: Lab) -> None:
