@@ -296,6 +296,14 @@ def test_they_pass_where_weights_have_16_bits(names: tuple[str, ...], dtype: str
     assert {str(parameter.dtype) for parameter in parameters.values()} == {f"torch.{dtype}"}
 
 
+def test_tokens_that_are_much_alike_are_no_alarm(model: str) -> None:
+    """Of some sums of the embedding's rows next to nothing is left then."""
+    loaded = quantguard.load(model)
+    rows = find_decoder(loaded.model).embedding.weight.data
+    rows[256:512] = rows[:256] * (1 + 1e-6)
+    quantguard.quantize(loaded, recipe("hadamard"))
+
+
 def test_16_bits_hide_nothing(narrow_model: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A thousandth is less than half of the last place of bfloat16."""
     scale_off_by_a_thousandth(monkeypatch)
