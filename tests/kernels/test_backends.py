@@ -2,6 +2,10 @@
 
 import dataclasses
 import itertools
+import os
+import platform
+import subprocess
+import sys
 import types
 from typing import Any
 
@@ -10,6 +14,7 @@ import torch
 
 from quantguard.errors import QuantguardError
 from quantguard.kernels import backends, choose_backend, resolve
+from quantguard.kernels.cpu import int8_linear
 from quantguard.kernels.cpu.compiled import amx
 from quantguard.numerics import dequantize
 from quantguard.records import QuantArgs
@@ -291,6 +296,42 @@ def test_a_backend_that_was_asked_for_runs_or_raises(op: str, backend: str, comp
     group = QuantArgs(num_bits=8, strategy="group", group_size=32)
     with pytest.raises(QuantguardError, match=complaint):
         choose_backend(op, group, requested=backend, device_type="cpu")
+
+
+SATURATING = """
+import torch
+from quantguard.errors import KernelError
+from quantguard.kernels import choose_backend
+from quantguard.kernels.cpu import int8_linear
+from quantguard.records import QuantArgs
+
+channel = QuantArgs(num_bits=8, strategy="channel")
+print(choose_backend("int8_linear", channel, requested="auto", device_type="cpu"))
+try:
+    choose_backend("int8_linear", channel, requested="cpu", device_type="cpu")
+except KernelError as error:
+    print(error)
+"""
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.skipif(amx.is_available(), reason="tiles do without torch's product")
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="oneDNN is told to do without an instruction of x86-64")
+def test_a_cpu_whose_product_saturates_gets_the_reference_and_says_why() -> None:
+    environment = os.environ | {"ONEDNN_MAX_CPU_ISA": "AVX2", "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-c", SATURATING]
+    lines = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert lines[0] == "reference"
+    assert "torch's int8 product saturates on this CPU" in lines[1]
+
+
+@pytest.mark.parametrize("limit", [32640, 2**31 - 1], ids=["saturating", "exact"])
+def test_the_probe_tells_a_product_that_saturates(limit: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    def multiply(x: torch.Tensor, data: torch.Tensor) -> torch.Tensor:
+        return (x.long() @ data.long().t()).clamp(-limit, limit).int()
+
+    monkeypatch.setattr(int8_linear, "_multiply", multiply)
+    assert int8_linear.product_is_exact.__wrapped__() == (limit > 32640)
 
 
 def test_an_npu_gets_no_cpu_kernel_in_silence() -> None:

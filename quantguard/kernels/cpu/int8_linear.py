@@ -1,5 +1,8 @@
 """INT8 matmul: on AMX tiles where the CPU has them, else on torch's integer product with one pass over its result."""
 
+import functools
+import itertools
+
 import torch
 
 from quantguard.errors import KernelError
@@ -18,7 +21,21 @@ def unsupported(weights: QuantArgs) -> str | None:
         return tiled_linear.unsupported(weights)
     if weights.strategy != "channel":
         return "its int8_linear takes weights with one scale a channel on a CPU without AMX."
-    return None if weights.symmetric else "its int8_linear takes symmetric weights."
+    if not weights.symmetric:
+        return "its int8_linear takes symmetric weights."
+    return None if product_is_exact() else "torch's int8 product saturates on this CPU, which has no VNNI or its like."
+
+
+@functools.cache
+def product_is_exact() -> bool:
+    """Tell whether torch's int8 product adds up in int32: without VNNI, oneDNN adds two products at a time in int16."""
+    extremes = itertools.product((1, 16, 63), (64, 256), (127, -128), (127, -128))
+    return all(
+        (_multiply(torch.full((rows, width), x, dtype=torch.int8), torch.full((32, width), w, dtype=torch.int8)))
+        .eq(x * w * width)
+        .all()
+        for rows, width, x, w in extremes
+    )
 
 
 def pack(weight: QuantTensor) -> Buffers:
@@ -77,8 +94,7 @@ def multiply_rows(
     x_scale: float32 ``[num_tokens, 1]``. scale: float32 ``[1, out_features]``.
     """
     # torch's integer product (2.13) takes a transposed weight of one input for another layout.
-    one_input = x.shape[1] == 1
-    sums = x.int() * data.t().int() if one_input else torch._int_mm(x, data.t())  # noqa: SLF001 - torch's only one
+    sums = x.int() * data.t().int() if x.shape[1] == 1 else _multiply(x, data)
     terms = (sums.numpy(), x_scale.numpy(), scale[0].numpy(), (_NO_BIAS if bias is None else bias).numpy())
     if output_dtype == torch.bfloat16:
         y = torch.empty(sums.shape, dtype=torch.bfloat16)
@@ -87,3 +103,7 @@ def multiply_rows(
         y = torch.empty(sums.shape)
         elementwise.over_rows(elementwise.dequantize_rows, *terms, y.numpy())
     return y.to(output_dtype)
+
+
+def _multiply(x: torch.Tensor, data: torch.Tensor) -> torch.Tensor:
+    return torch._int_mm(x, data.t())  # noqa: SLF001 - torch's only integer product
