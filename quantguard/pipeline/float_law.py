@@ -20,7 +20,7 @@ from quantguard.modeling.streaming import StreamedBlocks
 from quantguard.transforms import Transform
 
 NUM_TOKENS = 32
-# How far an output may move, in shares of a token's size. In float32 it moves by 4e-6 where transforms are right, on
+# How far an output may move, in shares of a token's size. In float32 it moves by 5e-6 where transforms are right, on
 # models with and without massive activations; transformers' norms compute in float32 whatever they are given, so
 # float64 has no limit of its own. What is stored in 16 bits (norms, biases, linears that stay float, embedding, head)
 # was rounded to them: that moves outputs by up to 2e-2 in bfloat16; a scale beyond float16's range moves them wholly.
