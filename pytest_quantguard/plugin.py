@@ -70,7 +70,8 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     devices.release(config)
 
 
-@pytest.hookimpl(optionalhook=True)
+# Before xdist's own answer, the number of CPUs: which of two plugins is asked first depends on how they are installed.
+@pytest.hookimpl(optionalhook=True, tryfirst=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
     """Let ``-n auto`` be one worker for each NPU, where NPUs are asked for."""
     return devices.num_workers(config)

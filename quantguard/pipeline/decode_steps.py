@@ -55,7 +55,10 @@ def _line(tokens: Sequence[int], num_written: int) -> Line:
 
 
 def written(loaded: LoadedModel, batch: Batch) -> torch.Tensor:
-    """Write the lines of a batch through the engine; return its logits for them, float32 ``[tokens, vocabulary]``."""
+    """Write the lines of a batch through the engine; return its logits for them, float32 ``[tokens, vocabulary]``.
+
+    Raises MeasurementError where the engine does not write all of them.
+    """
     following = Following(lines={str(index): line for index, line in enumerate(batch.lines)})
     registry.engines[ENGINE].generate(
         loaded,
@@ -65,6 +68,12 @@ def written(loaded: LoadedModel, batch: Batch) -> torch.Tensor:
         finished=lambda _generation: None,
         following=following,
     )
+    for name, line in following.lines.items():
+        if len(following.logits.get(name, ())) != len(line.written):
+            raise MeasurementError(
+                f"{loaded.name} was led through {len(line.written)} tokens ({batch.name.replace('_', ' ')}), and the"
+                f" engine {ENGINE} wrote {len(following.logits.get(name, ()))} of them"
+            )
     return torch.stack([said for name in following.lines for said in following.logits[name]])
 
 

@@ -46,6 +46,9 @@ class FloatLaw:
         with _exactly(), wide_parameters(decoder.embedding, decoder.norm, decoder.head):
             self._untouched = self._transformed = _wide(embed(decoder, [tokens]).batches[0])
             self._before = Ends.of(decoder, self._untouched.token_ids[0])
+        # What the model multiplies a row of the embedding by before its first layer.
+        rows = self._before.embedded
+        self._multiplier = float((self._untouched.hidden[0] * rows).sum() / rows.square().sum())
         self._after: list[Ends] = []
         self._ends_held = False
         self._learned = any(transform.learns for transform in transforms.values())
@@ -72,7 +75,8 @@ class FloatLaw:
     def ends_stored(self, decoder: Decoder) -> None:
         """Hold the ends in the type that they are stored in against those that were found in float32."""
         after = self._after[-1]
-        self._transformed = dataclasses.replace(self._transformed, hidden=after.embedded[None])
+        hidden = self._multiplier * after.embedded[None]
+        self._transformed = dataclasses.replace(self._transformed, hidden=hidden)
         limit = LIMITS[decoder.dtype]
         if decoder.dtype == after.embedded.dtype:
             return

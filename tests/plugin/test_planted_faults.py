@@ -80,8 +80,9 @@ FAULTS: dict[str, tuple[str, Patch]] = {
 }
 
 
-# A model so broken that it finds no end is not called wrong, but what it is.
-ENDLESS = {"the weight scale of one layer is dropped"}
+# A model so broken that it finds no end is not called wrong, but what it is. How often it finds one depends on the last
+# bits of the other layers, and so on the CPU.
+ENDLESS = {"the weight scale of one layer is dropped", "the nibbles of one layer's bytes are swapped"}
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -94,7 +95,7 @@ def test_a_planted_fault_is_red_for_what_it_does(
     plant(monkeypatch)
     result = run(pytester, "--quantguard-limit=100")
     assert result.ret == pytest.ExitCode.TESTS_FAILED
-    if fault in ENDLESS:
+    if fault in ENDLESS and "of this run hit the token limit" in result.stdout.str():
         result.stdout.fnmatch_lines(["*ERROR*accuracy*", "*of this run hit the token limit*", "quantguard: 1 ERROR"])
     else:
         result.stdout.fnmatch_lines(["*REGRESSED*accuracy: word-problems*", "quantguard: 1 REGRESSED"])

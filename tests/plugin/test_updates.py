@@ -1,5 +1,6 @@
 """Baselines are written by the controller alone, alike with and without xdist, and never made worse in silence."""
 
+import contextlib
 import os
 import pathlib
 import signal
@@ -33,7 +34,10 @@ def not_under_ci(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def files_below(folder: pathlib.Path) -> dict[str, bytes]:
-    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+    """Read all files; where a writer at work took one away meanwhile, once more."""
+    while True:
+        with contextlib.suppress(FileNotFoundError):
+            return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
 def verdicts(result: pytest.RunResult) -> list[str]:

@@ -18,6 +18,7 @@ import torch
 from torch import nn
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from quantguard.errors import KernelError
 from quantguard.kernels.cpu.compiled import amx
 from quantguard.modeling import QuantizedLayer, QuantLinear, find_blocks, swap_linears
 from quantguard.modeling.swapping import weight_bytes
@@ -53,7 +54,10 @@ def main() -> None:
     for shape in SHAPES:
         for threads in (1, 2):
             torch.set_num_threads(threads)
-            for name, (work, linear, share) in candidates(shape, threads, peers=args.peers).items():
+            timed, refused = candidates(shape, threads, peers=args.peers)
+            for name, reason in refused.items():
+                print(f"| {'x'.join(map(str, shape))} | {threads} | {name} | not on this CPU: {reason} |", flush=True)
+            for name, (work, linear, share) in timed.items():
                 print(row("x".join(map(str, shape)), threads, name, linear, work, share, args.pairs), flush=True)
     torch.set_num_threads(2)
     for name in ("W8A8", "W4A8"):
@@ -61,20 +65,30 @@ def main() -> None:
         print(row("decoder", 2, name, reference, work, share, max(5, args.pairs // 6)), flush=True)
 
 
-def candidates(shape: tuple[int, int, int], threads: int, *, peers: bool) -> dict[str, tuple[Call, Call, str]]:
-    """Return what is timed on a shape: the call, the bf16 linear to time it with, and its share of bf16's bytes."""
+def candidates(
+    shape: tuple[int, int, int], threads: int, *, peers: bool
+) -> tuple[dict[str, tuple[Call, Call, str]], dict[str, str]]:
+    """Return what is timed on a shape (the call, the bf16 linear to time it with, its share of bf16's bytes), by name.
+
+    What this CPU has no kernel for comes second, with the reason.
+    """
     tokens, width, outputs = shape
     x = torch.randn(tokens, width, generator=torch.Generator().manual_seed(0)).bfloat16()
     linear = nn.Linear(width, outputs).bfloat16()
     found: dict[str, tuple[Call, Call, str]] = {}
+    refused: dict[str, str] = {}
     for name, (weights, activations) in PRECISIONS.items():
         data = nearest.quantize_weight(linear.weight.detach(), weights, stats=None, options={})
-        quantized = QuantLinear(data, linear.bias, input_activations=activations, backend="cpu", device_type="cpu")
+        try:
+            quantized = QuantLinear(data, linear.bias, input_activations=activations, backend="cpu", device_type="cpu")
+        except KernelError as error:
+            refused[name] = str(error)
+            continue
         found[name] = (lambda q=quantized: q(x), lambda: linear(x), bytes_share(quantized, linear))  # type: ignore[misc]
     if peers:
         found["ONNX Runtime W8A8"] = (onnx_runtime(width, outputs, x.float(), threads), lambda: linear(x), "")
         found["torchao W8A8"] = (torchao(width, outputs, x), lambda: linear(x), "")
-    return found
+    return found, refused
 
 
 def bytes_share(quantized: nn.Module, reference: nn.Module) -> str:

@@ -97,7 +97,7 @@ def write_checkpoint(folder: pathlib.Path, hidden_size: int, num_layers: int, vo
             tensor = torch.ones_like(spread) if name.endswith("norm.weight") else spread
             safetensors.torch.save_file({name: tensor}, folder / file)
             weight_map[name] = file
-        (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": weight_map}))
+        (folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": weight_map}))
     return sum(shape.numel() for shape in shapes.values()), sum(f.stat().st_size for f in folder.glob("*.safetensors"))
 
 
