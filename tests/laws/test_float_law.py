@@ -412,9 +412,10 @@ def test_where_there_is_no_transform_nothing_is_run(model: str, monkeypatch: pyt
 
 def test_a_float_model_that_computes_nan_is_named(model: str) -> None:
     loaded = quantguard.load(model)
-    # Finite as they are stored, and infinite where they meet.
-    for name in ("gate_proj", "up_proj"):
-        find_decoder(loaded.model).blocks[1].linears[f"model.layers.1.mlp.{name}"].weight.data[3] = 1e25
+    # Finite as they are stored, and infinite where they meet; the gate is open in one of the rows.
+    linears = find_decoder(loaded.model).blocks[1].linears
+    linears["model.layers.1.mlp.gate_proj"].weight.data[3:5] = torch.tensor([[1e30], [-1e30]])
+    linears["model.layers.1.mlp.up_proj"].weight.data[3:5] = 1e30
     with pytest.raises(MeasurementError, match=r"^model\.layers\.1 of the float model computes NaN or infinity"):
         quantguard.quantize(loaded, recipe("hadamard"))
 
