@@ -10,4 +10,8 @@ EXPECTED = ("accuracy",)
 
 
 def plant(lab: Lab) -> None:
-    lab.patch.setattr(transformers, "render", lambda _model, text, _mode: text)
+    lab.patch.setattr(
+        transformers,
+        "token_ids",
+        lambda model, text, _mode: model.tokenizer(text, add_special_tokens=False)["input_ids"],
+    )

@@ -1,5 +1,7 @@
 """The prompt does not open the turn of the assistant."""
 
+from typing import Any
+
 from _lab import Lab
 
 from quantguard.engines import transformers
@@ -11,8 +13,8 @@ EXPECTED = ("accuracy",)
 
 
 def plant(lab: Lab) -> None:
-    lab.patch.setattr(
-        transformers,
-        "render",
-        lambda model, text, mode: render(model, text, mode).removesuffix("<|im_start|>assistant\n"),
-    )
+    def unopened(model: Any, text: str, mode: str | None) -> Any:
+        prompt = render(model, text, mode).removesuffix("<|im_start|>assistant\n")
+        return model.tokenizer(prompt, add_special_tokens=False)["input_ids"]
+
+    lab.patch.setattr(transformers, "token_ids", unopened)

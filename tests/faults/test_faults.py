@@ -1,6 +1,8 @@
 """Every planted fault says what it is; one of each area is run, and is seen by the gates that it names."""
 
+import dataclasses
 import pathlib
+import shutil
 
 import _lab
 import pytest
@@ -37,6 +39,19 @@ def test_a_fault_says_what_it_is(name: str) -> None:
     assert fault.RECIPE in recipes.names()
     assert set(fault.EXPECTED) <= set(registry.gates)
     assert callable(fault.plant)
+
+
+@pytest.mark.parametrize("name", _lab.names())
+def test_a_fault_still_finds_what_it_breaks(name: str, tmp_path: pathlib.Path) -> None:
+    """Plant it without running anything: what it patches may have gone."""
+    fault = _lab.load(name)
+    _lab.project(tmp_path, fault.RECIPE)
+    profile = _lab.ROOT / "baselines/cpu/tiny-reasoner/w8a8/layers.json"
+    lab = _lab.Lab(patch=pytest.MonkeyPatch(), project=tmp_path, recipe=fault.RECIPE)
+    if not lab.profile.exists():
+        shutil.copy(profile, lab.profile)
+    with lab.patch.context() as patch:
+        fault.plant(dataclasses.replace(lab, patch=patch))
 
 
 def test_there_is_a_fault_in_every_area_and_most_are_seen() -> None:

@@ -3,7 +3,7 @@
 from _lab import Lab
 
 from quantguard.engines import transformers
-from quantguard.engines._prompting import render
+from quantguard.engines._prompting import token_ids
 
 AREA = "engine"
 RECIPE = "w8a8"
@@ -11,4 +11,4 @@ EXPECTED = ("accuracy",)
 
 
 def plant(lab: Lab) -> None:
-    lab.patch.setattr(transformers, "render", lambda model, text, _mode: render(model, text, "no_think"))
+    lab.patch.setattr(transformers, "token_ids", lambda model, text, _mode: token_ids(model, text, "no_think"))
