@@ -137,9 +137,12 @@ def spoil_tokenizer(lab: Lab, change: Callable[[Any], None]) -> None:
 def spoil_answers(lab: Lab, change: Callable[[list[Generation]], list[Generation]]) -> None:
     """Change the answers of a run before they are scored."""
 
-    def generated(*args: Any, **more: Any) -> Any:
-        answers, resumed = generate(*args, **more)
-        return tuple(change(list(answers))), resumed
+    def generated(*args: Any, answered: Any, **more: Any) -> Any:
+        # Scores are taken as answers come, so that these come when they are spoiled.
+        answers, resumed = generate(*args, answered=lambda *_answers, **_how: None, **more)
+        spoiled = tuple(change(list(answers)))
+        answered(spoiled)
+        return spoiled, resumed
 
     lab.patch.setattr(evaluating, "generate", generated)
 
