@@ -9,9 +9,10 @@ point of squared norm up to 2, or one of 15 of norm 4: 8 bits for 8 weights.
 import functools
 import itertools
 
-import numba
 import numpy as np
 import numpy.typing as npt
+
+from quantguard.numerics.compiling import compiled
 
 Array = npt.NDArray[np.float64]
 # What the residual is multiplied with before it is coded, and what the input's root mean square is brought to.
@@ -61,7 +62,7 @@ def quantize_vectors(values: Array, num_bits: int) -> Array:
     return coded + residual / scale
 
 
-@numba.njit(nogil=True, cache=True)  # type: ignore[misc, unused-ignore]
+@compiled()
 def _nearest_e8p(values: Array, table: Array, coded: Array) -> None:  # noqa: C901 - one search, flat for the compiler
     """Fill ``coded`` ``[vectors, 8]`` with the nearest codes: exact, over both shifts and all patterns."""
     target = np.empty(8)
@@ -93,7 +94,7 @@ def _nearest_e8p(values: Array, table: Array, coded: Array) -> None:  # noqa: C9
                         coded[vector, i] = (-table[pattern, i] if negative else table[pattern, i]) + shift
 
 
-@numba.njit(nogil=True, cache=True)  # type: ignore[misc, unused-ignore]
+@compiled()
 def _nearest_point(values: Array, table: Array, coded: Array) -> None:
     """Fill ``coded`` ``[vectors, 8]`` with the nearest points of a table."""
     for vector in range(len(values)):

@@ -6,11 +6,11 @@ extreme share its gradient, as torch has it.
 
 from typing import Any
 
-import numba
 import numpy as np
 import torch
 
 from quantguard.numerics.affine import SMALLEST_SCALE
+from quantguard.numerics.compiling import compiled
 from quantguard.numerics.parallel import over_range
 from quantguard.records import QuantArgs
 
@@ -46,8 +46,8 @@ def _limits(args: QuantArgs) -> tuple[float, float, float]:
 
 
 # Only what is added up or compared may be reordered: what is computed for an element is exactly the formula.
-_compiled = numba.njit(nogil=True, cache=True, error_model="numpy")
-_reduction = numba.njit(nogil=True, cache=True, fastmath={"nnan", "nsz", "reassoc"})
+_compiled = compiled(error_model="numpy")
+_reduction = compiled(fastmath={"nnan", "nsz", "reassoc"})
 
 
 @_reduction  # type: ignore[misc, unused-ignore]

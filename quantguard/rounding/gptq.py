@@ -8,7 +8,6 @@ the extremes that leaves the smallest weight error, ``sum |e|^2.4``; without it 
 
 from typing import Any
 
-import numba
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -18,6 +17,7 @@ from threadpoolctl import threadpool_limits
 from quantguard.errors import MeasurementError, RecipeError
 from quantguard.modeling import InputStats
 from quantguard.numerics import QuantTensor, choose_clipped_scale, choose_group_scales
+from quantguard.numerics.compiling import compiled
 from quantguard.numerics.parallel import over_range
 from quantguard.recipes.options import settings
 from quantguard.records import QuantArgs
@@ -149,7 +149,7 @@ def _round_inputs(
     return data
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")  # type: ignore[misc, unused-ignore]
+@compiled(error_model="numpy")
 def _round_block(  # noqa: PLR0917 - compiled functions take positional arguments
     work: Floats,
     factor: Floats,

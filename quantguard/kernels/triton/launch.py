@@ -12,6 +12,7 @@ from triton.runtime.interpreter import InterpretedFunction
 from quantguard.errors import KernelError
 from quantguard.kernels.triton import interpreter
 from quantguard.kernels.triton.forms import Form
+from quantguard.numerics.sources import sources_sha256
 
 # A persistent kernel walks its blocks with as many programs as there are cores; here enough that each walks several.
 INTERPRETED_PROGRAMS = 3
@@ -27,9 +28,16 @@ _TYPES = {
 
 
 def kernel(function: Callable[..., None]) -> Any:
-    """Make a Triton kernel that is not compiled anew for single values of its arguments."""
+    """Make a Triton kernel that is not compiled anew for single values of its arguments.
+
+    What Triton keeps on disk is named by its source and those of the Triton functions that it calls. The hash of all
+    that its module is made from goes with it, since constants of other modules are compiled in too.
+    """
     arguments = [name for name in inspect.signature(function).parameters if not name.isupper()]
-    return triton.jit(function, do_not_specialize=arguments)
+    made = triton.jit(function, do_not_specialize=arguments)
+    if isinstance(made, triton.JITFunction):
+        made.src += f"\n# Made from {sources_sha256(function.__module__)}\n"
+    return made
 
 
 def float_type(dtype: torch.dtype) -> str:

@@ -10,12 +10,12 @@ from typing import Any
 
 import torch
 from llvmlite import ir
-from numba import njit
 from numba.core import cgutils
 from numba.extending import intrinsic
 
 from quantguard.kernels.cpu.compiled.lines import address as address_of
 from quantguard.kernels.cpu.compiled.lines import emitting, pointer
+from quantguard.numerics.compiling import compiled
 
 # Rows of a tile, and outputs of a tile of sums.
 ROWS = 16
@@ -33,7 +33,7 @@ def is_available() -> bool:
     return capable and bool(torch.cpu._init_amx())  # noqa: SLF001 - torch's own way to ask the system
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def configure(num_rows, palette):
     """Prepare the tiles for ``num_rows`` of activations, 1 to 32; ``palette``: uint8 ``[64]``, zeros at first."""
     upper, lower = min(num_rows, ROWS), max(num_rows - ROWS, 1)

@@ -11,6 +11,7 @@ import numpy as np
 from numba.extending import overload
 
 from quantguard.kernels.cpu.compiled.parts import run_parts
+from quantguard.numerics.compiling import compiled
 from quantguard.numerics.parallel import over_range
 
 SMALLEST_SCALE = np.float32(1e-30)
@@ -30,7 +31,7 @@ def over_rows(kernel: Callable[..., None], *arrays: Any) -> None:
         over_range(rows, kernel, *arrays)
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled()
 def quantize(x, maximum, clip_ratio, scale, q, num_parts, launch):
     """Quantize ``x`` ``[rows, columns]``, float32 or bfloat16 as int16, into int8 ``q`` and float32 ``scale``.
 
@@ -43,7 +44,7 @@ def quantize(x, maximum, clip_ratio, scale, q, num_parts, launch):
         quantize_rows(*arguments, 0, len(x))
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled(error_model="numpy")
 def quantize_rows(x, maximum, clip_ratio, scale, q, start, stop):
     """Quantize the rows from ``start`` to ``stop``."""
     columns, minimum = x.shape[1], -maximum - np.float32(1)
@@ -89,14 +90,14 @@ def _copy_float32(x, row, values):
     return _from_bits(largest)
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled()
 def _from_bits(bits):
     word = np.empty(1, np.int32)
     word[0] = bits
     return word.view(np.float32)[0]
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled(error_model="numpy")
 def dequantize_rows(accumulated, x_scale, w_scale, bias, y, start, stop):
     """Scale int32 or float32 ``accumulated`` ``[rows, columns]`` into float32 ``y``; an empty ``bias`` adds nothing."""
     columns = accumulated.shape[1]
@@ -108,7 +109,7 @@ def dequantize_rows(accumulated, x_scale, w_scale, bias, y, start, stop):
             y[row, column] += bias[column]
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled(error_model="numpy")
 def dequantize_bf16_rows(accumulated, x_scale, w_scale, bias, y, start, stop):
     """As :func:`dequantize_rows` into bfloat16 given as uint16 bits, rounded half to even."""
     columns = accumulated.shape[1]

@@ -5,18 +5,18 @@ and, each tile transposed, as the left one.
 """
 
 import numpy as np
-from numba import njit
 
 from quantguard.kernels.cpu.compiled import amx, lines
 from quantguard.kernels.cpu.compiled.lines import address
 from quantguard.kernels.cpu.compiled.parts import run_parts
+from quantguard.numerics.compiling import compiled
 
 BLOCK = 2 * amx.ROWS
 # Tokens of a tile.
 TOKENS = 32
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def add(x, gram, tiles, num_parts, launch):
     """Add ``xT x`` to the blocks of ``gram`` on and above the diagonal.
 
@@ -33,7 +33,7 @@ def add(x, gram, tiles, num_parts, launch):
         _multiply(tiles, gram, 0, num_products)
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def _lay_out(x, tiles, start, stop):
     row_bytes, num_steps = 2 * x.shape[1], tiles.shape[2]
     for channels in range(start, stop):
@@ -46,7 +46,7 @@ def _lay_out(x, tiles, start, stop):
             lines.transpose(right, left)
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def _multiply(tiles, gram, start, stop):
     amx.configure(BLOCK, np.zeros(amx.PALETTE_BYTES, np.uint8))
     row_bytes, apart = 4 * gram.shape[1], amx.TILE_BYTES * tiles.shape[2]
@@ -70,7 +70,7 @@ def _multiply(tiles, gram, start, stop):
     amx.release()
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def _tile(tiles, side, channels, step):
     """Return the address of a tile."""
     return address(tiles) + ((side * tiles.shape[1] + channels) * tiles.shape[2] + step) * amx.TILE_BYTES

@@ -5,16 +5,18 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
+
+from quantguard.numerics.compiling import compiled
 
 # What one step takes: bytes of two nibbles, and numbers of 32 bits.
 NIBBLE_BYTES, LANES = 64, 16
 _BYTE, _HALF, _INT, _LONG, _FLOAT = ir.IntType(8), ir.IntType(16), ir.IntType(32), ir.IntType(64), ir.FloatType()
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def address(array: Any) -> Any:
     """Return where an array begins, as int64: Numba would go on in float64 from the unsigned address and an integer."""
     return np.int64(array.ctypes.data)

@@ -5,13 +5,14 @@ int32 up to the end of a scale group, then both scales go on in float32, as the 
 """
 
 import numpy as np
-from numba import njit, types
+from numba import types
 from numba.extending import overload
 
 from quantguard.kernels.cpu.compiled import amx, lines
 from quantguard.kernels.cpu.compiled.elementwise import quantize, quantize_rows
 from quantguard.kernels.cpu.compiled.lines import NIBBLE_BYTES, address, prefetch, unpack_nibbles
 from quantguard.kernels.cpu.compiled.parts import run_parts
+from quantguard.numerics.compiling import compiled
 
 OUTPUTS = 2 * amx.ROWS
 _STEP_BYTES = 2 * amx.TILE_BYTES
@@ -24,7 +25,7 @@ _ROWS_AHEAD = 8
 _ROWS = 256
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def multiply(x, x_scale, weight, w_scale, bias, y, group_steps, threads, launch):
     """Compute ``y`` as the contract of ``int8_linear`` has it, a share of the outputs on each thread.
 
@@ -39,7 +40,7 @@ def multiply(x, x_scale, weight, w_scale, bias, y, group_steps, threads, launch)
         _multiply_blocks(*arguments, 0, len(weight))
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def quantize_and_multiply(x, maximum, clip_ratio, q, x_scale, weight, w_scale, bias, y, group_steps, threads, launch):
     """Quantize float ``x`` to ``q`` and ``x_scale`` as :func:`elementwise.quantize`, and :func:`multiply`.
 
@@ -54,13 +55,13 @@ def quantize_and_multiply(x, maximum, clip_ratio, q, x_scale, weight, w_scale, b
         multiply(q, x_scale, weight, w_scale, bias, y, group_steps, threads, launch)
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def _quantize_and_multiply_rows(x, maximum, clip_ratio, q, x_scale, weight, w_scale, bias, y, group_steps, start, stop):
     quantize_rows(x, maximum, clip_ratio, x_scale, q, start, stop)
     _multiply_blocks(q, x_scale, weight, w_scale, bias, y, group_steps, start, stop, 0, len(weight))
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def _multiply_blocks(x, x_scale, weight, w_scale, bias, y, group_steps, first_row, last_row, start, stop):
     """Compute the outputs of the blocks of 32 from ``start`` to ``stop`` for the rows from ``first_row`` on.
 
@@ -109,26 +110,26 @@ def _multiply_blocks(x, x_scale, weight, w_scale, bias, y, group_steps, first_ro
     amx.release()
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def _copy_bias(bias, block, target):
     """Copy the bias of a block's outputs; what lies beyond the last output stays zero."""
     for column in range(min(OUTPUTS, len(bias) - block * OUTPUTS)):
         target[column] = bias[block * OUTPUTS + column]
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def _copy_scales(w_scale, group, block, target):
     """Copy the scales that a block's outputs have in a group."""
     for column in range(min(OUTPUTS, w_scale.shape[1] - block * OUTPUTS)):
         target[column] = w_scale[group, block * OUTPUTS + column]
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def _address(weight, block, step):
     return address(weight) + (block * weight.shape[1] + step) * weight.shape[2]
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def _unpacked(weight, block, step, steps, chunk):
     """Return the address of a chunk's tiles: where they are, or in ``chunk``, unpacked from nibbles."""
     source = _address(weight, block, step)
@@ -142,7 +143,7 @@ def _unpacked(weight, block, step, steps, chunk):
     return tiles
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def _add_products(x, x_scale, first, num_rows, step, steps, opens, closes, tiles, ahead, scales, sums, total, palette):
     """Add to ``sums`` the products of a block of rows with a chunk of weights, which may open or close a scale group.
 
@@ -175,7 +176,7 @@ def _add_products(x, x_scale, first, num_rows, step, steps, opens, closes, tiles
             _accumulate(sums, x_scale, first, row, rows, scales, total)
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def _accumulate(sums, x_scale, first, start, num_rows, scales, total):
     """Add the sums of a group, with both scales, to ``total``, for the rows of a block from ``start`` on."""
     for row in range(start, start + num_rows):
@@ -186,7 +187,7 @@ def _accumulate(sums, x_scale, first, start, num_rows, scales, total):
             lines.rescale(address(sums) + offset, step, address(scales) + column * 4, target, target)
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def _finish(sums, x_scale, first, num_rows, scales, total, has_total, bias, y, output, line):
     """Rescale the sums of the last group, add the groups before it and the bias, and write to ``y``."""
     count = min(OUTPUTS, y.shape[1] - output)

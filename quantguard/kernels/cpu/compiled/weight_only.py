@@ -5,18 +5,19 @@ the high ones, each stored 8 too large. A scale group is a multiple of 64 inputs
 """
 
 import numpy as np
-from numba import njit, types
+from numba import types
 from numba.extending import overload
 
 from quantguard.kernels.cpu.compiled import lines
 from quantguard.kernels.cpu.compiled.lines import address
 from quantguard.kernels.cpu.compiled.parts import run_parts
+from quantguard.numerics.compiling import compiled
 
 PIECE = 128
 HALF = 64
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def multiply(x, x_sums, weight, scale, zero_point, bias, y, group_halves, num_parts, launch):
     """Write ``x`` times the dequantized weight, plus ``bias``, to ``y``, a share of the outputs on each thread.
 
@@ -32,7 +33,7 @@ def multiply(x, x_sums, weight, scale, zero_point, bias, y, group_halves, num_pa
         _multiply_rows(*arguments, 0, len(weight))
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def dequantize(weight, scale, zero_point, y, group_halves, num_parts, launch):
     """Write the float weight to ``y``, float32 or bfloat16 as uint16, ``[out_features, in_features]`` in pieces."""
     arguments = (weight, scale, zero_point, y, group_halves)
@@ -42,7 +43,7 @@ def dequantize(weight, scale, zero_point, y, group_halves, num_parts, launch):
         _dequantize_rows(*arguments, 0, len(weight))
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def _multiply_rows(x, x_sums, weight, scale, zero_point, bias, y, group_halves, start, stop):
     num_halves, num_groups = 2 * weight.shape[1], scale.shape[1]
     row = np.empty(weight.shape[1] * PIECE, np.int8)
@@ -64,7 +65,7 @@ def _multiply_rows(x, x_sums, weight, scale, zero_point, bias, y, group_halves, 
             y[token, output] = _sum(total) + offset
 
 
-@njit(nogil=True, cache=True, fastmath={"reassoc"})
+@compiled(fastmath={"reassoc"})
 def _sum(values):
     """Add in whatever order is fastest."""
     total = np.float32(0)
@@ -73,7 +74,7 @@ def _sum(values):
     return total
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def _dequantize_rows(weight, scale, zero_point, y, group_halves, start, stop):
     num_halves, num_groups = 2 * weight.shape[1], scale.shape[1]
     row = np.empty(weight.shape[1] * PIECE, np.int8)
@@ -87,7 +88,7 @@ def _dequantize_rows(weight, scale, zero_point, y, group_halves, start, stop):
                 _write(y, integers + HALF * half, zero, step, target + y.itemsize * half * HALF)
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def _unpacked(weight, output, row):
     """Return the address of an output's int8 weights: where they are, or in ``row``, unpacked from nibbles."""
     source = address(weight) + output * weight.shape[1] * weight.shape[2]
