@@ -1,9 +1,9 @@
 """Answers that are kept on disk while a run lasts, so that one that is broken off goes on where it stopped.
 
 A shelf is a file of JSON lines, named by everything that its answers depend on: model, recipe, decoding, seed, engine,
-versions and machine. A candidate's answers are kept until the whole run has come to its end, and are never used again
-after that: to gate is to measure. They also belong to the source files of quantguard that made them, and to one day.
-Answers of full precision that gates compare with stay, so that a reference is not run twice.
+versions, machine and the source files of quantguard that made them. A candidate's answers are kept until the whole run
+has come to its end, for a day at most, and are never used again after that: to gate is to measure. Answers of full
+precision that gates compare with stay, so that a reference is not run twice.
 """
 
 import contextlib
@@ -98,8 +98,7 @@ class GenerationStore:
         None where another process has it open: both then measure, and only the other keeps. None too where it cannot be
         written, once that was told.
         """
-        if policy == "resume":
-            facts = facts | {"sources": own_sources()}
+        facts = facts | {"sources": own_sources()}
         path = self.folder / f"{digest([policy, facts])}.jsonl"
         # Without flock the library would fall back to a file that a crashed holder leaves behind for ever.
         lock = filelock.FileLock(path.with_suffix(".lock"), blocking=False, fallback_to_soft=False)

@@ -163,16 +163,13 @@ def test_decoding_parts_them(tmp_path: pathlib.Path, change: dict[str, Any]) -> 
     assert other.asked == 10
 
 
-def test_other_source_files_part_a_candidate_and_not_a_reference(
-    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    broken_off(tmp_path)
-    broken_off(tmp_path, policy="keep")
-    monkeypatch.setattr(generation_store, "own_sources", lambda: "a kernel has changed")
-    candidate, reference, store = Echo(), Echo(), GenerationStore(tmp_path)
-    run(candidate, store)
-    run(reference, store, "keep")
-    assert (candidate.asked, reference.asked) == (10, 4)
+@pytest.mark.parametrize("policy", ["resume", "keep"])
+def test_other_source_files_part_them(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, policy: Policy) -> None:
+    broken_off(tmp_path, policy=policy)
+    monkeypatch.setattr(generation_store, "own_sources", lambda: "what answers has changed")
+    other = Echo()
+    run(other, GenerationStore(tmp_path), policy)
+    assert other.asked == 10
 
 
 def test_a_reference_is_never_run_twice(tmp_path: pathlib.Path) -> None:

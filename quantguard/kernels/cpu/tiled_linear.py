@@ -52,7 +52,7 @@ def apply(
     missing = -x.shape[1] % amx.INPUTS
     rows = torch.nn.functional.pad(x, (0, missing)) if missing else x
     y = _result(len(x), weight, output_dtype)
-    tiles.multiply(rows.contiguous().numpy(), x_scale.numpy(), *_terms(weight, bias, y, args))
+    tiles.multiply(rows.contiguous().numpy(), x_scale.contiguous().numpy(), *_terms(weight, bias, y, args))
     return y.to(output_dtype)
 
 
@@ -83,7 +83,7 @@ def _terms(weight: Buffers, bias: torch.Tensor | None, y: torch.Tensor, args: Qu
     return (
         data.numpy(),
         weight["scale"].numpy(),
-        _NO_BIAS if bias is None else bias.numpy(),
+        _NO_BIAS if bias is None else bias.contiguous().numpy(),
         (y.view(torch.uint16) if y.dtype == torch.bfloat16 else y).numpy(),
         args.group_size // amx.INPUTS if args.group_size else data.shape[1],
         torch.get_num_threads(),
