@@ -62,14 +62,17 @@ class _InFolderOfSources:
         return getattr(self._place, name)
 
 
-class _CacheImpl(CompileResultCacheImpl):  # type: ignore[misc] # Numba has no types
+class _CacheImpl(CompileResultCacheImpl):
     def __init__(self, function: Callable[..., Any]) -> None:
-        super().__init__(function)
+        super().__init__(function)  # type: ignore[no-untyped-call, unused-ignore] # not all of Numba has types
         self._locator = _InFolderOfSources(self._locator, function.__module__)
 
 
-class _Cache(FunctionCache):  # type: ignore[misc] # as above
+class _Cache(FunctionCache):
     _impl_class = _CacheImpl
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        super().__init__(function)  # type: ignore[no-untyped-call, unused-ignore] # as above
 
 
 def _remove_unused(parent: pathlib.Path) -> None:

@@ -7,6 +7,7 @@ import pkgutil
 import sys
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import numba
 import pytest
@@ -152,13 +153,13 @@ def test_a_module_without_a_source_is_named() -> None:
         sources_sha256("quantguard.absent")
 
 
-def compiled_functions() -> dict[str, Dispatcher]:
-    found: dict[str, Dispatcher] = {}
+def compiled_functions() -> dict[str, Any]:
+    found: dict[str, Any] = {}
     for folder in ("kernels.cpu", "numerics", "rounding"):
         package = importlib.import_module(f"quantguard.{folder}")
         for info in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
             members = vars(importlib.import_module(info.name))
-            found |= {f"{v.__module__}.{v.__name__}": v for v in members.values() if isinstance(v, Dispatcher)}
+            found |= {f"{info.name}.{name}": value for name, value in members.items() if isinstance(value, Dispatcher)}
     return found
 
 
