@@ -92,3 +92,30 @@ def test_the_even_column_is_in_the_low_nibble() -> None:
 def test_packing_refuses_what_four_bits_cannot_hold() -> None:
     with pytest.raises(QuantguardError, match="from -8 to 7"):
         numerics.pack_int4(torch.tensor([[8]], dtype=torch.int8))
+
+
+def check_scales_follow_the_values() -> None:
+    """Hold scales against the formulas at every magnitude, and zeros against the one number that stands for them."""
+    magnitudes = torch.logspace(-26, 34, 61)[:, None]
+    values = torch.tensor([[1.0, -0.4, 0.25]]) * magnitudes
+    scale, _ = numerics.choose_scale(values, QuantArgs(num_bits=8, strategy="channel"))
+    assert torch.equal(scale, magnitudes / 127)
+    scale, zero_point = numerics.choose_scale(values, QuantArgs(num_bits=4, strategy="channel", symmetric=False))
+    assert torch.allclose(scale, 1.4 * magnitudes / 15, rtol=1e-6, atol=0)
+    assert zero_point is not None
+    assert (zero_point == -4).all()
+    for symmetric in (True, False):
+        args = QuantArgs(num_bits=4, strategy="channel", symmetric=symmetric)
+        # Not by pytest.approx, to which everything below 1e-12 is alike.
+        assert torch.equal(numerics.choose_scale(torch.zeros(1, 3), args)[0], torch.full((1, 1), 1e-30))
+
+
+def test_scales_follow_the_values_at_every_magnitude() -> None:
+    check_scales_follow_the_values()
+
+
+@pytest.mark.parametrize("floor", [0.0, 1e-12, 1e-2], ids="a floor of {}".format)
+def test_the_formulas_catch(floor: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(numerics.affine, "SMALLEST_SCALE", floor)
+    with pytest.raises(AssertionError):
+        check_scales_follow_the_values()
