@@ -1,0 +1,14 @@
+"""GPTQ's damping is a hundred times what the recipe asks for."""
+
+from _lab import Lab
+
+from quantguard.rounding import gptq
+
+AREA = "rounding"
+RECIPE = "gptq-w4a16"
+EXPECTED = ("layerwise",)
+
+
+def plant(lab: Lab) -> None:
+    factor = gptq._inverse_factor
+    lab.patch.setattr(gptq, "_inverse_factor", lambda *terms: factor(*terms[:-1], 100 * float(terms[-1])))
