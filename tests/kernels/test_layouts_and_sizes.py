@@ -118,7 +118,7 @@ ALL = [pytest.param(*case, id=f"{case[0]} on {case[1]}") for case in CASES + FUS
 
 
 def inputs(num_tokens: int, *, outputs: int = 64) -> dict[str, torch.Tensor]:
-    """Make what the ops take; tokens of 128 channels."""
+    """Make what the ops take; tokens of 128 channels, which are rotated in blocks of 64."""
     generator = torch.Generator().manual_seed(num_tokens)
     x = (torch.randn(num_tokens, 128, generator=generator) * 3).to(torch.bfloat16)
     q, x_scale = numerics.quantize_tokens(x, TOKENWISE)
@@ -127,7 +127,7 @@ def inputs(num_tokens: int, *, outputs: int = 64) -> dict[str, torch.Tensor]:
         "q": q,
         "x_scale": x_scale,
         "scale": torch.full((1, 1), 0.05),
-        "right": hadamard_matrix(128).to(torch.bfloat16),
+        "right": hadamard_matrix(64).to(torch.bfloat16),
         "keys": torch.randn(1, 2, num_tokens, 64, generator=generator).to(torch.bfloat16),
         "weight": torch.randn(outputs, 128, generator=generator),
         "bias": torch.randn(outputs, generator=generator),

@@ -21,7 +21,7 @@ def unsupported(weights: QuantArgs) -> str | None:
 
 def pack(weight: QuantTensor) -> Buffers:
     """Lay the weight out as the cube reads it: int8 ``[in_features, out_features]``, float32 ``[out_features]``."""
-    return {"data": weight.data.t().contiguous(), "scale": weight.scale.flatten()}
+    return {"data": weight.data.t().contiguous(), "scale": weight.scale.flatten().contiguous()}
 
 
 def apply(
