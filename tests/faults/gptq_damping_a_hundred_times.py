@@ -1,5 +1,7 @@
 """GPTQ's damping is a hundred times what the recipe asks for."""
 
+from typing import Any
+
 from _lab import Lab
 
 from quantguard.rounding import gptq
@@ -10,5 +12,5 @@ EXPECTED = ("layerwise",)
 
 
 def plant(lab: Lab) -> None:
-    factor = gptq._inverse_factor
+    factor: Any = gptq._inverse_factor
     lab.patch.setattr(gptq, "_inverse_factor", lambda *terms: factor(*terms[:-1], 100 * float(terms[-1])))
