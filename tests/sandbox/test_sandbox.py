@@ -405,15 +405,19 @@ def test_plain_data_of_every_kind_crosses_as_it_is(value: str) -> None:
 
 
 def kill_from_outside(monkeypatch: pytest.MonkeyPatch, role: str, wait: int, number: int = signal.SIGKILL) -> None:
-    """Have the process that runs in a role ended when it is waited for the so-manieth time, as a kernel would."""
+    """Have the process that runs in a role ended from the so-manieth time on that it is waited for, as a kernel would.
+
+    What is killed first may be a process that only starts it.
+    """
     waits: collections.Counter[int] = collections.Counter()
     original = Child._wait
 
     def waited(self: Child, *given: Any) -> None:
         pid = self._process.pid
         waits[pid] += 1
-        if waits[pid] == wait and f'"role": "{role}"' in str(self._process.args):
-            os.kill(max(processes._tree(pid)), number)
+        if waits[pid] >= wait and f'"role": "{role}"' in str(self._process.args):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(max(processes._tree(pid)), number)
         original(self, *given)
 
     monkeypatch.setattr(Child, "_wait", waited)
