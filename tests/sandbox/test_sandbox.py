@@ -12,6 +12,7 @@ import signal
 import struct
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -407,7 +408,8 @@ def test_plain_data_of_every_kind_crosses_as_it_is(value: str) -> None:
 def kill_from_outside(monkeypatch: pytest.MonkeyPatch, role: str, wait: int, number: int = signal.SIGKILL) -> None:
     """Have the process that runs in a role ended from the so-manieth time on that it is waited for, as a kernel would.
 
-    What is killed first may be a process that only starts it.
+    What is killed first may be a process that only starts it. That is stopped meanwhile: what it starts between the look
+    and the kill would outlive it.
     """
     waits: collections.Counter[int] = collections.Counter()
     original = Child._wait
@@ -417,7 +419,12 @@ def kill_from_outside(monkeypatch: pytest.MonkeyPatch, role: str, wait: int, num
         waits[pid] += 1
         if waits[pid] >= wait and f'"role": "{role}"' in str(self._process.args):
             with contextlib.suppress(ProcessLookupError):
-                os.kill(max(processes._tree(pid)), number)
+                os.kill(pid, signal.SIGSTOP)
+                while (tree := processes._tree(pid))[pid][processes._STATE] not in "TZ":
+                    time.sleep(0.01)
+                *_, deepest = tree
+                os.kill(deepest, number)
+                os.kill(pid, signal.SIGCONT)
         original(self, *given)
 
     monkeypatch.setattr(Child, "_wait", waited)
