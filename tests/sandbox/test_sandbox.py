@@ -408,8 +408,8 @@ def test_plain_data_of_every_kind_crosses_as_it_is(value: str) -> None:
 def kill_from_outside(monkeypatch: pytest.MonkeyPatch, role: str, wait: int, number: int = signal.SIGKILL) -> None:
     """Have the process that runs in a role ended from the so-manieth time on that it is waited for, as a kernel would.
 
-    What is killed first may be a process that only starts it. That is stopped meanwhile: what it starts between the look
-    and the kill would outlive it.
+    What is killed first may be a process that only starts it. That is stopped meanwhile, as what it starts between
+    the look and the kill would outlive it.
     """
     waits: collections.Counter[int] = collections.Counter()
     original = Child._wait
