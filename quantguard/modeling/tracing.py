@@ -8,8 +8,9 @@ import torch
 from torch import nn
 
 from quantguard.errors import MeasurementError
+from quantguard.modeling.fake_quant_linear import FakeQuantLinear
 from quantguard.modeling.loading import LoadedModel
-from quantguard.modeling.quant_linear import FakeQuantLinear, QuantLinear
+from quantguard.modeling.quant_linear import QuantLinear
 from quantguard.records import LayerError, LayerSketch
 
 NUM_BUCKETS = 32

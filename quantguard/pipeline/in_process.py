@@ -88,6 +88,10 @@ class InProcess:
             **ascend.this_host().facts(),
         }
 
+    def generation_facts(self) -> dict[str, str]:
+        """Return which of the engine's loops generates."""
+        return {"generation_loop": registry.engines[self.engine].generation_loop(self.loaded)}
+
     def generate(
         self,
         requests: Sequence[Request],

@@ -15,11 +15,11 @@ import torch
 from torch import nn
 
 from quantguard.modeling import Batch, Block, Decoder
-from quantguard.modeling.online import kronecker_multiply
 from quantguard.modeling.rotating import plain_norm_weight, rotation_factors, transform_keys
 from quantguard.modeling.simulating import simulated_cache, simulated_inputs
 from quantguard.numerics import fake_quantize
 from quantguard.numerics.hadamard import random_orthogonal
+from quantguard.numerics.kronecker import kronecker_multiply
 from quantguard.records import Recipe
 
 # The kinds of inputs, by a block's order of groups, that no norm is in front of: those of o_proj and down_proj.

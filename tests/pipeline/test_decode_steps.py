@@ -10,8 +10,7 @@ import torch
 import quantguard
 from quantguard.engines import transformers as engine
 from quantguard.errors import MeasurementError
-from quantguard.modeling import LoadedModel, slots
-from quantguard.modeling import attention as attention_module
+from quantguard.modeling import LoadedModel, integer_cache, slots
 from quantguard.modeling.slots import SlotLayer, Window
 from quantguard.pipeline.decode_steps import FAR, FEW, NUM_ROWS, NUM_STEPS, SINGLE, batches, compare_ways, read, written
 from quantguard.pipeline.layer_trace import trace
@@ -91,13 +90,16 @@ def floats(patch: pytest.MonkeyPatch) -> None:
 
 
 def six_bits(patch: pytest.MonkeyPatch) -> None:
-    quantizers = attention_module.kv_quantizers
+    stored_by = integer_cache.kv_store
 
     def coarser(attention: Any) -> Any:
-        pair = quantizers(attention)
-        return pair and tuple(dataclasses.replace(q, args=dataclasses.replace(q.args, num_bits=6)) for q in pair)
+        store = stored_by(attention)
+        if store is None:
+            return None
+        keys, values = (dataclasses.replace(q, args=dataclasses.replace(q.args, num_bits=6)) for q in store.quantizers)
+        return dataclasses.replace(store, quantizers=(keys, values))
 
-    patch.setattr(slots, "kv_quantizers", coarser)
+    patch.setattr(slots, "kv_store", coarser)
 
 
 def modulo_200(patch: pytest.MonkeyPatch) -> None:
