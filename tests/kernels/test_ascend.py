@@ -1,5 +1,6 @@
 """The ascend backend on the emulated device agrees with the contracts, and what the vendor lets pass is refused."""
 
+import inspect
 import itertools
 from collections.abc import Callable
 from typing import Any
@@ -353,6 +354,15 @@ def test_the_backend_passes_only_what_the_schema_has(op: str) -> None:
 
 def test_a_release_without_an_argument_is_named() -> None:
     assert "npu_made_up" in str(vendor.unavailable("npu_made_up"))
+
+
+def test_every_call_of_the_vendor_is_in_the_vendor_contract() -> None:
+    functions = {
+        name
+        for name, value in vars(vendor).items()
+        if inspect.isfunction(value) and value.__module__ == vendor.__name__ and not name.startswith("_")
+    }
+    assert functions - {"unavailable"} == set(good())
 
 
 @pytest.mark.parametrize("name", ACCEPTED_BY_THE_VENDOR)
