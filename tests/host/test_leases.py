@@ -14,11 +14,11 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from npulab import Machine
 
 from pytest_quantguard import devices
 from quantguard.errors import LeaseError
 from quantguard.host.leases import Leases, Resource, folder, npu, read_holder
+from tests.support.fake_npus import Machine
 
 # For machines that have much else to do; each test may use it once.
 _PATIENCE_SECONDS = 120

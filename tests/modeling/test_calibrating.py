@@ -4,7 +4,6 @@ import dataclasses
 
 import pytest
 import torch
-from families import build
 
 from quantguard.kernels.cpu import gram
 from quantguard.kernels.cpu.compiled import amx
@@ -13,6 +12,7 @@ from quantguard.modeling.attention import extend_attention
 from quantguard.modeling.calibrating import Batch
 from quantguard.modeling.input_stats import InputStats, empty_stats
 from quantguard.pipeline.block_step import relative_error
+from tests.support.families import build
 
 LENGTHS = (1, 5, 5, 17, 63)
 

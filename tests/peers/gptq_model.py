@@ -1,6 +1,6 @@
 """Quantize a model with GPTQModel to GPTQ or AWQ checkpoints, and record what they compute when it loads them.
 
-python tests/checkpoints/peers/gptq_model.py MODEL OUTPUT --scheme gptq-w4-act-order --group-size 64
+python tests/peers/gptq_model.py MODEL OUTPUT --scheme gptq-w4-act-order --group-size 64
 
 Needs an environment of its own, for which GPTQModel's own pin of torch is too high:
 pip install torch==2.13.0 transformers==5.24.0 torchao==0.18.0 setuptools, its other requirements, and then

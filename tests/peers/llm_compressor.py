@@ -1,6 +1,6 @@
 """Quantize a model with llm-compressor, and record what its checkpoint computes when transformers loads it.
 
-python tests/checkpoints/peers/llm_compressor.py MODEL OUTPUT --scheme w4a16-sym --group-size 64
+python tests/peers/llm_compressor.py MODEL OUTPUT --scheme w4a16-sym --group-size 64
 
 Needs an environment of its own: pip install torch==2.13.0 llmcompressor==0.14.0.1
 (which brought compressed-tensors 0.19.0 and transformers 5.17.0).

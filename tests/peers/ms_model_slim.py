@@ -1,6 +1,6 @@
 """Quantize a model with msModelSlim to AscendV1 checkpoints, and record what its own model computes before it is left.
 
-python tests/checkpoints/peers/ms_model_slim.py MODEL OUTPUT --scheme w8a8-static --dtype bfloat16
+python tests/peers/ms_model_slim.py MODEL OUTPUT --scheme w8a8-static --dtype bfloat16
 
 msModelSlim cannot load what it writes: expected.* come from the model that it has in memory when it has written, whose
 modules round activations and multiply in floating point as an NPU would in integers. From a float32 model it writes

@@ -1,6 +1,6 @@
 """Print solutions of word problems as tiny-reasoner writes them: the text to calibrate it and to measure it on.
 
-python tests/checkpoints/peers/word_problems.py > word_problems.txt
+python tests/peers/word_problems.py > word_problems.txt
 """
 
 import random

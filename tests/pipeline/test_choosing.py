@@ -3,8 +3,6 @@
 import dataclasses
 
 import pytest
-from gatelab import run
-from serving import completion, serving
 
 import quantguard
 from quantguard.engines import openai
@@ -12,6 +10,8 @@ from quantguard.errors import QuantguardError
 from quantguard.modeling import likelihood
 from quantguard.pipeline import choosing
 from quantguard.registry import benchmarks
+from tests.support.gate_runs import run
+from tests.support.openai_server import completion, serving
 
 GATE = """
 import quantguard

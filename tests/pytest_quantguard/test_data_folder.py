@@ -3,10 +3,10 @@
 import os
 
 import pytest
-from gatelab import assert_error, run
 
 from pytest_quantguard.options import DATA_VARIABLE
 from quantguard.benchmarks import _files
+from tests.support.gate_runs import assert_error, run
 
 GATE = """
 import quantguard

@@ -6,13 +6,13 @@ import sys
 from typing import Any
 
 import pytest
-from gatelab import ROOT, W8A8, assert_error, copy_baselines, run, write_gate
 
 from quantguard import baselines
 from quantguard.baselines import Noise
 from quantguard.cli import __main__ as cli
 from quantguard.pipeline import PipelineSession
 from quantguard.records import RunRecord
+from tests.support.gate_runs import ROOT, W8A8, assert_error, copy_baselines, run, write_gate
 
 
 def test_a_clear_verdict_ends_the_run_early_and_says_so(pytester: pytest.Pytester) -> None:

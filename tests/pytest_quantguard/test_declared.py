@@ -4,7 +4,8 @@ import pathlib
 import textwrap
 
 import pytest
-from gatelab import copy_baselines, run
+
+from tests.support.gate_runs import copy_baselines, run
 
 GOOD = """
 # Our release.

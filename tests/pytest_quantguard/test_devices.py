@@ -3,7 +3,8 @@
 import json
 
 import pytest
-from npulab import FAKE_TORCH_NPU, Machine
+
+from tests.support.fake_npus import FAKE_TORCH_NPU, Machine
 
 # Workers and other processes are waited for.
 pytestmark = pytest.mark.timeout(300)

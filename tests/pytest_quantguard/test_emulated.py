@@ -4,10 +4,10 @@ import json
 import pathlib
 
 import pytest
-from gatelab import assert_error, copy_baselines, run
 
 import quantguard
 from quantguard.errors import KernelError
+from tests.support.gate_runs import assert_error, copy_baselines, run
 
 GATE = """
 import quantguard

@@ -4,12 +4,12 @@ import pathlib
 
 import pytest
 import torch
-from gatelab import assert_error, run
 
 from quantguard import baselines, pipeline
 from quantguard.modeling import LoadedModel
 from quantguard.pipeline import layer_trace
 from quantguard.pipeline import session as sessions
+from tests.support.gate_runs import assert_error, run
 
 GATE = """
 import quantguard

@@ -11,11 +11,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from gatelab import assert_error, junit_failures, run
-from planted_results import timed_blocks
 
 from quantguard.host.leases import TIMING, Leases, read_holder
 from quantguard.pipeline import timing
+from tests.support.gate_runs import assert_error, junit_failures, run
+from tests.support.planted_results import timed_blocks
 
 GATES = """
 import quantguard

@@ -5,11 +5,11 @@ import json
 import pathlib
 
 import pytest
-from gatelab import W8A8, run, write_gate
 
 from quantguard import catalog
 from quantguard.baselines import noise_path, read, write
 from quantguard.baselines.suites import recall, to_remove
+from tests.support.gate_runs import W8A8, run, write_gate
 
 # Workers are waited for.
 pytestmark = pytest.mark.timeout(300)

@@ -1,7 +1,8 @@
 """The memory gate weighs a model at rest, and at work where that is asked for."""
 
 import pytest
-from gatelab import assert_error, run
+
+from tests.support.gate_runs import assert_error, run
 
 GATE = """
 import quantguard

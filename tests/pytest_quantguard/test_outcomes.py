@@ -6,10 +6,10 @@ import pathlib
 import xml.etree.ElementTree as ET
 
 import pytest
-from gatelab import COMMITTED, W8A8, assert_error, copy_baselines, run, write_gate
 
 from quantguard import baselines
 from quantguard.baselines import Baseline
+from tests.support.gate_runs import COMMITTED, W8A8, assert_error, copy_baselines, run, write_gate
 
 
 def rewrite(path: pathlib.Path, **changes: object) -> Baseline:

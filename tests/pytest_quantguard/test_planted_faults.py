@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 import torch
-from gatelab import copy_baselines, junit_failures, run, write_gate
 
 from quantguard.kernels.cpu import int8_linear, weight_only_linear
 from quantguard.numerics import QuantTensor
 from quantguard.records import QuantArgs
 from quantguard.rounding import nearest
+from tests.support.gate_runs import copy_baselines, junit_failures, run, write_gate
 
 Patch = Callable[[pytest.MonkeyPatch], None]
 ONE_LAYER = 3

@@ -3,9 +3,9 @@
 from typing import Any
 
 import pytest
-from gatelab import assert_error, copy_baselines, run
 
 from quantguard.engines import transformers as engine
+from tests.support.gate_runs import assert_error, copy_baselines, run
 
 GATE = """
 import quantguard

@@ -6,7 +6,8 @@ import re
 import xml.etree.ElementTree as ET
 
 import pytest
-from gatelab import copy_baselines, run
+
+from tests.support.gate_runs import copy_baselines, run
 
 # Workers are waited for.
 pytestmark = pytest.mark.timeout(300)

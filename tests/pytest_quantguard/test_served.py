@@ -14,11 +14,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from gatelab import run
-from serving import Answer, Script, completion, serving
 
 from quantguard import catalog
 from quantguard.registry import benchmarks
+from tests.support.gate_runs import run
+from tests.support.openai_server import Answer, Script, completion, serving
 
 # A server is waited for.
 pytestmark = pytest.mark.timeout(300)

@@ -3,11 +3,11 @@
 from typing import Any
 
 import pytest
-from verdictlab import MODES, tell
 
 from pytest_quantguard import ledger, outcomes
 from pytest_quantguard.accounts import Account
 from pytest_quantguard.collecting import Collector
+from tests.support.planted_verdicts import MODES, tell
 
 GATES = """
 @gate

@@ -6,10 +6,10 @@ import pathlib
 from typing import Any
 
 import pytest
-from gatelab import run
 
 from pytest_quantguard import storing
 from quantguard import baselines
+from tests.support.gate_runs import run
 
 FOLDER = pathlib.Path("baselines/cpu/tiny-reasoner")
 CHECK = 'guard.check("tiny-reasoner", recipe="{recipe}")'

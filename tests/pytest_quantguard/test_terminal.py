@@ -6,9 +6,7 @@ import os
 import sys
 from collections.abc import Iterator
 
-import ptylab
 import pytest
-from gatelab import COMMITTED, write_gate
 
 from quantguard import stats
 from quantguard.gates._running import change_so_far
@@ -16,6 +14,8 @@ from quantguard.pipeline.progress import bar, meter
 from quantguard.pipeline.watching import watching
 from quantguard.records import Score
 from quantguard.verdict import AccuracyRule
+from tests.support import pseudo_terminal
+from tests.support.gate_runs import COMMITTED, write_gate
 
 # A program on a terminal is waited for.
 pytestmark = pytest.mark.timeout(300)
@@ -48,7 +48,7 @@ def gates(pytester: pytest.Pytester, *options: str, columns: int) -> tuple[str, 
     command += ["--quantguard-limit=80", f"--rootdir={pytester.path}", *options, str(pytester.path)]
     # With this pytester takes the colours from its runs.
     environment = {name: value for name, value in os.environ.items() if name != "PY_COLORS"}
-    written, screens, status = ptylab.run(command, columns=columns, environment=environment)
+    written, screens, status = pseudo_terminal.run(command, columns=columns, environment=environment)
     assert status == 0
     assert "quantguard: 1 PASS" in screens[-1]
     return written, screens
@@ -87,7 +87,7 @@ def test_workers_draw_nothing(pytester: pytest.Pytester) -> None:
 
 @pytest.fixture
 def terminal() -> Iterator[io.TextIOWrapper]:
-    ours, theirs = ptylab.open_terminal(80)
+    ours, theirs = pseudo_terminal.open_terminal(80)
     with os.fdopen(theirs, "w", encoding="ascii") as stream:
         yield stream
     os.close(ours)

@@ -1,9 +1,9 @@
 """A model that thinks longer than the limit lets it is reported as truncating, not as wrong."""
 
 import pytest
-from gatelab import assert_error, copy_baselines, run, write_gate
 
 from quantguard.engines import transformers as engine
+from tests.support.gate_runs import assert_error, copy_baselines, run, write_gate
 
 
 def test_a_candidate_that_thinks_longer_is_an_error_that_says_so(

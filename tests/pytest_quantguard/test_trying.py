@@ -9,12 +9,12 @@ import time
 from typing import Any, NoReturn
 
 import pytest
-from gatelab import copy_baselines, run, write_gate
 
 from pytest_quantguard import collecting
 from quantguard import catalog
 from quantguard.pipeline import rerun_store
 from quantguard.report import files
+from tests.support.gate_runs import copy_baselines, run, write_gate
 
 MEMORY = """
 import quantguard

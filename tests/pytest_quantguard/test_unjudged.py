@@ -1,10 +1,10 @@
 """What was skipped, broken off, lost or never run is told of in every report, and is never green."""
 
 import pytest
-from verdictlab import MODES, is_told, tell
 
 from pytest_quantguard import accounts
 from pytest_quantguard.ledger import result_of_test
+from tests.support.planted_verdicts import MODES, is_told, tell
 
 FOUR = """
 @gate

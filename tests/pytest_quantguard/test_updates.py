@@ -9,10 +9,10 @@ import sys
 import time
 
 import pytest
-from gatelab import W8A8, run, write_gate
 
 from quantguard import baselines
 from quantguard.records.files import SCRATCH_PREFIX
+from tests.support.gate_runs import W8A8, run, write_gate
 
 # With few flips or none, 16 items rule a drop of half the answers out.
 SMALL = "tol=0.5, subset=16"

@@ -4,9 +4,9 @@ import html
 import re
 
 import pytest
-from verdictlab import MODES, junit, tell
 
 from pytest_quantguard import fixtures, outcomes
+from tests.support.planted_verdicts import MODES, junit, tell
 
 SWALLOWED = """
 @gate

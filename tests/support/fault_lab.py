@@ -1,6 +1,6 @@
 """Where faults are planted: a project of its own, with the default gates, and what they say of it.
 
-A fault is a file of this folder. Its docstring says what is wrong, and it has ``AREA``, the part that is broken;
+A fault is a file of ``tests/faults``. Its docstring says what is wrong, and it has ``AREA``, the part that is broken;
 ``RECIPE``, the recipe that runs; ``EXPECTED``, the gates that must see it, none where none does; and ``plant(lab)``,
 which breaks the running code, the recipe or the files of the project.
 """
@@ -25,8 +25,8 @@ from quantguard.modeling import LoadedModel
 from quantguard.pipeline import fidelity
 from quantguard.pipeline import session as sessions
 
-HERE = pathlib.Path(__file__).parent
-ROOT = HERE.parents[1]
+ROOT = pathlib.Path(__file__).parents[2]
+FAULTS = ROOT / "tests/faults"
 # The default gates, as the README gives them.
 GATES = ROOT / "tests/gates/quantguard.toml"
 AREAS = (
@@ -101,13 +101,13 @@ class Lab:
 
 def names() -> list[str]:
     """List the faults, by area and name."""
-    found = [path.stem for path in HERE.glob("[!_]*.py") if not path.stem.startswith("test_")]
+    found = [path.stem for path in FAULTS.glob("[!_]*.py") if not path.stem.startswith("test_")]
     return sorted(found, key=lambda name: (AREAS.index(load(name).AREA), name))
 
 
 def load(name: str) -> types.ModuleType:
     """Import a fault."""
-    return importlib.import_module(name)
+    return importlib.import_module(f"tests.faults.{name}")
 
 
 def project(

@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from _lab import Lab
 
 from quantguard.kernels.cpu import int8_linear, quantize_per_token
 from quantguard.modeling import LoadedModel, embed, loading
@@ -19,6 +18,7 @@ from quantguard.pipeline.opening import load
 from quantguard.pipeline.quantizing import quantize
 from quantguard.recipes import load_recipe
 from quantguard.records import Generation, QuantArgs, Recipe
+from tests.support.fault_lab import Lab
 
 Tensors = tuple[torch.Tensor, torch.Tensor]
 Sequences = Sequence[Sequence[int]]

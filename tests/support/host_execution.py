@@ -11,9 +11,10 @@ import subprocess
 import tempfile
 from typing import Any
 
-import ascend_compiler
 import numpy as np
 import torch
+
+from tests.support import ascend_compiler
 
 NUM_PROGRAMS = 3
 _PASSES = [

@@ -4,12 +4,12 @@ import dataclasses
 import random
 
 import pytest
-from planted_results import timed_blocks
 from scipy import stats
 
 from quantguard.gates import latency
 from quantguard.records import TimedBlock, Verdict
 from quantguard.verdict import judge_speedup, ratio
+from tests.support.planted_results import timed_blocks
 
 NUM_RUNS = 200
 
