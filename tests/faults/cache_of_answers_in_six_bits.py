@@ -3,9 +3,8 @@
 import dataclasses
 from typing import Any
 
-from _lab import Lab
-
 from quantguard.modeling import integer_cache, slots
+from tests.support.fault_lab import Lab
 
 AREA = "KV cache"
 RECIPE = "smoothquant-w8a8kv8"

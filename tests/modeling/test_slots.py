@@ -4,7 +4,6 @@ from typing import Any
 
 import pytest
 import torch
-from families import FAMILIES, build, tokens
 
 from quantguard.kernels import kv_cache
 from quantguard.modeling import find_decoder
@@ -13,6 +12,7 @@ from quantguard.modeling.slots import SlotCache, SlotLayer, Window, takes_slots
 from quantguard.numerics import KVQuantizer
 from quantguard.pipeline.quantizing import quantize_decoder
 from quantguard.records import QuantArgs, Recipe
+from tests.support.families import FAMILIES, build, tokens
 
 EIGHT = QuantArgs(num_bits=8, strategy="token", dynamic=True)
 LENGTHS = (9, 17, 12)
