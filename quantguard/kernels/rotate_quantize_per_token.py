@@ -17,12 +17,12 @@ def unsupported(_rotation: Rotation) -> str | None:
 
 
 def apply(
-    x: torch.Tensor, left: torch.Tensor | None, right: torch.Tensor, *, args: QuantArgs
+    x: torch.Tensor, left: torch.Tensor | None, right: torch.Tensor | None, *, args: QuantArgs
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Rotate as :mod:`quantguard.kernels.rotate` says, and quantize the float32 result without rounding it before.
 
     The factors count as rounded to the type of ``x``. Returns int8 of the shape of ``x``, within ``args.num_bits``, and
     float32 scale ``[num_tokens, 1]``. A backend that has ``w4a4_linear`` may return four bits in the layout of that.
     """
-    factors = (None if left is None else left.to(x.dtype), right.to(x.dtype))
+    factors = (None if factor is None else factor.to(x.dtype) for factor in (left, right))
     return numerics.quantize_tokens(rotate.apply(x.float(), *factors), args)
