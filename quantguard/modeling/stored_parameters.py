@@ -15,6 +15,7 @@ import transformers
 
 from quantguard.errors import ModelError
 from quantguard.modeling.configuration import CONFIG, named_weights
+from quantguard.modeling.descriptions import EMBEDDING_WEIGHT, HEAD_WEIGHT
 from quantguard.modeling.tensor_files import INDEX, TensorFiles, read_index
 
 SINGLE = INDEX.removesuffix(".index.json")
@@ -152,7 +153,7 @@ def _require_all(path: pathlib.Path, model: Any, matched: Collection[str]) -> No
     absent = model.state_dict().keys() - set(matched)
     if model.config.tie_word_embeddings:
         # Each stands for the other.
-        ends = {f"{model.base_model_prefix}.embed_tokens.weight", "lm_head.weight"}
+        ends = {EMBEDDING_WEIGHT, HEAD_WEIGHT}
         absent -= ends if ends & set(matched) else set()
     require_all(path, sorted(absent))
 
