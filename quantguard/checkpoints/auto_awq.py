@@ -51,7 +51,7 @@ _FIXED: dict[str, tuple[Any, ...]] = {
     "format": (None, "gemm"),
     "pack_dtype": (None, "int32"),
     "desc_act": (None, False),
-    "lm_head": (None, False),
+    HEAD: (None, False),
     "dynamic": (None,),
     "adapter": (None,),
     "activation": (None,),

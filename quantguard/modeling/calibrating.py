@@ -97,12 +97,12 @@ def embed(decoder: Decoder, sequences: Sequence[Sequence[int]]) -> Activations:
 
 def _of_like_length(sequences: Sequence[Sequence[int]]) -> list[list[Sequence[int]]]:
     """Put sequences together, shortest first, as many as fit when the longest of them sets the length."""
-    groups: list[list[Sequence[int]]] = []
+    batches: list[list[Sequence[int]]] = []
     for sequence in sorted(sequences, key=len):
-        if not groups or (len(groups[-1]) + 1) * len(sequence) > _BATCH_TOKENS:
-            groups.append([])
-        groups[-1].append(sequence)
-    return groups
+        if not batches or (len(batches[-1]) + 1) * len(sequence) > _BATCH_TOKENS:
+            batches.append([])
+        batches[-1].append(sequence)
+    return batches
 
 
 def _embed(decoder: Decoder, sequences: Sequence[Sequence[int]]) -> Batch:

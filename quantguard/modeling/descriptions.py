@@ -17,6 +17,8 @@ EMBEDDING = f"{CORE}.embed_tokens"
 BLOCKS = f"{CORE}.layers"
 FINAL_NORM = f"{CORE}.norm"
 ROTARY = f"{CORE}.rotary_emb"
+# What the names of tensors end in that old checkpoints store although they are computed from the configuration.
+COMPUTED = f"{ROTARY.rpartition('.')[2]}.inv_freq"
 HEAD = "lm_head"
 EMBEDDING_WEIGHT, HEAD_WEIGHT = f"{EMBEDDING}.weight", f"{HEAD}.weight"
 

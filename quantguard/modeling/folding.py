@@ -1,6 +1,7 @@
 """Folding scales into the weights around an activation, so that nothing is left to do as the model runs."""
 
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import torch
 from torch import nn
@@ -65,11 +66,11 @@ def multiply_written(block: Block, site: InputSite, factor: torch.Tensor) -> Non
 
 def scaled_parameters(block: Block, site: InputSite) -> Iterator[nn.Parameter]:
     """Yield the parameters that a site's activation is proportional to, whose first dimension are its channels."""
-    for module in (*map(block.norms.of, site.norms), *map(block.linear, site.writers)):
-        for name in ("weight", "bias"):
-            parameter = getattr(module, name, None)
-            if parameter is not None:
-                yield parameter
+    modules: list[Any] = [*map(block.norms.of, site.norms), *map(block.linear, site.writers)]
+    for module in modules:
+        yield module.weight
+        if getattr(module, "bias", None) is not None:
+            yield module.bias
 
 
 def _by_channel(values: torch.Tensor, parameter: torch.Tensor) -> torch.Tensor:
