@@ -1,12 +1,12 @@
 """AWQ's scales multiply the input that they should divide."""
 
 import torch
-from _lab import Lab
 
 from quantguard.modeling import Block
 from quantguard.modeling.folding import divide, multiply_columns, readers
 from quantguard.modeling.sites import InputSite
 from quantguard.transforms import awq
+from tests.support.fault_lab import Lab
 
 AREA = "transforms"
 RECIPE = "awq-w4a16"

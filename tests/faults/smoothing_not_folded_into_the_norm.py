@@ -1,12 +1,12 @@
 """Weights are multiplied by the smoothing factors and the norm is not divided."""
 
 import torch
-from _lab import Lab
 
 from quantguard.modeling import Block
 from quantguard.modeling.folding import multiply_columns, readers
 from quantguard.modeling.sites import InputSite
 from quantguard.transforms import smoothquant
+from tests.support.fault_lab import Lab
 
 AREA = "transforms"
 RECIPE = "smoothquant-w8a8"

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 import torch
 import transformers
-from small_models import SIZES, WINDOW, broken_laws, save, small_config, small_model
 from torch import nn
 
 import quantguard
@@ -19,6 +18,7 @@ from quantguard.modeling import descriptions, embed, find_decoder, require_descr
 from quantguard.modeling.descriptions import GATED
 from quantguard.modeling.layer_inputs import first_inputs
 from quantguard.modeling.streaming import skeleton
+from tests.support.small_models import SIZES, WINDOW, broken_laws, save, small_config, small_model
 
 SUPPORTED: dict[str, tuple[str, dict[str, Any]]] = {
     "llama with biases": ("llama", {"attention_bias": True, "mlp_bias": True}),

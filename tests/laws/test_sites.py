@@ -5,13 +5,13 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from families import FAMILIES, build, logits
 
 from quantguard.modeling import Block, find_decoder, rotating
 from quantguard.modeling.folding import divide
 from quantguard.modeling.rotating import fold_norms, map_online, rotate_ends, rotate_stream, rotate_value_heads
 from quantguard.modeling.sites import DOWN_INPUT, GATE_UP_INPUT, INPUTS, OUTPUT_INPUT, QKV_INPUT, STREAM, InputSite
 from quantguard.numerics.hadamard import random_orthogonal
+from tests.support.families import FAMILIES, build, logits
 
 LARGEST_CHANGE = 1e-10
 SITES = pytest.mark.parametrize("site", INPUTS, ids=[site.group for site in INPUTS])
