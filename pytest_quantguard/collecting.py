@@ -15,8 +15,8 @@ from quantguard.baselines.suites import remember
 from quantguard.baselines.survey import Notice, survey
 from quantguard.errors import QuantguardError
 from quantguard.gates import GateResult
-from quantguard.report import files, text
-from quantguard.report.several import several_lines
+from quantguard.report import output_files, plain_text
+from quantguard.report.multiple_testing import multiple_testing_lines
 
 
 class Collector:
@@ -107,7 +107,7 @@ class Collector:
         self._show_results(terminalreporter, self._results)
         for line in self._storing.lines():
             terminalreporter.write_line(line, yellow=line.startswith("baseline not written"))
-        for line in several_lines([result for _, result in self._results]):
+        for line in multiple_testing_lines([result for _, result in self._results]):
             terminalreporter.write_line(line, yellow=True)
         for notice in self._notices:
             terminalreporter.write_line(notice.line, yellow=True)
@@ -116,7 +116,7 @@ class Collector:
             terminalreporter.write_line(said, red=True)
         if (missing := self._missing()) is not None:
             terminalreporter.write_line(f"quantguard: {missing}", red=True)
-        terminalreporter.write_line(text.closing_line(self._results))
+        terminalreporter.write_line(plain_text.closing_line(self._results))
         if self._has_written_report:
             terminalreporter.write_line(f"report: {self._options.report}")
 
@@ -138,7 +138,7 @@ class Collector:
         for nodeid, result in results:
             terminalreporter.write_line(nodeid, bold=True)
             markup = {_COLOURS[result.label]: True}
-            for line in text.gate_lines([result]):
+            for line in plain_text.gate_lines([result]):
                 terminalreporter.write_line(f"  {line}", **markup)
 
     def _write_report(self, config: pytest.Config) -> None:
@@ -146,7 +146,7 @@ class Collector:
         if self._options.report is None:
             return
         try:
-            files.write_all(self._options.report, self._results, self._notices)
+            output_files.write_all(self._options.report, self._results, self._notices)
         # The verdicts are decided, and a section of the report may be another distribution's.
         except Exception as error:  # noqa: BLE001
             what = f"{type(error).__name__}: {error}"

@@ -109,7 +109,7 @@ def hold_to_verdicts(item: pytest.Item, report: pytest.TestReport) -> None:
 
 def junit_properties(result: GateResult) -> dict[str, object]:
     """Return what JUnit keeps of a result, scalars only."""
-    from quantguard.report.wording import visible  # noqa: PLC0415 - an unrelated run does not pay for it
+    from quantguard.report.visible_text import visible  # noqa: PLC0415 - an unrelated run does not pay for it
 
     verdict = dataclasses.asdict(result.verdict) | {"traceback": result.traceback}
     prefix = f"quantguard.{result.gate}"
@@ -122,10 +122,10 @@ def junit_properties(result: GateResult) -> dict[str, object]:
 
 def _told(item: pytest.Item, results: Sequence[GateResult]) -> str:
     """Return results as text, with the tracebacks that --tb asks for."""
-    from quantguard.report import text  # noqa: PLC0415 - an unrelated run does not pay for it
+    from quantguard.report import plain_text  # noqa: PLC0415 - an unrelated run does not pay for it
 
     brief = item.config.getoption("tbstyle", "auto") in _BRIEF
-    return "\n".join(text.gate_lines(results, with_tracebacks=not brief))
+    return "\n".join(plain_text.gate_lines(results, with_tracebacks=not brief))
 
 
 def _failing(item: pytest.Item, rows: Sequence[Row]) -> list[GateResult]:

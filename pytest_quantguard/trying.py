@@ -20,11 +20,11 @@ def require_writable(config: pytest.Config, options: Options) -> None:
     if not options.enabled or hasattr(config, "workerinput") or config.getoption("collectonly"):
         return
     from quantguard import catalog  # noqa: PLC0415 - an unrelated run does not pay for it
-    from quantguard.report import files  # noqa: PLC0415
+    from quantguard.report import output_files  # noqa: PLC0415
 
     if options.report is not None:
         _try(options.report, "the report", "--quantguard-report=DIR")
-        if (foreign := files.foreign(options.report)) is not None:
+        if (foreign := output_files.foreign_file(options.report)) is not None:
             raise pytest.UsageError(
                 f"--quantguard-report={options.report}: {foreign} is there, and no report of quantguard's has made it:"
                 " it would be overwritten. Type another folder: --quantguard-report=DIR"

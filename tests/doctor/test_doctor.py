@@ -15,7 +15,7 @@ from packaging.requirements import Requirement
 from quantguard import catalog, kernels, registry
 from quantguard.doctor import examining, software
 from quantguard.records import Diagnosis, Finding, Lack, Software
-from quantguard.report import doctor as report
+from quantguard.report import diagnosis_text
 
 ROOT = pathlib.Path(__file__).parents[2]
 WITHOUT_AUTOLOAD = {"TORCH_DEVICE_BACKEND_AUTOLOAD": "0"}
@@ -294,7 +294,7 @@ def test_the_text_keeps_to_80_columns_and_leaves_commands_whole() -> None:
         Software(name="tqdm", version="4.0", notable=False),
         Software(name="numba", notable=False, lack=Lack(what="numba is not installed", remedy="pip install numba")),
     )
-    lines = report.as_text(Diagnosis(asked=True, installed=installed, backends=(finding,))).splitlines()
+    lines = diagnosis_text.as_text(Diagnosis(asked=True, installed=installed, backends=(finding,))).splitlines()
     assert f"      type: {remedy}" in lines
     assert max(len(line) for line in lines if remedy not in line) <= 80
     assert lines[:4] == ["installed:", "  python  3.11", "  numba   not there", "      numba is not installed"]

@@ -14,7 +14,7 @@ from gatelab import copy_baselines, run, write_gate
 from pytest_quantguard import collecting
 from quantguard import catalog
 from quantguard.pipeline import rerun_store
-from quantguard.report import files
+from quantguard.report import output_files
 
 MEMORY = """
 import quantguard
@@ -108,7 +108,7 @@ def test_collecting_alone_is_no_failure_and_writes_nothing(pytester: pytest.Pyte
 @pytest.mark.parametrize(
     ("where", "name", "told"),
     [
-        (files, "write_all", "the report was not written to out: OSError: *No space left*"),
+        (output_files, "write_all", "the report was not written to out: OSError: *No space left*"),
         (collecting, "survey", "the stored baselines were not looked through: *No space left*"),
         (collecting, "remember", "the stored baselines were not looked through: *No space left*"),
         (pathlib.Path, "unlink", "answers that this run is done with cannot be removed*No space left*Type: rm *"),

@@ -11,7 +11,7 @@ _KINDS = ("backends", "benchmarks", "models")
 
 
 def as_text(diagnosis: Diagnosis) -> str:
-    """Return what is installed, what is usable, and what is missing with what to type."""
+    """Describe what is installed, what is usable, and what is missing, with the command that adds it."""
     kinds = {kind: getattr(diagnosis, kind) for kind in _KINDS}
     shown = [one for one in diagnosis.installed if one.notable or one.lack is not None]
     width = max(len(one.name) for group in (shown, *kinds.values()) for one in group)
@@ -23,7 +23,7 @@ def as_text(diagnosis: Diagnosis) -> str:
 
 
 def as_json(diagnosis: Diagnosis) -> dict[str, Any]:
-    """Return the diagnosis with its conclusions, for machines."""
+    """Return the diagnosis and its conclusions as JSON values."""
     findings = {kind: [{"usable": one.usable, **to_json(one)} for one in getattr(diagnosis, kind)] for kind in _KINDS}
     return {"usable": diagnosis.usable, **to_json(diagnosis), **findings}
 
@@ -39,7 +39,7 @@ def _finding(one: Finding, width: int) -> list[str]:
 
 
 def _lack(lack: Lack) -> list[str]:
-    """Return what is missing, wrapped, and what to type on a line of its own, to be copied."""
+    """Describe a missing requirement; the command stands unwrapped on its own line, to be copied."""
     return _wrap(f"{_INDENT}{lack.what}") + ([f"{_INDENT}type: {lack.remedy}"] if lack.remedy else [])
 
 

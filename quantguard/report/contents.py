@@ -1,4 +1,4 @@
-"""Everything that a report shows, put together from the results, the benchmarks and git."""
+"""The contents of a report, collected from gate results, benchmarks and git."""
 
 import dataclasses
 import datetime as dt
@@ -17,7 +17,15 @@ from quantguard.records import RunRecord, Sample, Score
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Flip:
-    """An item whose score is another than in the run that was compared with; texts are absent where nobody has them."""
+    """An item whose score changed between the other run of a comparison and this one.
+
+    Attributes:
+        before: Its score in the other run.
+        after: Its score in this run.
+        before_text: What the other model wrote; absent if only the score was kept.
+        after_text: What this model wrote; absent if only the score was kept.
+        sample: The benchmark's item; absent if the benchmark is not available here.
+    """
 
     before: Score
     after: Score
@@ -27,13 +35,21 @@ class Flip:
 
     @property
     def lost(self) -> bool:
-        """Whether it got worse."""
+        """Whether the score got worse."""
         return (self.after.value or 0.0) < (self.before.value or 0.0)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """A gate's result with the test that it came from; ``anchor`` names it within the page."""
+    """A gate's result with its test, its flips and its baseline's history.
+
+    Attributes:
+        anchor: The id of the entry within the page.
+        test: The node id of the test.
+        result: What the gate found.
+        flips: The items whose score changed.
+        history: The commits of the gate's baseline, oldest first.
+    """
 
     anchor: str
     test: str
@@ -43,18 +59,25 @@ class Entry:
 
     @property
     def lost(self) -> tuple[Flip, ...]:
-        """The items that got worse."""
+        """The items whose score got worse."""
         return tuple(flip for flip in self.flips if flip.lost)
 
     @property
     def gained(self) -> tuple[Flip, ...]:
-        """The items that got better."""
+        """The items whose score got better."""
         return tuple(flip for flip in self.flips if not flip.lost)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """All results of a run of pytest, in its order, and what is to be said of stored baselines."""
+    """All gate results of a pytest run, in its order.
+
+    Attributes:
+        entries: One for each result.
+        version: The version of quantguard that wrote the report.
+        made: When it was written, in UTC.
+        notices: Remarks on stored baselines.
+    """
 
     entries: tuple[Entry, ...]
     version: str
@@ -67,8 +90,8 @@ class Report:
         return tuple((entry.test, entry.result) for entry in self.entries)
 
 
-def gather(results: Sequence[tuple[str, GateResult]], notices: Sequence[Notice] = ()) -> Report:
-    """Put together what the report shows of each result."""
+def collect_report(results: Sequence[tuple[str, GateResult]], notices: Sequence[Notice] = ()) -> Report:
+    """Collect what the report shows of each result."""
     histories = {path: _history(path) for _, result in results if (path := result.baseline) is not None}
     entries = tuple(
         Entry(
@@ -86,7 +109,7 @@ def gather(results: Sequence[tuple[str, GateResult]], notices: Sequence[Notice] 
 
 
 def _history(path: str) -> tuple[Point, ...]:
-    """Return the commits of a baseline that say an accuracy: an extra, so what git cannot say is left out."""
+    """Return the commits of a baseline that hold an accuracy; empty if git cannot tell, since history is an extra."""
     try:
         return tuple(point for point in history_of(pathlib.Path(path)) if point.accepted is not None)
     except BaselineError:
@@ -115,7 +138,7 @@ def _flips(result: GateResult) -> tuple[Flip, ...]:
 
 @functools.lru_cache(maxsize=8)
 def _samples(benchmark: str, sha256: str | None) -> dict[str, Sample]:
-    """Return the items by id; none where the benchmark is not here, or is not what the run was made on."""
+    """Return a benchmark's items by id; empty if it is not available here or has changed since the run."""
     try:
         data = registry.benchmarks[benchmark].load()
     except QuantguardError:
@@ -123,6 +146,6 @@ def _samples(benchmark: str, sha256: str | None) -> dict[str, Sample]:
     return {sample.id: sample for sample in data.samples} if data.sha256 == sha256 else {}
 
 
-def runs(report: Report) -> list[tuple[Entry, RunRecord]]:
-    """Return the entries that have a record, with it."""
+def recorded_entries(report: Report) -> list[tuple[Entry, RunRecord]]:
+    """Return each entry that has a run record, with the record."""
     return [(entry, entry.result.record) for entry in report.entries if entry.result.record is not None]

@@ -1,4 +1,4 @@
-"""A report folder: ``report.html`` for people, ``summary.md`` for a pull request, ``results.json`` with everything."""
+"""The files of a report folder: ``report.html`` (the page), ``summary.md`` (a pull request), ``results.json`` (all)."""
 
 import dataclasses
 import json
@@ -13,28 +13,31 @@ from quantguard.gates import GateResult
 from quantguard.records import from_json, to_json
 from quantguard.records.files import parse_json, read_text, seal, unseal, write_together
 from quantguard.report import page
-from quantguard.report.gathering import Entry, gather
+from quantguard.report.contents import Entry, collect_report
 from quantguard.report.markdown import markdown
 
 RESULTS, SUMMARY, PAGE = "results.json", "summary.md", "report.html"
 
 
 def write_all(folder: pathlib.Path, results: Sequence[tuple[str, GateResult]], notices: Sequence[Notice] = ()) -> None:
-    """Write the files, making the folder; ``notices`` are what is to be said of stored baselines."""
-    report = gather(results, notices)
+    """Write the report's files, creating the folder; ``notices`` are remarks on stored baselines."""
+    report = collect_report(results, notices)
     gates = ",\n".join(json.dumps(_table(entry), ensure_ascii=False) for entry in report.entries)
-    said = json.dumps(to_json(report.notices), ensure_ascii=False)
+    baselines = json.dumps(to_json(report.notices), ensure_ascii=False)
     write_together(
         {
-            folder / RESULTS: f'{{"baselines": {said},\n"gates": [\n{gates}\n]}}\n',
+            folder / RESULTS: f'{{"baselines": {baselines},\n"gates": [\n{gates}\n]}}\n',
             folder / SUMMARY: markdown(report),
             folder / PAGE: page.html(report),
         }
     )
 
 
-def foreign(folder: pathlib.Path) -> pathlib.Path | None:
-    """Return a file that a report would overwrite and that none has made, or None."""
+def foreign_file(folder: pathlib.Path) -> pathlib.Path | None:
+    """Return a file that a report would overwrite although quantguard did not write it, or None.
+
+    A readable ``results.json`` marks the folder as a report's own.
+    """
     try:
         _rows(parse_json(read_text(folder / RESULTS)))
     except RecordError:
@@ -43,7 +46,7 @@ def foreign(folder: pathlib.Path) -> pathlib.Path | None:
 
 
 def read_results(path: pathlib.Path) -> tuple[GateResult, ...]:
-    """Read what gates found; raise RecordError for a file that is no report's, or was edited."""
+    """Read the gate results of a report; raise RecordError if the file is not a report's or was edited."""
     try:
         return tuple(_result(row) for row in _rows(parse_json(read_text(path))))
     except RecordError as error:
@@ -60,12 +63,13 @@ def _rows(table: Any) -> list[Any]:
 
 
 def _result(row: Any) -> GateResult:
+    # A row holds more than the result, such as the test and the lost items: see _table.
     fields = {field.name for field in dataclasses.fields(GateResult)}
     return from_json(GateResult, {key: value for key, value in unseal(row).items() if key in fields})
 
 
 def _table(entry: Entry) -> dict[str, Any]:
-    """Return a result with the ids of what it lost and gained, and the history of its baseline."""
+    """Return a result as JSON values, with its test, its lost and gained items and its baseline's history."""
     table = {
         "test": entry.test,
         "outcome": entry.result.label,

@@ -1,4 +1,4 @@
-"""Sensitivities as a table for the terminal and as a picture."""
+"""The sensitivity of layers, as a table for the terminal and as an SVG chart."""
 
 import html
 from collections.abc import Sequence
@@ -9,27 +9,27 @@ _ROW_HEIGHT = 14
 
 
 class Sensitivity(Protocol):
-    """What is shown of a decoder layer or a linear."""
+    """How much quantizing one decoder layer or linear, and nothing else, damages the model."""
 
     @property
     def name(self) -> str:
-        """Its full name."""
+        """The full name of the layer."""
 
     @property
     def kl(self) -> float:
-        """The divergence that it causes alone, nats."""
+        """The KL divergence that quantizing it alone causes, in nats."""
 
     @property
     def share(self) -> float:
-        """Its part of the sum, 0..1."""
+        """Its share of the sum over all layers, 0..1."""
 
     @property
     def relative_error(self) -> float:
-        """The error of its own output."""
+        """The relative error of its own output."""
 
 
 def table(parts: Sequence[Sensitivity], *, kind: str, count: int) -> list[str]:
-    """Return the ``count`` most sensitive parts, worst first, with a bar for the share of the damage."""
+    """List the ``count`` most sensitive parts, worst first, with a bar for each one's share of the damage."""
     worst = sorted(parts, key=lambda part: -part.kl)[:count]
     width = max(len(kind), *(len(part.name) for part in worst))
     lines = [f"{kind:<{width}}  {'KL alone':>9}  {'error':>8}  share of all"]
@@ -43,7 +43,7 @@ def table(parts: Sequence[Sensitivity], *, kind: str, count: int) -> list[str]:
 
 
 def svg(charts: Sequence[Sequence[Sensitivity]], *, title: str) -> str:
-    """Return bar charts of all parts in the order in which they run, one below the other, as a self-contained SVG."""
+    """Draw bar charts of all parts in execution order, one below the other, as a self-contained SVG."""
     rows = [row for parts in charts for row in [*_rows(parts), None]][:-1]
     height = 40 + _ROW_HEIGHT * len(rows)
     label = html.escape(title, quote=True)
@@ -66,6 +66,6 @@ def svg(charts: Sequence[Sequence[Sensitivity]], *, title: str) -> str:
 
 
 def _rows(parts: Sequence[Sensitivity]) -> list[tuple[str, float, float] | None]:
-    """Return name, share and length of bar of each part; the largest of a chart has the whole length."""
+    """Return the name, share and bar length of each part; the largest share of a chart has the full length."""
     largest = max(part.share for part in parts)
     return [(part.name.removeprefix("model."), part.share, 420 * part.share / largest) for part in parts]

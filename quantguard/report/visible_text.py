@@ -1,8 +1,8 @@
-"""What models and people wrote, made fit to be shown: nothing in it may steer the page, the terminal or the reader."""
+"""Text from models and people, made safe to show: nothing in it may control the page, the terminal or the reader."""
 
 import re
 
-# Characters that cannot be seen, end a document or turn the direction of what follows them.
+# Characters that are invisible, end a document or change the direction of the text behind them.
 _UNSEEN = (
     *range(0x20),
     *range(0x7F, 0xA0),
@@ -23,7 +23,7 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def visible(text: str) -> str:
-    """Return the text with invisible and direction-turning characters spelled out, and halves of characters too."""
+    """Spell out the invisible and direction-changing characters of a text, and lone surrogates."""
     if text.isascii() and text.isprintable():
         return text
     spelled = text.replace("\r\n", "\n").translate(_SHOWN)
@@ -31,7 +31,7 @@ def visible(text: str) -> str:
 
 
 def shorten(text: str, limit: int) -> str:
-    """Return about ``limit`` characters: a third from the beginning, the rest from the end, where answers are."""
+    """Cut a text to about ``limit`` characters: a third from its start, the rest from its end, where answers are."""
     if len(text) <= limit:
         return text
     head, tail = limit // 3, limit - limit // 3
@@ -39,6 +39,6 @@ def shorten(text: str, limit: int) -> str:
 
 
 def in_one_line(text: str, limit: int = 60) -> str:
-    """Return the text without line breaks, cut at ``limit`` characters."""
+    """Put a text on one line, cut at ``limit`` characters."""
     flat = " ".join(visible(text).split())
     return flat if len(flat) <= limit else f"{flat[: limit - 1]}…"

@@ -1,4 +1,4 @@
-"""Stored baselines as lines of text: what one holds, how two differ, what its history was."""
+"""Stored baselines as lines of text: their content, the differences between two of them, and their history."""
 
 import statistics
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from quantguard.baselines import Baseline, BaselineItem, LayerProfile
 from quantguard.baselines.history import Point
 from quantguard.gates.layerwise import distances
 from quantguard.records import Verdict
-from quantguard.report.wording import in_one_line
+from quantguard.report.visible_text import in_one_line
 from quantguard.verdict import AccuracyRule, judge_accuracy
 
 Stored = Baseline | LayerProfile
@@ -16,7 +16,7 @@ _SIDES = {"accepted": "baseline", "full precision": "reference"}
 
 
 def summary(stored: Stored) -> list[str]:
-    """Return what a baseline holds."""
+    """Summarise the content of a baseline or layer profile, line by line."""
     facts = [f"  {key:<15} {value}" for key, value in sorted({**stored.recorded, **stored.must_match}.items())]
     if isinstance(stored, LayerProfile):
         head = f"layers of {stored.model}, {stored.recipe} ({stored.platform}), {len(stored.layers)} layers and blocks"
@@ -35,7 +35,7 @@ def summary(stored: Stored) -> list[str]:
 
 
 def compare(old: Baseline, new: Baseline, *, tol: float) -> Verdict:
-    """Judge what the later baseline accepted against the earlier, over the items of both."""
+    """Judge the accepted run of the newer baseline against that of the older, over the items they share."""
     shared = tuple(id_ for id_ in old.sample_ids if id_ in set(new.sample_ids))
     return judge_accuracy(
         new.scores("baseline"), old.scores("baseline"), expected_ids=shared, rule=AccuracyRule(tol=tol)
@@ -43,7 +43,7 @@ def compare(old: Baseline, new: Baseline, *, tol: float) -> Verdict:
 
 
 def diff_lines(old: Baseline, new: Baseline, verdict: Verdict) -> list[str]:
-    """Return how a baseline differs from another: names, accuracies, items, fingerprint, who accepted, the verdict."""
+    """List how two baselines differ: names, accuracies, items, fingerprint, acceptance and verdict."""
     lines = [_subject(old), *([f"and {_subject(new)}"] if _subject(new) != _subject(old) else [])]
     for side, against in _SIDES.items():
         before, after = _accuracy(old, against), _accuracy(new, against)
@@ -53,7 +53,7 @@ def diff_lines(old: Baseline, new: Baseline, verdict: Verdict) -> list[str]:
 
 
 def diff_layers(old: LayerProfile, new: LayerProfile) -> list[str]:
-    """Return how a profile of layers differs from another."""
+    """List how two layer profiles differ: the layers that moved most, and the fingerprint."""
     lines = [f"layers of {new.model}, {new.recipe} ({new.platform})"]
     if [layer.name for layer in old.layers] == [layer.name for layer in new.layers]:
         found = sorted(distances(new.layers, old.layers), key=lambda error: -error.relative_error)[:_MOST_ITEMS]
@@ -65,7 +65,7 @@ def diff_layers(old: LayerProfile, new: LayerProfile) -> list[str]:
 
 
 def history_lines(points: Sequence[Point]) -> list[str]:
-    """Return one commit a line, the newest first: accuracy and change, who accepted it and why."""
+    """Describe each commit of a baseline, newest first: accuracy and change, who accepted it and why."""
     lines = []
     before: float | None = None
     for point in points:
@@ -76,10 +76,11 @@ def history_lines(points: Sequence[Point]) -> list[str]:
             before = point.accepted
         elif point.num_items:
             head += f"  {point.num_items} layers and blocks"
-        said = [f"accepted by {point.by}: {point.why}"] if point.by else []
-        said += [f"NOT VALID: {point.problem}"] if point.problem else []
-        said.append(f"commit by {point.author}: {point.subject}")
-        lines.append("\n".join([head, *(f"    {in_one_line(line, 200)}" for line in said)]))
+        details = [f"accepted by {point.by}: {point.why}"] if point.by else []
+        details += [f"NOT VALID: {point.problem}"] if point.problem else []
+        details.append(f"commit by {point.author}: {point.subject}")
+        lines.append("\n".join([head, *(f"    {in_one_line(line, 200)}" for line in details)]))
+    # A change is told against the commit before, so the lines are made oldest first and then turned round.
     return lines[::-1]
 
 
@@ -126,7 +127,7 @@ def _flip(before: BaselineItem, after: BaselineItem) -> str:
 
 
 def _facts(old: Stored, new: Stored) -> list[str]:
-    """Return the fields of the fingerprint that differ, and both acceptances where they do."""
+    """List the fingerprint fields that differ, and both acceptances if they differ."""
     lines = []
     for kind, then, now in (("must match", old.must_match, new.must_match), ("recorded", old.recorded, new.recorded)):
         lines += [

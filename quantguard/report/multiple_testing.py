@@ -1,4 +1,4 @@
-"""What many gates in one run say together."""
+"""Significant drops corrected for multiple testing: many gates in one run have many chances of a false alarm."""
 
 from collections.abc import Sequence
 
@@ -8,11 +8,11 @@ from quantguard.verdict import adjusted_p_values
 ALPHA = 0.05
 
 
-def several_lines(results: Sequence[GateResult]) -> list[str]:
-    """Return what becomes of every significant drop when all gates of the run are counted; nothing for a single gate.
+def multiple_testing_lines(results: Sequence[GateResult]) -> list[str]:
+    """Describe each significant drop after Holm's correction over all gates of the run; empty for a single gate.
 
-    Outcomes stay as they are: a gate's own error rate holds for that gate. The lines tell how likely it is that one of
-    many gates is red by chance.
+    Outcomes do not change: a gate's own error rate holds for that gate. The lines say how likely it is that one of many
+    gates is red by chance.
     """
     judged = [result for result in results if result.pending is None and result.verdict.p_drop is not None]
     if len(judged) < 2:
