@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from quantguard.verdict import judge_decoding
+from quantguard.verdict import judge_decode_gap
 
 
 def measured(**changed: float) -> dict[str, float]:
@@ -34,15 +34,15 @@ def measured(**changed: float) -> dict[str, float]:
     ],
 )
 def test_a_gap_is_judged_by_what_rounding_explains(changed: dict[str, float], outcome: str, said: str) -> None:
-    verdict = judge_decoding(measured(**changed), dtype="float32")
+    verdict = judge_decode_gap(measured(**changed), dtype="float32")
     assert verdict.outcome == outcome
     assert re.search(said, verdict.reason)
 
 
 def test_16_bit_floats_explain_more() -> None:
     found = measured(reference_decode_gap=0.002)
-    assert judge_decoding(found, dtype="float32").outcome == "ERROR"
-    assert judge_decoding(found, dtype="bfloat16").outcome == "PASS"
+    assert judge_decode_gap(found, dtype="float32").outcome == "ERROR"
+    assert judge_decode_gap(found, dtype="bfloat16").outcome == "PASS"
 
 
 def test_full_precision_itself_is_held_against_its_own_gap() -> None:
@@ -51,4 +51,4 @@ def test_full_precision_itself_is_held_against_its_own_gap() -> None:
         "decode_gap_1_row": 1e-6,
         "reference_decode_gap": 1e-6,
     }
-    assert judge_decoding(found, dtype="float32").outcome == "PASS"
+    assert judge_decode_gap(found, dtype="float32").outcome == "PASS"

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 import pytest
 
 from quantguard.records import Score
-from quantguard.verdict import note_on_gain, note_on_sameness
-from quantguard.verdict.plausible import GAIN_LEVEL, MANY_ANSWERS
+from quantguard.verdict import note_on_equal_answers, note_on_gain
+from quantguard.verdict.notes import GAIN_LEVEL, MANY_ANSWERS
 
 
 def scores(values: Sequence[float | None], *, epoch: int = 0) -> list[Score]:
@@ -79,9 +79,9 @@ def test_answers_without_a_value_are_left_out() -> None:
 
 def test_a_model_that_answers_as_full_precision_in_every_token_is_told_where_the_answers_are_many() -> None:
     many = scores([1.0] * MANY_ANSWERS)
-    note = note_on_sameness(many, many)
+    note = note_on_equal_answers(many, many)
     assert note is not None
     assert f"all {MANY_ANSWERS} answers" in note
-    assert note_on_sameness(many[:-1], many) is None
+    assert note_on_equal_answers(many[:-1], many) is None
     other = scores([1.0] * (MANY_ANSWERS - 1) + [0.0])
-    assert note_on_sameness(other, many) is None
+    assert note_on_equal_answers(other, many) is None

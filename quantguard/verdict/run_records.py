@@ -1,27 +1,25 @@
-"""Judging one recorded run against another."""
+"""The accuracy rule for two run records: are they comparable, and has accuracy fallen?"""
 
 import dataclasses
 
 from quantguard.errors import UsageError
 from quantguard.records import RunRecord, Verdict
 from quantguard.verdict.accuracy import METRIC, AccuracyRule, judge_accuracy
-from quantguard.verdict.plausible import note_on_gain
+from quantguard.verdict.notes import note_on_gain
 
-# Two runs answer the same questions in the same way where these agree; the recipe is what is being compared.
+# Runs are comparable if these fields of their fingerprints agree; the recipe may differ, since it is compared.
 _COMPARABLE = ("weights", "data", "prompt", "tokens", "stop_ids", "decoding", "scorer")
-
-
-# A recipe that rotates gives the head a matrix of its own; which weights there are stands in their hash.
+# Not compared: a rotating recipe unties the head from the embedding, and the hash of the weights says which they are.
 _TIED = "config.tie_word_embeddings"
 
 
 def judge(
     candidate_record: RunRecord, baseline_record: RunRecord, *, tol: float | None = 0.045, rtol: float | None = None
 ) -> Verdict:
-    """Judge the accuracy of a run against another over the same items; see ``judge_accuracy`` for the rule.
+    """Judge the accuracy of a run against another over the same items by the rule of ``judge_accuracy``.
 
-    Runs of different models, data, prompts, decoding, scorers or platforms give ERROR. Raises UsageError for a
-    tolerance that is no fraction.
+    ERROR if the runs differ in model, data, prompt, decoding, scorer or platform. Raises UsageError for a tolerance
+    that is not a fraction.
     """
     for name, value in (("tol", tol), ("rtol", rtol)):
         if value is not None and not 0 < value < 1:
@@ -38,7 +36,7 @@ def judge(
     ids = tuple(dict.fromkeys(score.sample_id for score in baseline_record.scores))
     rule = AccuracyRule(tol=tol, rtol=rtol)
     verdict = judge_accuracy(candidate_record.scores, baseline_record.scores, expected_ids=ids, rule=rule)
-    # Of two recipes one may well be better; nothing is better than full precision.
+    # One of two recipes may well be better than the other, but none is better than full precision.
     if baseline_record.recipe is not None or baseline_record.served:
         return verdict
     gain = note_on_gain(candidate_record.scores, baseline_record.scores, named="full precision")

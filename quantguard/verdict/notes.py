@@ -1,4 +1,4 @@
-"""What is told of a run that is too good, or too much like another, to be taken without a look; it decides nothing."""
+"""Notes on runs that are suspiciously good, or suspiciously equal to another; they decide nothing."""
 
 import collections
 import statistics
@@ -7,20 +7,20 @@ from collections.abc import Mapping, Sequence
 from quantguard import stats
 from quantguard.records import Score
 
-# Said of at most one run in a thousand in which nothing has changed, where items are independent and all of them run;
-# looks at a run before its end make it at most as many thousandths as there are looks.
+# The note appears on at most one in a thousand unchanged runs, if items are independent and all of them run; with
+# interim analyses, on at most as many thousandths as there are analyses.
 GAIN_LEVEL = 0.001
-# Below so many answers, greedy ones of 8-bit weights are often the same to the letter.
+# With fewer answers, greedy decoding with 8-bit weights often gives the very same text.
 MANY_ANSWERS = 100
 
 
 def note_on_gain(
     candidate: Sequence[Score], other: Sequence[Score], *, named: str, clusters: Mapping[str, str] | None = None
 ) -> str | None:
-    """Say that a run is better than the ``other``, ``named`` in words, beyond chance; None where it is not.
+    """Return a note if a run is better than the ``other`` beyond chance, or None; ``named`` is the other's name.
 
-    The exact sign test over items, or over ``clusters`` of those that are not independent; what has no value in either
-    run is left out.
+    The test is the exact sign test over items, or over ``clusters`` of dependent items; items without a value in either
+    run are left out.
     """
     before = {(score.sample_id, score.epoch): score.value for score in other}
     grouped: dict[str, list[float]] = collections.defaultdict(list)
@@ -31,7 +31,7 @@ def note_on_gain(
             grouped[group].append(score.value - old)
     changes = [sum(values) for values in grouped.values()]
     gained, lost = sum(change > 0 for change in changes), sum(change < 0 for change in changes)
-    # The drop of the other run, seen from this one.
+    # A gain of this run is a drop of the other one, so the counts change places.
     p_value = stats.drop_p_value(stats.PairedCounts(gained=lost, lost=gained, n=len(changes)))
     if gained <= lost or p_value > GAIN_LEVEL:
         return None
@@ -44,8 +44,8 @@ def note_on_gain(
     )
 
 
-def note_on_sameness(candidate: Sequence[Score], reference: Sequence[Score]) -> str | None:
-    """Say that a served model answers as full precision does, every one of many answers; None where it does not."""
+def note_on_equal_answers(candidate: Sequence[Score], reference: Sequence[Score]) -> str | None:
+    """Return a note if all of a served model's many answers equal full precision's, or None."""
     known = {(score.sample_id, score.epoch): score for score in reference}
     pairs = [(score, known.get((score.sample_id, score.epoch))) for score in candidate]
     if len(pairs) < MANY_ANSWERS or any(mine != theirs for mine, theirs in pairs):

@@ -1,4 +1,4 @@
-"""The gates of one run together: which alarms hold up when there were many chances of a false one."""
+"""Several gates in one run: p-values that are corrected for the many chances of a false alarm."""
 
 from collections.abc import Sequence
 
@@ -7,11 +7,12 @@ from quantguard.records import Verdict
 
 
 def adjusted_p_values(verdicts: Sequence[Verdict]) -> tuple[float | None, ...]:
-    """Return for each verdict its p-value of a drop by Holm's method over all of them, None where it has none.
+    """Return each verdict's p-value of a drop, adjusted by Holm's method over all of them; None if it has none.
 
-    Where no gate's accuracy has fallen, any REGRESSED is at most alpha by these with probability alpha at most, however
-    many gates there are. A verdict of a run that passed early counts with p = 1: its own was seen too often. PASS needs
-    no such correction: a run is green only where every gate passes, so one wrong PASS among several is no more likely.
+    If no gate's accuracy has fallen, the probability that any adjusted p-value is at most alpha is at most alpha,
+    however many gates there are. A run that stopped early with PASS counts with p = 1, since its p-value was looked at
+    several times. PASS needs no correction: a run is green only if every gate passes, so one wrong PASS among several
+    is no more likely.
     """
     tested = [index for index, verdict in enumerate(verdicts) if verdict.p_drop is not None]
     adjusted = dict(zip(tested, stats.holm([_p_value(verdicts[index]) for index in tested]), strict=True))

@@ -1,4 +1,4 @@
-"""The ratio of two timings that were measured in turn within one run."""
+"""Bounds of the ratio of two timings that alternate within one run."""
 
 import functools
 import math
@@ -9,7 +9,7 @@ import numpy as np
 
 
 class RatioEstimate(NamedTuple):
-    """A ratio with one-sided bounds."""
+    """A ratio with one-sided bounds ``low`` and ``high``."""
 
     ratio: float
     low: float
@@ -34,6 +34,7 @@ def log_ratio_bounds(log_ratios: Sequence[float], *, alpha: float) -> RatioEstim
 @functools.lru_cache(maxsize=64)
 def _signed_rank_quantile(n: int, alpha: float) -> int:
     """Return how many Walsh averages may be cut from an end: the largest t with P(T <= t) <= alpha, T the rank sum."""
+    # The rank sum's distribution, one rank at a time: each rank is added or not with probability a half.
     probabilities = np.ones(1)
     for rank in range(1, n + 1):
         shifted = np.concatenate([np.zeros(rank), probabilities])
