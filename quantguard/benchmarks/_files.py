@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from quantguard.errors import DataError
-from quantguard.records import Lack
+from quantguard.records import MissingRequirement
 from quantguard.records.codec import digest
 
 VARIABLE = "QUANTGUARD_DATA"
@@ -63,11 +63,11 @@ def read(origin: Origin) -> list[Row]:
     return found
 
 
-def missing(origin: Origin) -> list[Lack]:
+def missing(origin: Origin) -> list[MissingRequirement]:
     """Return what a run would lack here, without asking the hub."""
     path = _path(origin)
     there = (path is not None and path.is_file()) or _packaged(origin) is not None
-    return [] if there else [Lack(what=_what(origin), remedy=_remedy(origin))]
+    return [] if there else [MissingRequirement(what=_what(origin), remedy=_remedy(origin))]
 
 
 def content_hash(rows: Iterable[Row]) -> str:

@@ -6,7 +6,7 @@ The problems are (c) Mathematical Association of America, without an open licenc
 from quantguard.benchmarks import _files
 from quantguard.benchmarks._benchmark import Benchmark, mathematics
 from quantguard.benchmarks._files import Origin
-from quantguard.records import Lack, Sample
+from quantguard.records import MissingRequirement, Sample
 
 DESCRIPTION = "invitational contests of 2022 to 2025, integers from 0 to 999"
 LICENCE = "(c) MAA, no open licence"
@@ -18,7 +18,7 @@ ORIGIN = Origin(
 )
 
 
-def missing() -> list[Lack]:
+def missing() -> list[MissingRequirement]:
     """Return what a run would lack here."""
     return _files.missing(ORIGIN)
 

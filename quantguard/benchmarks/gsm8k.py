@@ -8,7 +8,7 @@ import hashlib
 from quantguard.benchmarks import _files
 from quantguard.benchmarks._benchmark import Benchmark, mathematics
 from quantguard.benchmarks._files import Origin
-from quantguard.records import Lack, Sample
+from quantguard.records import MissingRequirement, Sample
 
 DESCRIPTION = "grade-school word problems of 1 to 8 calculations"
 LICENCE = "MIT, (c) 2021 OpenAI"
@@ -22,7 +22,7 @@ ORIGIN = Origin(
 )
 
 
-def missing() -> list[Lack]:
+def missing() -> list[MissingRequirement]:
     """Return what a run would lack here."""
     return _files.missing(ORIGIN)
 

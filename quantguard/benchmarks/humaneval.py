@@ -7,7 +7,7 @@ only the rest of the function is taken as well; what the prompt imports and defi
 from quantguard.benchmarks import _files, _programs
 from quantguard.benchmarks._benchmark import Benchmark
 from quantguard.benchmarks._files import Origin
-from quantguard.records import Lack, Sample
+from quantguard.records import MissingRequirement, Sample
 
 DESCRIPTION = "Python functions from their docstrings, judged by unit tests"
 LICENCE = "MIT, (c) OpenAI"
@@ -27,7 +27,7 @@ _INSTRUCTION = (
 )
 
 
-def missing() -> list[Lack]:
+def missing() -> list[MissingRequirement]:
     """Return what a run would lack here."""
     return _programs.missing(ORIGIN)
 

@@ -13,7 +13,7 @@ from quantguard.benchmarks import _files, _programs
 from quantguard.benchmarks._benchmark import Benchmark
 from quantguard.benchmarks._files import Origin
 from quantguard.errors import DataError
-from quantguard.records import Lack, Sample
+from quantguard.records import MissingRequirement, Sample
 from quantguard.scorers.code import cases_of
 
 DESCRIPTION = (
@@ -64,7 +64,7 @@ _BEFORE = "\n".join(
 )
 
 
-def missing() -> list[Lack]:
+def missing() -> list[MissingRequirement]:
     """Return what a run would lack here."""
     return _programs.missing(ORIGIN)
 

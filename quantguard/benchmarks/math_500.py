@@ -6,7 +6,7 @@ Answers are LaTeX in ``\boxed{}``.
 from quantguard.benchmarks import _files
 from quantguard.benchmarks._benchmark import Benchmark, mathematics
 from quantguard.benchmarks._files import Origin
-from quantguard.records import Lack, Sample
+from quantguard.records import MissingRequirement, Sample
 
 DESCRIPTION = "competition problems of five levels and seven subjects"
 LICENCE = "MIT, (c) 2021 Dan Hendrycks"
@@ -19,7 +19,7 @@ ORIGIN = Origin(
 )
 
 
-def missing() -> list[Lack]:
+def missing() -> list[MissingRequirement]:
     """Return what a run would lack here."""
     return _files.missing(ORIGIN)
 

@@ -12,7 +12,7 @@ from quantguard.benchmarks import _files, _programs
 from quantguard.benchmarks._benchmark import Benchmark
 from quantguard.benchmarks._files import Origin
 from quantguard.errors import DataError
-from quantguard.records import Lack, Sample
+from quantguard.records import MissingRequirement, Sample
 
 DESCRIPTION = "short Python programs from a sentence and three tests"
 LICENCE = "CC BY 4.0, (c) Google Research"
@@ -26,7 +26,7 @@ _TEST_SPLIT = range(11, 511)
 _INSTRUCTION = "Answer with the program in one Python code block (```python ... ```), without the tests."
 
 
-def missing() -> list[Lack]:
+def missing() -> list[MissingRequirement]:
     """Return what a run would lack here."""
     return _programs.missing(ORIGIN)
 

@@ -7,12 +7,12 @@ from importlib import metadata
 from packaging.requirements import Requirement
 
 from quantguard import registry
-from quantguard.host import interpreter
-from quantguard.host.ascend import this_host, version_of
-from quantguard.records import Lack, Software
+from quantguard.host import fresh_interpreter
+from quantguard.host.npu_software import installed_npu_software, version_of
+from quantguard.records import MissingRequirement, Software
 
 AUTOLOAD = "TORCH_DEVICE_BACKEND_AUTOLOAD"
-_CHILD = "quantguard.doctor.child:importable"
+_CHILD = "quantguard.doctor.probes:importable"
 _NOTABLE = ("torch", "transformers", "pytest")
 _OPTIONAL = ("torch_npu", "triton", "triton-ascend", "pytest-xdist")
 
@@ -24,7 +24,7 @@ def requirements() -> dict[str, Requirement]:
     return {requirement.name: requirement for requirement in needed}
 
 
-def installed(broken: dict[str, Lack]) -> Iterator[Software]:
+def installed(broken: dict[str, MissingRequirement]) -> Iterator[Software]:
     """List the software that matters, ``broken`` being what does not import."""
     yield Software(name="python", version=platform.python_version())
     yield Software(name="quantguard", version=version_of("quantguard"))
@@ -33,23 +33,23 @@ def installed(broken: dict[str, Lack]) -> Iterator[Software]:
         yield Software(name=name, version=version_of(name), lack=lack, notable=name in _NOTABLE)
     for name in _OPTIONAL:
         yield Software(name=name, version=version_of(name), lack=_misfit() if name == "torch_npu" else None)
-    host = this_host()
+    host = installed_npu_software()
     yield Software(name="CANN", version=host.cann)
     yield Software(name="NPU driver", version=host.driver)
     yield Software(name="NPUs", version=", ".join(host.npu_models) or None)
     yield from _plugins()
 
 
-def unmet(requirement: Requirement) -> Lack | None:
+def unmet(requirement: Requirement) -> MissingRequirement | None:
     """Say that a requirement is not installed, or not in a version that will do."""
     version = version_of(requirement.name)
     if version is not None and requirement.specifier.contains(version, prereleases=True):
         return None
     found = "is not installed" if version is None else f"is {version}, and {requirement} is needed"
-    return Lack(what=f"{requirement.name} {found}", remedy=f"pip install '{requirement}'")
+    return MissingRequirement(what=f"{requirement.name} {found}", remedy=f"pip install '{requirement}'")
 
 
-def broken_imports(names: Iterable[str]) -> tuple[dict[str, Lack], dict[str, str]]:
+def broken_imports(names: Iterable[str]) -> tuple[dict[str, MissingRequirement], dict[str, str]]:
     """Import packages that quantguard needs as the environment stands, and say which are broken.
 
     Also returns the environment in which the rest can still be looked at: torch loads torch_npu by itself, and does not
@@ -61,37 +61,37 @@ def broken_imports(names: Iterable[str]) -> tuple[dict[str, Lack], dict[str, str
         if lack := unmet(needed[name]):
             broken[name] = lack
             continue
-        failure = interpreter.call(_CHILD, name).failure
+        failure = fresh_interpreter.call(_CHILD, name).failure
         if failure is None:
             continue
         without = {AUTOLOAD: "0"}
-        if interpreter.call(_CHILD, name, environment=without).failure is None:
+        if fresh_interpreter.call(_CHILD, name, environment=without).failure is None:
             environment = without
             broken[name] = _autoload_lack(name)
         else:
-            broken[name] = Lack(
+            broken[name] = MissingRequirement(
                 what=f"import {name} fails: {failure}", remedy=f"pip install --force-reinstall '{needed[name]}'"
             )
     return broken, environment
 
 
-def _autoload_lack(name: str) -> Lack:
+def _autoload_lack(name: str) -> MissingRequirement:
     modules = [entry.module for entry in metadata.entry_points(group="torch.backends")]
-    causes = {module: interpreter.call(_CHILD, module, environment={AUTOLOAD: "0"}).failure for module in modules}
+    causes = {module: fresh_interpreter.call(_CHILD, module, environment={AUTOLOAD: "0"}).failure for module in modules}
     named = "; ".join(f"{module}: {cause}" for module, cause in causes.items() if cause) or "they do not load"
-    return Lack(
+    return MissingRequirement(
         what=f"import {name} fails, because torch loads its extensions with it and one does not load ({named})."
         " Mend that, or do without the NPU",
         remedy=f"export {AUTOLOAD}=0",
     )
 
 
-def _misfit() -> Lack | None:
+def _misfit() -> MissingRequirement | None:
     """Say that torch_npu is made for another torch: its versions follow torch's."""
     torch, torch_npu = version_of("torch"), version_of("torch_npu")
     if torch is None or torch_npu is None or torch.split(".")[:2] == torch_npu.split(".")[:2]:
         return None
-    return Lack(
+    return MissingRequirement(
         what=f"torch_npu {torch_npu} is not made for torch {torch}",
         remedy=f"pip install 'torch_npu=={'.'.join(torch.split('.')[:2])}.*'",
     )

@@ -9,7 +9,7 @@ from quantguard import kernels
 from quantguard.errors import KernelError
 from quantguard.kernels.dispatch import REFERENCE
 from quantguard.numerics import QuantTensor
-from quantguard.records import Lack, QuantArgs
+from quantguard.records import MissingRequirement, QuantArgs
 
 _OP = "int8_linear"
 _NUM_TOKENS, _IN_FEATURES, _OUT_FEATURES = 16, 256, 64
@@ -18,19 +18,27 @@ _RELATIVE_ERROR = 2**-6
 _ARGS = QuantArgs(num_bits=8, strategy="channel")
 
 
-def run(backend: str, *, device: str) -> list[Lack]:
+def run(backend: str, *, device: str) -> list[MissingRequirement]:
     """Import every op of a backend and try W8A8 on ``device``, where it has that; return what is wrong."""
     ops = _ops(backend)
     if not ops:
-        return [Lack(what=f"the backend {backend} has no quantized operation yet; --backend auto picks one that has")]
+        return [
+            MissingRequirement(
+                what=f"the backend {backend} has no quantized operation yet; --backend auto picks one that has"
+            )
+        ]
     if _OP not in ops:
         return []
     if reason := ops[_OP].unsupported(_ARGS):
-        return [Lack(what=f"its W8A8 refuses plain 8-bit weights: {reason}")]
+        return [MissingRequirement(what=f"its W8A8 refuses plain 8-bit weights: {reason}")]
     expected, found = _apply(kernels.resolve(_OP, REFERENCE), "cpu"), _apply(ops[_OP], device)
     error = ((found - expected).abs().max() / expected.abs().max()).item()
     if not error <= _RELATIVE_ERROR:
-        return [Lack(what=f"a W8A8 linear on {device} is wrong: relative error {error:.2g} against the reference")]
+        return [
+            MissingRequirement(
+                what=f"a W8A8 linear on {device} is wrong: relative error {error:.2g} against the reference"
+            )
+        ]
     return []
 
 

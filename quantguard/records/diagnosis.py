@@ -4,7 +4,7 @@ import dataclasses
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Lack:
+class MissingRequirement:
     """Something that stands in the way, and what to type about it where that is known."""
 
     what: str
@@ -20,7 +20,7 @@ class Software:
 
     name: str
     version: str | None = None
-    lack: Lack | None = None
+    lack: MissingRequirement | None = None
     notable: bool = True
 
 
@@ -29,7 +29,7 @@ class Finding:
     """A backend, benchmark or model: usable where nothing is lacking. ``note`` says what was not tried, and why."""
 
     name: str
-    lacks: tuple[Lack, ...] = ()
+    lacks: tuple[MissingRequirement, ...] = ()
     note: str | None = None
 
     @property

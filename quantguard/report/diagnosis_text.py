@@ -3,7 +3,7 @@
 import textwrap
 from typing import Any
 
-from quantguard.records import Diagnosis, Finding, Lack, Software, to_json
+from quantguard.records import Diagnosis, Finding, MissingRequirement, Software, to_json
 
 _WIDTH = 80
 _INDENT = "      "
@@ -38,7 +38,7 @@ def _finding(one: Finding, width: int) -> list[str]:
     return [f"  {one.name:<{width}}  {state}{note}", *(line for lack in one.lacks for line in _lack(lack))]
 
 
-def _lack(lack: Lack) -> list[str]:
+def _lack(lack: MissingRequirement) -> list[str]:
     """Describe a missing requirement; the command stands unwrapped on its own line, to be copied."""
     return _wrap(f"{_INDENT}{lack.what}") + ([f"{_INDENT}type: {lack.remedy}"] if lack.remedy else [])
 

@@ -24,7 +24,7 @@ from quantguard.benchmarks import Benchmark, _files, choose_subset
 from quantguard.errors import DataError, QuantguardError, SandboxError
 from quantguard.pipeline.scoring import Scoring, summarize
 from quantguard.records import Generation, Sample, Score
-from quantguard.sandbox import bubblewrap, choosing
+from quantguard.sandbox import bubblewrap, probe
 from quantguard.scorers import code
 from quantguard.scorers._cases import Case, unpack
 from quantguard.scorers._programs import last_program
@@ -39,7 +39,7 @@ needs_data = pytest.mark.skipif(FOLDER is None, reason=f"needs the benchmarks' f
 def _sandbox(monkeypatch: pytest.MonkeyPatch) -> None:
     """Take limits alone where bubblewrap does not run: what is judged here is our own."""
     if sandbox.missing():
-        monkeypatch.setenv(choosing.VARIABLE, "1")
+        monkeypatch.setenv(probe.VARIABLE, "1")
 
 
 def block(program: str) -> str:
@@ -274,7 +274,7 @@ def test_answers_are_scored_side_by_side_in_their_order() -> None:
 
 
 def test_a_sandbox_that_does_not_run_is_no_score(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv(choosing.VARIABLE, raising=False)
+    monkeypatch.delenv(probe.VARIABLE, raising=False)
     monkeypatch.setattr(bubblewrap, "candidates", list)
     with pytest.raises(SandboxError, match="is not installed"):
         judged(TWICE, block("def twice(x):\n    return 2 * x"))
@@ -473,7 +473,7 @@ def test_a_case_that_cannot_be_put_stops_its_item_and_not_the_run(
 def test_what_could_not_be_judged_is_no_wrong_answer_and_too_much_of_it_is_an_error(
     rule: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sandbox, "run_calls", lambda *_given, **_named: sandbox.Outcome(rule=rule))
+    monkeypatch.setattr(sandbox, "run_calls", lambda *_given, **_named: sandbox.ProgramResult(rule=rule))
     score = code.score(
         TWICE, Generation(sample_id="twice", epoch=0, text=block("x"), num_tokens=1, finish_reason="stop")
     )
@@ -530,8 +530,8 @@ def test_the_record_says_how_programs_were_run_and_other_ways_do_not_compare(
 ) -> None:
     plant(tmp_path, [row(), FUNCTION], monkeypatch)
     records = {}
-    for unsafe in ("0", "1") if not sandbox.missing() and os.environ.get(choosing.VARIABLE) != "1" else ("1",):
-        monkeypatch.setenv(choosing.VARIABLE, unsafe)
+    for unsafe in ("0", "1") if not sandbox.missing() and os.environ.get(probe.VARIABLE) != "1" else ("1",):
+        monkeypatch.setenv(probe.VARIABLE, unsafe)
         record = quantguard.evaluate("tiny-reasoner", "livecodebench", max_new_tokens=2)
         assert record.recorded["sandbox"] == sandbox.isolation().name
         assert record.must_match["scorer"] == f"{code.VERSION} {sandbox.isolation().kind}"

@@ -4,7 +4,7 @@ import pathlib
 
 import pytest
 
-from quantguard.host.interpreter import Answer, call
+from quantguard.host.fresh_interpreter import Answer, call
 
 # Another interpreter is waited for.
 pytestmark = pytest.mark.timeout(300)

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from quantguard import catalog, kernels, registry
 from quantguard.doctor import software
 from quantguard.errors import UnknownNameError
-from quantguard.host import interpreter
-from quantguard.host.ascend import version_of
-from quantguard.records import Diagnosis, Finding, Lack, from_json
+from quantguard.host import fresh_interpreter
+from quantguard.host.npu_software import version_of
+from quantguard.records import Diagnosis, Finding, MissingRequirement, from_json
 
 _NUM_AT_ONCE = 2
 # What models are loaded with; a backend needs the first, a benchmark none.
@@ -56,7 +56,7 @@ def _known(kind: str, named: Iterable[str], possible: Sequence[str]) -> list[str
     return list(dict.fromkeys(named))
 
 
-def _backend(name: str, *, broken: Mapping[str, Lack], environment: Mapping[str, str]) -> Finding:
+def _backend(name: str, *, broken: Mapping[str, MissingRequirement], environment: Mapping[str, str]) -> Finding:
     """Examine a backend; where torch does not load, it lacks that, besides what it lacks without torch's extensions."""
     torch = broken.get("torch")
     if torch is not None and not environment:
@@ -69,37 +69,45 @@ def _benchmark(name: str) -> Finding:
     return _ask("benchmark", name, {})
 
 
-def _model(name: str, *, broken: Mapping[str, Lack]) -> Finding:
+def _model(name: str, *, broken: Mapping[str, MissingRequirement]) -> Finding:
     """Look for the files of a model, and for what loads it."""
     entry, lacks = catalog.entry(name), list(dict.fromkeys(broken.values()))
     folder = catalog.folder(entry)
     if not (folder / "config.json").is_file():
         if entry.source is None:
-            lacks.append(Lack(what=f"it is not in {folder}", remedy="pip install --force-reinstall quantguard"))
+            lacks.append(
+                MissingRequirement(what=f"it is not in {folder}", remedy="pip install --force-reinstall quantguard")
+            )
         else:
             lacks += _to_fetch(name)
     elif not any(folder.glob("*.safetensors")):
         remedy = f"rm -r '{folder}' && quantguard fetch {name}" if entry.source else None
-        lacks.append(Lack(what=f"{folder} has no weights", remedy=remedy))
+        lacks.append(MissingRequirement(what=f"{folder} has no weights", remedy=remedy))
     return Finding(name=name, lacks=tuple(lacks))
 
 
-def _to_fetch(name: str) -> list[Lack]:
+def _to_fetch(name: str) -> list[MissingRequirement]:
     absent = [package for package in _TO_CONVERT if version_of(package) is None]
-    extra = [Lack(what=f"fetching it needs {' and '.join(absent)}", remedy="pip install 'quantguard[gguf]'")]
-    return [*(extra if absent else []), Lack(what="it is not on this machine yet", remedy=f"quantguard fetch {name}")]
+    extra = [
+        MissingRequirement(what=f"fetching it needs {' and '.join(absent)}", remedy="pip install 'quantguard[gguf]'")
+    ]
+    return [
+        *(extra if absent else []),
+        MissingRequirement(what="it is not on this machine yet", remedy=f"quantguard fetch {name}"),
+    ]
 
 
 def _ask(kind: str, name: str, environment: Mapping[str, str]) -> Finding:
     """Examine in a Python of its own; what that Python does not survive is a lack."""
-    answer = interpreter.call(f"quantguard.doctor.child:{kind}", name, environment=environment)
+    answer = fresh_interpreter.call(f"quantguard.doctor.probes:{kind}", name, environment=environment)
     if answer.failure is None:
         return from_json(Finding, answer.value)
     if answer.advises:
-        return Finding(name=name, lacks=(Lack(what=answer.failure),))
+        return Finding(name=name, lacks=(MissingRequirement(what=answer.failure),))
     module = _MISSING_MODULE.search(answer.failure)
     # The whole traceback is one line of Python away.
-    remedy = f"python -c 'from quantguard.doctor.child import *; {kind}(\"{name}\")'"
+    remedy = f"python -c 'from quantguard.doctor.probes import *; {kind}(\"{name}\")'"
     return Finding(
-        name=name, lacks=(Lack(what=answer.failure, remedy=f"pip install {module[1]}" if module else remedy),)
+        name=name,
+        lacks=(MissingRequirement(what=answer.failure, remedy=f"pip install {module[1]}" if module else remedy),),
     )

@@ -29,7 +29,7 @@ _FAMILY = re.compile(r"\d{3}[A-Za-z]?")
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class AscendHost:
+class NpuSoftware:
     """The Ascend side of a machine. ``npu_models`` is empty where ``npu-smi`` shows none or is not there."""
 
     npu_models: tuple[str, ...] = ()
@@ -63,14 +63,14 @@ class AscendHost:
 
 
 @functools.cache
-def this_host() -> AscendHost:
+def installed_npu_software() -> NpuSoftware:
     """Read this machine, once a process: ``npu-smi`` takes a second or more."""
-    return read_host(_ROOT, os.environ)
+    return read_npu_software(_ROOT, os.environ)
 
 
-def read_host(root: pathlib.Path, environment: Mapping[str, str]) -> AscendHost:
+def read_npu_software(root: pathlib.Path, environment: Mapping[str, str]) -> NpuSoftware:
     """Read the machine whose files are below ``root``, in an environment."""
-    return AscendHost(
+    return NpuSoftware(
         npu_models=_npu_models(environment),
         driver=_driver(root),
         cann=_cann(environment),

@@ -26,16 +26,16 @@ _LONGEST_MESSAGE = 500
 _Json = Any
 
 
-class UnfitError(BaseException):
+class NotPlainDataError(BaseException):
     """Report a value that is no plain data; not an Exception, so that no test catches it by accident."""
 
 
-class UncarriedError(BaseException):
+class UntestableCallError(BaseException):
     """Report that a test asks something that cannot be carried to the program: no fault of the program's."""
 
 
 def encode(value: object) -> _Json:
-    """Return plain data as JSON values; raise UnfitError for anything else.
+    """Return plain data as JSON values; raise NotPlainDataError for anything else.
 
     A subclass of a plain type becomes that type, with what it really holds: its own methods are not asked.
     """
@@ -45,11 +45,11 @@ def encode(value: object) -> _Json:
     for base, encoder in _ENCODERS.items():
         if issubclass(kind, base):
             return encoder(value)
-    raise UnfitError(f"{kind.__name__} is no plain data")
+    raise NotPlainDataError(f"{kind.__name__} is no plain data")
 
 
 def _encode_exactly(value: object) -> _Json:
-    """Return plain data as JSON values; raise UnfitError for what would be something else on the other side.
+    """Return plain data as JSON values; raise NotPlainDataError for what would be something else on the other side.
 
     Such as a subclass of a plain type, since without its class a defaultdict has no default; a NaN, which is equal to
     nothing and yet found where it is; or one list in two places, which would be two lists.
@@ -60,13 +60,13 @@ def _encode_exactly(value: object) -> _Json:
         one, depth = waiting.pop()
         kind = type(one)
         if one is not None and kind is not bool and kind not in _ENCODERS:
-            raise UnfitError(f"{kind.__name__} is no plain data")
+            raise NotPlainDataError(f"{kind.__name__} is no plain data")
         if depth > _DEEPEST_QUESTION:
-            raise UnfitError(f"it is nested more than {_DEEPEST_QUESTION} deep")
+            raise NotPlainDataError(f"it is nested more than {_DEEPEST_QUESTION} deep")
         if kind in (float, complex) and one != one:  # noqa: PLR0124 - so is a NaN told
-            raise UnfitError("a NaN is known by being the same")
+            raise NotPlainDataError("a NaN is known by being the same")
         if kind in (list, dict, set) and id(one) in seen:
-            raise UnfitError(f"one {kind.__name__} is in two places")
+            raise NotPlainDataError(f"one {kind.__name__} is in two places")
         seen.add(id(one))
         parts = [*one.keys(), *one.values()] if kind is dict else one if kind in (list, tuple, set, frozenset) else ()
         waiting += [(part, depth + 1) for part in parts]
@@ -74,15 +74,15 @@ def _encode_exactly(value: object) -> _Json:
 
 
 def decode(node: _Json) -> Any:
-    """Build the data that :func:`encode` described, of exact built-in types; raise UnfitError for any other JSON."""
+    """Build the data that :func:`encode` described, of exact built-in types; raise NotPlainDataError for any other JSON."""
     if not isinstance(node, list):
         if isinstance(node, dict):
-            raise UnfitError("a reply that nobody could have encoded")
+            raise NotPlainDataError("a reply that nobody could have encoded")
         return node
     try:
         return _DECODERS[node[0]](node[1:])
     except (LookupError, TypeError, ValueError, RecursionError) as error:
-        raise UnfitError(f"a reply that nobody could have encoded: {type(error).__name__}") from None
+        raise NotPlainDataError(f"a reply that nobody could have encoded: {type(error).__name__}") from None
 
 
 def _encode_int(value: Any) -> _Json:
@@ -195,7 +195,7 @@ def _attempt(work: Callable[[], object]) -> _Json:
     """Return what work came to: a value, or the built-in exception that is closest to what it raised."""
     try:
         return {"value": encode(work())}
-    except UnfitError as error:
+    except NotPlainDataError as error:
         return {"unfit": str(error)}
     except BaseException as error:  # noqa: BLE001 - it comes from the model's code, and is the reply
         names = [kind.__name__ for kind in type(error).__mro__ if vars(builtins).get(kind.__name__) is kind]
@@ -231,10 +231,10 @@ def examine(requests: int, replies: int) -> None:
         try:
             request = {"target": target} if call is None else {"target": target, "arguments": _encode_exactly(call)}
             question = json.dumps(request)
-        except (UnfitError, RecursionError, MemoryError, ValueError) as error:
+        except (NotPlainDataError, RecursionError, MemoryError, ValueError) as error:
             # Kept as well, since tests may catch whatever is raised.
             uncarried.append(f"a test asks what cannot be carried to the program: {type(error).__name__}: {error}")
-            raise UncarriedError(uncarried[0]) from None
+            raise UntestableCallError(uncarried[0]) from None
         # As a text, which those between need not read.
         _send(replies, {"request": question})
         return _reply(read_frame(requests))
@@ -248,7 +248,7 @@ def examine(requests: int, replies: int) -> None:
         exec(compile(job["tests"], "<tests>", "exec"), namespace)  # noqa: S102
     except AssertionError as error:
         verdict = ("failed", str(error))
-    except UnfitError as error:
+    except NotPlainDataError as error:
         verdict = ("unfit", str(error))
     except MemoryError as error:
         verdict = ("memory-limit", str(error))
@@ -266,7 +266,7 @@ def _reply(frame: bytes) -> Any:
     try:
         reply = json.loads(frame)
     except (ValueError, RecursionError) as error:
-        raise UnfitError(f"a reply that nobody could have encoded: {type(error).__name__}") from None
+        raise NotPlainDataError(f"a reply that nobody could have encoded: {type(error).__name__}") from None
     match reply:
         case {"value": value}:
             return decode(value)
@@ -275,8 +275,8 @@ def _reply(frame: bytes) -> Any:
             known = isinstance(kind, type) and issubclass(kind, Exception)
             _raise(kind if known else RuntimeError, message)
         case {"unfit": str(message)}:
-            raise UnfitError(message)
-    raise UnfitError("a reply that nobody could have encoded")
+            raise NotPlainDataError(message)
+    raise NotPlainDataError("a reply that nobody could have encoded")
 
 
 def _raise(kind: Any, message: str) -> NoReturn:

@@ -8,11 +8,11 @@ import tempfile
 import time
 
 from quantguard.errors import SandboxError, UsageError
-from quantguard.records import Lack
-from quantguard.sandbox import bubblewrap, inside
-from quantguard.sandbox.child import EndedError
+from quantguard.records import MissingRequirement
+from quantguard.sandbox import bubblewrap, guest
+from quantguard.sandbox.confined_process import ProgramEndedError
+from quantguard.sandbox.launcher import ENVIRONMENT, Isolation, start
 from quantguard.sandbox.limits import Limits
-from quantguard.sandbox.starting import ENVIRONMENT, Isolation, start
 
 VARIABLE = "QUANTGUARD_UNSAFE_EXEC"
 _UNSAFE = Isolation(bwrap=None)
@@ -65,13 +65,13 @@ def isolation() -> Isolation:
     return _bubblewrap(tuple(bubblewrap.candidates()))
 
 
-def missing() -> list[Lack]:
+def missing() -> list[MissingRequirement]:
     """Return what model-written code lacks here to be run."""
     try:
         isolation()
     except SandboxError as error:
         what, _, remedy = str(error).partition(" Type: ")
-        return [Lack(what=what, remedy=remedy or None)]
+        return [MissingRequirement(what=what, remedy=remedy or None)]
     return []
 
 
@@ -118,10 +118,10 @@ def probe(candidate: Isolation) -> None:
             loaded = child.receive(deadline)
             child.send(json.dumps({"target": "look()"}).encode(), deadline)
             said = json.loads(child.receive(deadline))
-        except EndedError as error:
+        except ProgramEndedError as error:
             raise SandboxError(error.detail) from error
     if "value" not in said:
         raise SandboxError(f"Python does not work in it: {loaded.decode()} {said}")
-    holes = [what for what, is_so in inside.decode(said["value"]).items() if is_so]
+    holes = [what for what, is_so in guest.decode(said["value"]).items() if is_so]
     if holes:
         raise SandboxError(f"it does not hold: {', '.join(holes)}")

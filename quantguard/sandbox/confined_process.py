@@ -8,7 +8,7 @@ import time
 from typing import IO
 
 from quantguard.errors import SandboxError
-from quantguard.sandbox import inside, processes
+from quantguard.sandbox import guest, process_tree
 from quantguard.sandbox.limits import Limits
 
 _START_SECONDS = 120.0
@@ -24,7 +24,7 @@ _OUT_OF_TIME = {-signal.SIGXCPU, 128 + signal.SIGXCPU}
 HOST_RULES = frozenset({"killed", "starved"})
 
 
-class EndedError(Exception):
+class ProgramEndedError(Exception):
     """Report that nothing more is to be had from a process, by the rule that a score names."""
 
     def __init__(self, rule: str, detail: str) -> None:
@@ -33,7 +33,7 @@ class EndedError(Exception):
         self.detail = detail
 
 
-class Child:
+class ConfinedProcess:
     """A process that is spoken to in frames; whatever it does, no call here lasts longer than its deadline.
 
     Of its ``limits`` those on output and time are seen to here.
@@ -52,21 +52,21 @@ class Child:
     def wait_until_ready(self) -> None:
         """Wait until the process is confined.
 
-        Raises SandboxError where it does not get there, and EndedError where this machine ended it or left it no time.
+        Raises SandboxError where it does not get there, and ProgramEndedError where this machine ended it or left it no time.
         """
         try:
             said = self.receive(time.monotonic() + _START_SECONDS)
-        except EndedError as error:
+        except ProgramEndedError as error:
             self._kill()
             if error.rule in HOST_RULES:
                 raise
             raise SandboxError(self._complaint() or error.detail) from error
-        if said != inside.READY:
+        if said != guest.READY:
             raise SandboxError(f"it said {said[:40]!r} before it was given anything to run")
 
     def send(self, payload: bytes, deadline: float) -> None:
-        """Send a frame; raise EndedError where it is not taken by the deadline."""
-        rest = memoryview(inside.header(payload) + payload)
+        """Send a frame; raise ProgramEndedError where it is not taken by the deadline."""
+        rest = memoryview(guest.header(payload) + payload)
         while rest:
             self._wait(self._requests, select.POLLOUT, deadline)
             try:
@@ -75,11 +75,11 @@ class Child:
                 raise self._ended(deadline) from None
 
     def receive(self, deadline: float) -> bytes:
-        """Return the next frame; raise EndedError where there is none by the deadline, or it is too long."""
-        size = int.from_bytes(self._read(inside.HEADER_BYTES, deadline), "big")
+        """Return the next frame; raise ProgramEndedError where there is none by the deadline, or it is too long."""
+        size = int.from_bytes(self._read(guest.HEADER_BYTES, deadline), "big")
         self._left -= size
         if self._left < 0:
-            raise EndedError("output-limit", "it returned too much")
+            raise ProgramEndedError("output-limit", "it returned too much")
         return self._read(size, deadline)
 
     def _read(self, size: int, deadline: float) -> bytes:
@@ -95,7 +95,7 @@ class Child:
     def printed(self, deadline: float) -> bytes:
         """Return what a program printed, once it has ended in good order.
 
-        Raises EndedError where it did not, printed too much, or was not done by the deadline.
+        Raises ProgramEndedError where it did not, printed too much, or was not done by the deadline.
         """
         output, source = bytearray(), _pipe(self._process.stdout).fileno()
         while True:
@@ -103,51 +103,51 @@ class Child:
             chunk = os.read(source, _CHUNK_BYTES)
             output += chunk
             if len(output) > self._left:
-                raise EndedError("output-limit", "it printed too much")
+                raise ProgramEndedError("output-limit", "it printed too much")
             if not chunk:
                 self._end_well(deadline)
                 return bytes(output)
 
     def _end_well(self, deadline: float) -> None:
-        """Raise EndedError for a program that did not end with status 0, or went on after it closed its output."""
+        """Raise ProgramEndedError for a program that did not end with status 0, or went on after it closed its output."""
         status = self._status(deadline)
         if status is None:
             raise self._late()
         if status:
             raise self._ended(deadline)
 
-    def _ended(self, deadline: float) -> EndedError:
+    def _ended(self, deadline: float) -> ProgramEndedError:
         """Say why a process closed its pipes; what it says of itself names the rule, and can make nothing right."""
         status = self._status(min(deadline, time.monotonic() + _END_SECONDS))
         if status is None:
-            return EndedError("error", "it closed its pipes")
+            return ProgramEndedError("error", "it closed its pipes")
         if status in _OUT_OF_TIME:
-            return EndedError("time-limit", f"it used {self._limits.cpu_seconds} s of processor time")
+            return ProgramEndedError("time-limit", f"it used {self._limits.cpu_seconds} s of processor time")
         if status in _FROM_OUTSIDE:
             return self._ended_from_outside(status)
-        rule = "memory-limit" if status == inside.OUT_OF_MEMORY else "error"
-        return EndedError(rule, f"it ended with status {status}")
+        rule = "memory-limit" if status == guest.OUT_OF_MEMORY else "error"
+        return ProgramEndedError(rule, f"it ended with status {status}")
 
-    def _ended_from_outside(self, status: int) -> EndedError:
+    def _ended_from_outside(self, status: int) -> ProgramEndedError:
         """Tell the second limit of processor time, of a program that the first did not end, from other killers."""
         if self._cpu_seconds >= self._limits.cpu_seconds:
-            return EndedError("time-limit", f"it used {self._cpu_seconds:.1f} s of processor time")
-        return EndedError(
+            return ProgramEndedError("time-limit", f"it used {self._cpu_seconds:.1f} s of processor time")
+        return ProgramEndedError(
             "killed",
             f"it was ended from outside with status {status} after {self._cpu_seconds:.1f} s of processor time, as the"
             " kernel does where the machine runs out of memory: see dmesg",
         )
 
-    def _late(self) -> EndedError:
+    def _late(self) -> ProgramEndedError:
         """Tell a program that waits from one that was kept from the processor time that it may have."""
-        if processes.is_waiting(self._process.pid):
-            return EndedError("wall-limit", "it waited until the end of its time by the clock")
-        return EndedError(
+        if process_tree.is_waiting(self._process.pid):
+            return ProgramEndedError("wall-limit", "it waited until the end of its time by the clock")
+        return ProgramEndedError(
             "starved", f"the machine gave it {self._cpu_seconds:.1f} s of processor time by the end of its time"
         )
 
     def _wait(self, descriptor: int, event: int, deadline: float) -> None:
-        """Wait until a descriptor is ready; raise EndedError at the deadline, as well where it is ready by then."""
+        """Wait until a descriptor is ready; raise ProgramEndedError at the deadline, as well where it is ready by then."""
         while (now := time.monotonic()) < deadline:
             if _is_ready(descriptor, event, min(deadline, now + _LOOK_SECONDS)):
                 return
@@ -155,7 +155,7 @@ class Child:
         raise self._late()
 
     def _look(self) -> None:
-        self._cpu_seconds = max(self._cpu_seconds, processes.cpu_seconds(self._process.pid))
+        self._cpu_seconds = max(self._cpu_seconds, process_tree.cpu_seconds(self._process.pid))
 
     def _status(self, deadline: float) -> int | None:
         """Wait for the process to end, and return its status, or minus the signal; it stays to be killed with others.

@@ -12,9 +12,9 @@ import re
 import time
 from collections.abc import Mapping, Sequence
 
-from quantguard.sandbox.child import HOST_RULES, Child, EndedError
+from quantguard.sandbox.confined_process import HOST_RULES, ConfinedProcess, ProgramEndedError
+from quantguard.sandbox.launcher import Isolation, start
 from quantguard.sandbox.limits import Limits
-from quantguard.sandbox.starting import Isolation, start
 
 _DEFAULT = Limits()
 # What tests prepare is no part of what a program may take.
@@ -24,7 +24,7 @@ _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Calls:
+class CallTests:
     """Tests that call a program, as Python source.
 
     ``targets`` maps names that the tests call to expressions of the program, such as ``Solution().rotate``. ``prelude``
@@ -38,7 +38,7 @@ class Calls:
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class ProgramResult:
     """How tests ended: by the rule ``passed``, or else by the first that was not met, with what is known of it.
 
     ``failed``: a wrong result. ``error``: an exception, or the program ended by itself. ``unfit``: a result that is no
@@ -61,7 +61,9 @@ class Outcome:
         return self.rule not in HOST_RULES | {_UNTESTABLE}
 
 
-def run_calls(isolation: Isolation, sources: Sequence[str], calls: Calls, *, limits: Limits = _DEFAULT) -> Outcome:
+def run_calls(
+    isolation: Isolation, sources: Sequence[str], calls: CallTests, *, limits: Limits = _DEFAULT
+) -> ProgramResult:
     """Run a program, whose sources share a module, and tests that call it.
 
     Tests do not see what a program changes in its arguments. Raises SandboxError where the sandbox does not start.
@@ -74,8 +76,8 @@ def run_calls(isolation: Isolation, sources: Sequence[str], calls: Calls, *, lim
             deadline = time.monotonic() + limits.patience_seconds
             _load(solution, sources, deadline)
             return _mediate(solution, examiner, first, deadline)
-        except EndedError as error:
-            return Outcome(rule=error.rule, detail=error.detail)
+        except ProgramEndedError as error:
+            return ProgramResult(rule=error.rule, detail=error.detail)
 
 
 def _twice(limits: Limits) -> Limits:
@@ -83,24 +85,26 @@ def _twice(limits: Limits) -> Limits:
     return dataclasses.replace(limits, cpu_seconds=2 * limits.cpu_seconds, memory_bytes=2 * limits.memory_bytes)
 
 
-def _first_question(examiner: Child, calls: Calls) -> bytes:
-    """Return what the tests ask first, before the program has had a say; raise EndedError where they do not run."""
+def _first_question(examiner: ConfinedProcess, calls: CallTests) -> bytes:
+    """Return what the tests ask first, before the program has had a say; raise ProgramEndedError where they do not run."""
     job = {"prelude": calls.prelude, "tests": calls.tests, "targets": dict(calls.targets)}
     deadline = time.monotonic() + _TESTS_SECONDS
     try:
         examiner.send(json.dumps(job).encode(), deadline)
         said = examiner.receive(deadline)
-    except EndedError as error:
+    except ProgramEndedError as error:
         if error.rule in HOST_RULES:
             raise
-        raise EndedError(_UNTESTABLE, f"the tests do not run: {error.detail}") from error
+        raise ProgramEndedError(_UNTESTABLE, f"the tests do not run: {error.detail}") from error
     if "request" not in (message := json.loads(said)):
-        raise EndedError(_UNTESTABLE, f"the tests ask the program nothing: {message['detail'] or message['verdict']}")
+        raise ProgramEndedError(
+            _UNTESTABLE, f"the tests ask the program nothing: {message['detail'] or message['verdict']}"
+        )
     return said
 
 
-def _load(solution: Child, sources: Sequence[str], deadline: float) -> None:
-    """Run the program itself; raise EndedError where it raises, or does not come to an end."""
+def _load(solution: ConfinedProcess, sources: Sequence[str], deadline: float) -> None:
+    """Run the program itself; raise ProgramEndedError where it raises, or does not come to an end."""
     solution.send(json.dumps(list(sources)).encode(), deadline)
     for _ in sources:
         said = solution.receive(deadline)
@@ -108,30 +112,30 @@ def _load(solution: Child, sources: Sequence[str], deadline: float) -> None:
             raise _load_error(said)
 
 
-def _load_error(said: bytes) -> EndedError:
+def _load_error(said: bytes) -> ProgramEndedError:
     try:
         table = json.loads(said)
         name, message = str(table["raised"]), str(table["message"])
     except (ValueError, LookupError, TypeError, RecursionError):
-        return EndedError("error", "it answered before it was asked")
-    return EndedError("memory-limit" if name == "MemoryError" else "error", f"{name}: {message}")
+        return ProgramEndedError("error", "it answered before it was asked")
+    return ProgramEndedError("memory-limit" if name == "MemoryError" else "error", f"{name}: {message}")
 
 
-def _mediate(solution: Child, examiner: Child, said: bytes, deadline: float) -> Outcome:
+def _mediate(solution: ConfinedProcess, examiner: ConfinedProcess, said: bytes, deadline: float) -> ProgramResult:
     """Carry questions to the program and its answers, unread, to the tests until they have a verdict.
 
-    Raises EndedError where either ends: the tests do so only over an answer that is too much for them.
+    Raises ProgramEndedError where either ends: the tests do so only over an answer that is too much for them.
     """
     while "request" in (message := json.loads(said)):
         solution.send(message["request"].encode(), deadline)
         examiner.send(solution.receive(deadline), deadline)
         said = examiner.receive(deadline)
-    return Outcome(rule=message["verdict"], detail=message["detail"])
+    return ProgramResult(rule=message["verdict"], detail=message["detail"])
 
 
 def run_inputs(
     isolation: Isolation, sources: Sequence[str], cases: Sequence[tuple[str, str]], *, limits: Limits = _DEFAULT
-) -> Outcome:
+) -> ProgramResult:
     """Run a program, whose sources share a module, for each pair of input and expected output, until it fails one.
 
     Each run has the limits to itself. Output is compared as :func:`same_output` says. Raises SandboxError where the
@@ -144,11 +148,11 @@ def run_inputs(
                 deadline = time.monotonic() + limits.patience_seconds
                 child.send(json.dumps(list(sources)).encode(), deadline)
                 output = child.printed(deadline)
-            except EndedError as error:
-                return Outcome(rule=error.rule, detail=f"test {number}: {error.detail}")
+            except ProgramEndedError as error:
+                return ProgramResult(rule=error.rule, detail=f"test {number}: {error.detail}")
         if not same_output(output.decode(errors="surrogateescape"), expected):
-            return Outcome(rule="failed", detail=f"test {number}: another output")
-    return Outcome(rule="passed")
+            return ProgramResult(rule="failed", detail=f"test {number}: another output")
+    return ProgramResult(rule="passed")
 
 
 def same_output(output: str, expected: str) -> bool:

@@ -1,4 +1,4 @@
-"""What runs in a Python of its own, and may do anything to it; see ``quantguard.host.interpreter``."""
+"""What runs in a Python of its own, and may do anything to it; see ``quantguard.host.fresh_interpreter``."""
 
 import importlib
 import importlib.util

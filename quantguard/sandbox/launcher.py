@@ -16,8 +16,8 @@ from collections.abc import Iterator
 from typing import IO, Literal, NamedTuple
 
 from quantguard.errors import SandboxError
-from quantguard.sandbox import bubblewrap, inside, system_calls
-from quantguard.sandbox.child import Child
+from quantguard.sandbox import bubblewrap, guest, system_calls
+from quantguard.sandbox.confined_process import ConfinedProcess
 from quantguard.sandbox.limits import Limits
 
 Role = Literal["solution", "examiner", "program"]
@@ -75,7 +75,7 @@ class _Pipes(NamedTuple):
 
 
 @contextlib.contextmanager
-def start(isolation: Isolation, role: Role, limits: Limits, *, text: bytes = b"") -> Iterator[Child]:
+def start(isolation: Isolation, role: Role, limits: Limits, *, text: bytes = b"") -> Iterator[ConfinedProcess]:
     """Start a process for a role, and end it with everything that it started when the context ends.
 
     A ``program`` has ``text`` on its standard input, which is a file, as where contests redirect it: programs ask for
@@ -91,7 +91,7 @@ def start(isolation: Isolation, role: Role, limits: Limits, *, text: bytes = b""
             child.close()
 
 
-def _start(isolation: Isolation, role: Role, limits: Limits, given: IO[bytes] | None) -> Child:
+def _start(isolation: Isolation, role: Role, limits: Limits, given: IO[bytes] | None) -> ConfinedProcess:
     with contextlib.ExitStack() as stack:
         filters = [_filter()] if isolation.bwrap is not None else []
         pipes = _open_pipes()
@@ -104,7 +104,7 @@ def _start(isolation: Isolation, role: Role, limits: Limits, given: IO[bytes] | 
             os.close(pipes.requests)
             os.close(pipes.replies)
             raise SandboxError(f"{isolation.kind} does not start: {error}") from error
-    return Child(process, requests=pipes.requests, replies=pipes.replies, limits=limits)
+    return ConfinedProcess(process, requests=pipes.requests, replies=pipes.replies, limits=limits)
 
 
 @contextlib.contextmanager
@@ -179,5 +179,5 @@ def _command(
 @functools.cache
 def _compiled() -> str:
     """Return what runs inside as hexadecimal text, compiled: that is a third of the time that a process starts in."""
-    text = pathlib.Path(inside.__file__).read_text(encoding="utf-8") + "\nmain()\n"
+    text = pathlib.Path(guest.__file__).read_text(encoding="utf-8") + "\nmain()\n"
     return marshal.dumps(compile(text, "<sandbox>", "exec")).hex()
