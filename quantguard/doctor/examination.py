@@ -1,4 +1,4 @@
-"""Examining backends, benchmarks and models, whatever there are: each in a Python of its own."""
+"""The examination of all backends, benchmarks and models, each probe in an interpreter of its own."""
 
 import concurrent.futures
 import functools
@@ -13,17 +13,17 @@ from quantguard.host.npu_software import version_of
 from quantguard.records import Diagnosis, Finding, MissingRequirement, from_json
 
 _NUM_AT_ONCE = 2
-# What models are loaded with; a backend needs the first, a benchmark none.
+# The packages that load models: a backend needs the first of them, a benchmark none.
 _LOADERS = ("torch", "transformers")
 _MISSING_MODULE = re.compile(r"ModuleNotFoundError: No module named '([\w-]+)")
-# What turns a .gguf file into a model: the extra ``gguf``.
+# The packages of the extra ``gguf``, which convert a .gguf file into a model.
 _TO_CONVERT = ("accelerate", "gguf")
 
 
 def diagnose(*, backends: Sequence[str] = (), benchmarks: Sequence[str] = (), models: Sequence[str] = ()) -> Diagnosis:
-    """Examine the named backends, benchmarks and models, or all that there are where none is named.
+    """Examine the named backends, benchmarks and models, or all of them if no name is given.
 
-    Raises UnknownNameError for a name that nobody has.
+    Raises UnknownNameError for an unknown name.
     """
     asked = bool(backends or benchmarks or models)
     wanted = [
@@ -57,7 +57,7 @@ def _known(kind: str, named: Iterable[str], possible: Sequence[str]) -> list[str
 
 
 def _backend(name: str, *, broken: Mapping[str, MissingRequirement], environment: Mapping[str, str]) -> Finding:
-    """Examine a backend; where torch does not load, it lacks that, besides what it lacks without torch's extensions."""
+    """Examine a backend; if torch does not load, add that to what the backend lacks without torch's extensions."""
     torch = broken.get("torch")
     if torch is not None and not environment:
         return Finding(name=name, lacks=(torch,))
@@ -70,7 +70,7 @@ def _benchmark(name: str) -> Finding:
 
 
 def _model(name: str, *, broken: Mapping[str, MissingRequirement]) -> Finding:
-    """Look for the files of a model, and for what loads it."""
+    """Examine a model: are its files here, and the packages that load it?"""
     entry, lacks = catalog.entry(name), list(dict.fromkeys(broken.values()))
     folder = catalog.folder(entry)
     if not (folder / "config.json").is_file():
@@ -98,14 +98,14 @@ def _to_fetch(name: str) -> list[MissingRequirement]:
 
 
 def _ask(kind: str, name: str, environment: Mapping[str, str]) -> Finding:
-    """Examine in a Python of its own; what that Python does not survive is a lack."""
+    """Call a probe in an interpreter of its own; if that interpreter fails, its failure is the missing requirement."""
     answer = fresh_interpreter.call(f"quantguard.doctor.probes:{kind}", name, environment=environment)
     if answer.failure is None:
         return from_json(Finding, answer.value)
     if answer.advises:
         return Finding(name=name, lacks=(MissingRequirement(what=answer.failure),))
     module = _MISSING_MODULE.search(answer.failure)
-    # The whole traceback is one line of Python away.
+    # The reason is one line; this command shows the whole traceback.
     remedy = f"python -c 'from quantguard.doctor.probes import *; {kind}(\"{name}\")'"
     return Finding(
         name=name,

@@ -1,4 +1,7 @@
-"""What runs in a Python of its own, and may do anything to it; see ``quantguard.host.fresh_interpreter``."""
+"""Probes of modules, backends and benchmarks, which may break the Python that they run in.
+
+Each is called in an interpreter of its own: see ``quantguard.host.fresh_interpreter``.
+"""
 
 import importlib
 import importlib.util
@@ -15,7 +18,7 @@ def importable(module: str) -> None:
 
 
 def backend(name: str) -> dict[str, Any]:
-    """Return the finding on a backend: what it says is missing, or else what a trial of it showed."""
+    """Examine a backend: return what it says is missing or, if nothing is, what its trial showed."""
     hook = f"quantguard.kernels.{name}.doctor"
     module = importlib.import_module(hook) if name != REFERENCE and importlib.util.find_spec(hook) else None
     lacks = module.missing() if module is not None else []
@@ -30,7 +33,7 @@ def backend(name: str) -> dict[str, Any]:
 
 
 def benchmark(name: str) -> dict[str, Any]:
-    """Return the finding on a benchmark: what it says is missing, or else nothing once its items are read."""
+    """Examine a benchmark: return what it says is missing or, if nothing is, the number of its items."""
     module = registry.benchmarks[name]
     lacks = module.missing() if hasattr(module, "missing") else []
     if lacks:

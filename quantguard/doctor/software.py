@@ -1,4 +1,4 @@
-"""What is installed, by what is written on the disk; what has to be imported to be judged, is, elsewhere."""
+"""The installed software, read from package metadata; packages whose import may fail are imported elsewhere."""
 
 import platform
 from collections.abc import Iterable, Iterator
@@ -18,14 +18,14 @@ _OPTIONAL = ("torch_npu", "triton", "triton-ascend", "pytest-xdist")
 
 
 def requirements() -> dict[str, Requirement]:
-    """Return what quantguard cannot do without, by name."""
+    """Return the distributions that quantguard requires, by name."""
     parsed = (Requirement(text) for text in metadata.requires("quantguard") or ())
     needed = (one for one in parsed if one.marker is None or one.marker.evaluate({"extra": ""}))
     return {requirement.name: requirement for requirement in needed}
 
 
 def installed(broken: dict[str, MissingRequirement]) -> Iterator[Software]:
-    """List the software that matters, ``broken`` being what does not import."""
+    """List the software that matters to quantguard; ``broken`` are the packages whose import fails."""
     yield Software(name="python", version=platform.python_version())
     yield Software(name="quantguard", version=version_of("quantguard"))
     for name, requirement in requirements().items():
@@ -41,7 +41,7 @@ def installed(broken: dict[str, MissingRequirement]) -> Iterator[Software]:
 
 
 def unmet(requirement: Requirement) -> MissingRequirement | None:
-    """Say that a requirement is not installed, or not in a version that will do."""
+    """Return what is missing if a requirement is not installed, or not in a suitable version."""
     version = version_of(requirement.name)
     if version is not None and requirement.specifier.contains(version, prereleases=True):
         return None
@@ -50,10 +50,10 @@ def unmet(requirement: Requirement) -> MissingRequirement | None:
 
 
 def broken_imports(names: Iterable[str]) -> tuple[dict[str, MissingRequirement], dict[str, str]]:
-    """Import packages that quantguard needs as the environment stands, and say which are broken.
+    """Import the required packages in the current environment, and return those that are broken.
 
-    Also returns the environment in which the rest can still be looked at: torch loads torch_npu by itself, and does not
-    load where that fails; then without it.
+    Also returns the environment variables with which the rest can still be examined: torch loads torch_npu by itself,
+    and fails if torch_npu does; then the rest is examined without it.
     """
     broken, environment = {}, dict[str, str]()
     needed = requirements()
@@ -87,7 +87,7 @@ def _autoload_lack(name: str) -> MissingRequirement:
 
 
 def _misfit() -> MissingRequirement | None:
-    """Say that torch_npu is made for another torch: its versions follow torch's."""
+    """Return what is missing if torch_npu belongs to another torch: its versions follow torch's."""
     torch, torch_npu = version_of("torch"), version_of("torch_npu")
     if torch is None or torch_npu is None or torch.split(".")[:2] == torch_npu.split(".")[:2]:
         return None
@@ -98,7 +98,7 @@ def _misfit() -> MissingRequirement | None:
 
 
 def _plugins() -> Iterator[Software]:
-    """List the distributions that bring members of their own: benchmarks, methods, scorers."""
+    """List the distributions that add members to quantguard's families, such as benchmarks or scorers."""
     members: dict[tuple[str, str], list[str]] = {}
     for family in (value.family for value in vars(registry).values() if isinstance(value, registry.Registry)):
         for entry in metadata.entry_points(group=f"quantguard.{family}"):

@@ -1,7 +1,7 @@
-"""A function called in a Python of its own, so that whatever it does to that Python is known and does no harm here.
+"""Calls in a fresh Python interpreter, so that a call that breaks its interpreter does no harm here.
 
-A vendor's library may raise anything while it is imported, abort the process or hang; none of that is caught by an
-``except``, and none of it may end the process that only wanted to know.
+A vendor's library may abort the process or hang while it is imported. No ``except`` catches that, and it must not end
+the process that only asked whether the library works.
 """
 
 import dataclasses
@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from typing import Any
 
 DEFAULT_TIMEOUT_SECONDS = 180.0
-# Libraries print what they like; the answer is the line that starts like this.
+# Libraries print to the same stream; the answer is the line with this prefix.
 _MARK = "quantguard-answer:"
 _CHILD = f"""
 import importlib, json, sys
@@ -30,9 +30,12 @@ print("\\n{_MARK}" + json.dumps(answer), flush=True)
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What a call came to: its ``value``, or why it has none.
+    """The answer of a call.
 
-    ``advises`` tells that the failure is an error of quantguard's own, which says what to type.
+    Attributes:
+        value: What the function returned, as JSON values.
+        failure: Why it returned nothing, in one line; absent if it returned.
+        advises: Whether the failure is an error of quantguard's own, which says what to type.
     """
 
     value: Any = None
@@ -46,12 +49,12 @@ def call(
     environment: Mapping[str, str] | None = None,
     timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
 ) -> Answer:
-    """Call ``module:name`` with texts in a fresh Python and return its JSON value, or what went wrong in one line.
+    """Call ``module:name`` with string arguments in a fresh interpreter, and return its value or its failure.
 
     ``environment`` is added to that of this process.
     """
     module, _, name = function.partition(":")
-    # -P: a torch.py in the folder in which somebody happens to stand is not the torch that is asked about.
+    # -P: a torch.py in the current folder must not be imported in place of the package.
     command = [sys.executable, "-P", "-c", _CHILD, module, name, *arguments]
     try:
         finished = subprocess.run(  # noqa: S603 - our own interpreter
@@ -73,10 +76,10 @@ def call(
 
 
 def _cause(finished: "subprocess.CompletedProcess[str]") -> str:
-    """Name the exception that ended the child, or the signal."""
+    """Name the exception or signal that ended the interpreter."""
     if finished.returncode < 0:
         return f"the process was ended by {signal.Signals(-finished.returncode).name}"
-    # The exception stands on the first line behind the last traceback that is not indented.
+    # The exception is on the first line after the last traceback that is not indented.
     last = finished.stderr.rpartition("Traceback (most recent call last):")[2]
     for line in last.splitlines():
         if line.strip() and not line.startswith(" "):

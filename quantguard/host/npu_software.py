@@ -1,4 +1,4 @@
-"""What a machine says of its Ascend NPUs: model, driver, CANN and torch_npu, each read from where it is kept.
+"""The Ascend NPUs of a machine and their software: models, driver, CANN and torch_npu, each read from its source.
 
 Nothing is guessed: what cannot be read is absent. Sources: ``npu-smi info`` for the models; ``version.info`` of the
 driver below the folder that ``/etc/ascend_install.info`` names; for CANN, which ``set_env.sh`` points to by
@@ -30,7 +30,14 @@ _FAMILY = re.compile(r"\d{3}[A-Za-z]?")
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class NpuSoftware:
-    """The Ascend side of a machine. ``npu_models`` is empty where ``npu-smi`` shows none or is not there."""
+    """The Ascend NPUs of a machine and the versions of their software; each is absent if it cannot be read.
+
+    Attributes:
+        npu_models: The model of each NPU, such as ``910B3``; empty if ``npu-smi`` shows none or is not installed.
+        driver: The version of the driver.
+        cann: The version of CANN.
+        torch_npu: The version of torch_npu.
+    """
 
     npu_models: tuple[str, ...] = ()
     driver: str | None = None
@@ -38,7 +45,7 @@ class NpuSoftware:
     torch_npu: str | None = None
 
     def facts(self) -> dict[str, str]:
-        """Return what is known, by name; what is absent is left out."""
+        """Return what is known, by name, without what is absent."""
         named = {
             "npu": ", ".join(dict.fromkeys(self.npu_models)) or None,
             "npu_driver": self.driver,
@@ -48,9 +55,9 @@ class NpuSoftware:
         return {name: value for name, value in named.items() if value is not None}
 
     def platform(self) -> str:
-        """Return the platform that runs on these NPUs belong to, such as ``ascend-910b`` for 910B1 to 910B4.
+        """Return the platform of runs on these NPUs, such as ``ascend-910b`` for 910B1 to 910B4.
 
-        Raises UsageError where it is not known or not one.
+        Raises UsageError if the NPUs are unknown or of several platforms.
         """
         families = sorted({found[0].lower() for model in self.npu_models if (found := _FAMILY.search(model))})
         if len(families) == 1:
@@ -64,12 +71,12 @@ class NpuSoftware:
 
 @functools.cache
 def installed_npu_software() -> NpuSoftware:
-    """Read this machine, once a process: ``npu-smi`` takes a second or more."""
+    """Read the software of this machine, once per process: ``npu-smi`` takes a second or more."""
     return read_npu_software(_ROOT, os.environ)
 
 
 def read_npu_software(root: pathlib.Path, environment: Mapping[str, str]) -> NpuSoftware:
-    """Read the machine whose files are below ``root``, in an environment."""
+    """Read the software of the machine whose files are below ``root``, under an environment."""
     return NpuSoftware(
         npu_models=_npu_models(environment),
         driver=_driver(root),
@@ -87,7 +94,7 @@ def version_of(distribution: str) -> str | None:
 
 
 def cann_script(root: pathlib.Path = _ROOT) -> pathlib.Path | None:
-    """Return the script that sets CANN up in a shell, where it is installed in the usual place."""
+    """Return the shell script that sets up CANN, or None if it is not in the usual place."""
     paths = (root / _DEFAULT_INSTALLATION.lstrip("/") / folder / "set_env.sh" for folder in ("cann", "ascend-toolkit"))
     return next((path for path in paths if path.is_file()), None)
 
@@ -120,7 +127,7 @@ def _cann(environment: Mapping[str, str]) -> str | None:
 
 
 def _setting(path: pathlib.Path, key: str) -> str | None:
-    """Return the value of the line ``key=value``, or None where there is no such file or line."""
+    """Return the value of the line ``key=value``, or None if there is no such file or line."""
     try:
         text = path.read_text(encoding="utf-8", errors="replace")
     except OSError:

@@ -1,6 +1,6 @@
-"""Which NPUs a process may see: ``ASCEND_RT_VISIBLE_DEVICES``, which the vendor's runtime reads when it starts.
+"""The NPUs that a process may see: ``ASCEND_RT_VISIBLE_DEVICES``, which the vendor's runtime reads when it starts.
 
-The ids in it are what a lease goes by; ``npu:0`` is the first of them, so it is another NPU in every environment.
+Leases go by the ids in it. ``npu:0`` is the first of them, so it may be another NPU in another environment.
 """
 
 import re
@@ -12,7 +12,7 @@ VARIABLE = "ASCEND_RT_VISIBLE_DEVICES"
 
 
 def visible_ids(environment: Mapping[str, str]) -> tuple[int, ...] | None:
-    """Return the NPUs that an environment restricts its processes to, or None where it does not.
+    """Return the NPUs that an environment restricts its processes to, or None if it does not restrict them.
 
     Raises UsageError for anything but a list of different ids, which the runtime might silently cut short.
     """
@@ -26,7 +26,7 @@ def visible_ids(environment: Mapping[str, str]) -> tuple[int, ...] | None:
 
 
 def physical_id(index: int, environment: Mapping[str, str]) -> int:
-    """Return the id of ``npu:<index>``; raise UsageError where the environment shows fewer NPUs."""
+    """Return the id of ``npu:<index>``; raise UsageError if the environment shows fewer NPUs."""
     ids = visible_ids(environment)
     if ids is None:
         return index

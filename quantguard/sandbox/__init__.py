@@ -1,4 +1,4 @@
-"""Running code that a model wrote: confined by bubblewrap, a filter of system calls and limits."""
+"""The sandbox for model-written code: confined by bubblewrap, a filter of system calls and resource limits."""
 
 from quantguard.sandbox.launcher import Isolation
 from quantguard.sandbox.limits import Limits

@@ -1,4 +1,4 @@
-"""A process that runs model-written code, and what may come from it: so many bytes, until such a time."""
+"""A process that runs model-written code: what it returns is bounded in size, and every wait has a deadline."""
 
 import os
 import select
@@ -13,19 +13,24 @@ from quantguard.sandbox.limits import Limits
 
 _START_SECONDS = 120.0
 _END_SECONDS = 30.0
-# How often a process that takes long is looked at.
-_LOOK_SECONDS = 0.5
+# How often the processor time of a slow process is read.
+_POLL_SECONDS = 0.5
 _CHUNK_BYTES = 1 << 16
-_LONGEST_COMPLAINT_BYTES = 2000
-# No program can send these, or end with the statuses that bubblewrap makes of them: see system_calls.
+_LONGEST_STDERR_BYTES = 2000
+# No program can send these signals, or exit with the statuses that bubblewrap makes of them: see system_calls.
 _FROM_OUTSIDE = {-signal.SIGKILL, -signal.SIGTERM, 128 + signal.SIGKILL, 128 + signal.SIGTERM}
 _OUT_OF_TIME = {-signal.SIGXCPU, 128 + signal.SIGXCPU}
-# The rules of ends that say nothing of a program: this machine's doing.
+# The rules of ends that this machine caused, which say nothing about a program.
 HOST_RULES = frozenset({"killed", "starved"})
 
 
 class ProgramEndedError(Exception):
-    """Report that nothing more is to be had from a process, by the rule that a score names."""
+    """A process ended, or was stopped, by the named rule.
+
+    Attributes:
+        rule: The rule, as scores name it.
+        detail: What is known about it, in words.
+    """
 
     def __init__(self, rule: str, detail: str) -> None:
         super().__init__(detail)
@@ -34,9 +39,9 @@ class ProgramEndedError(Exception):
 
 
 class ConfinedProcess:
-    """A process that is spoken to in frames; whatever it does, no call here lasts longer than its deadline.
+    """A process that exchanges frames with this one; whatever it does, no call lasts longer than its deadline.
 
-    Of its ``limits`` those on output and time are seen to here.
+    The limits on output and time are enforced here; the process itself sets the others.
     """
 
     def __init__(self, process: "subprocess.Popen[bytes]", *, requests: int, replies: int, limits: Limits) -> None:
@@ -52,7 +57,7 @@ class ConfinedProcess:
     def wait_until_ready(self) -> None:
         """Wait until the process is confined.
 
-        Raises SandboxError where it does not get there, and ProgramEndedError where this machine ended it or left it no time.
+        Raises SandboxError if confining it fails, and ProgramEndedError if this machine ended it or gave it no time.
         """
         try:
             said = self.receive(time.monotonic() + _START_SECONDS)
@@ -60,12 +65,12 @@ class ConfinedProcess:
             self._kill()
             if error.rule in HOST_RULES:
                 raise
-            raise SandboxError(self._complaint() or error.detail) from error
+            raise SandboxError(self._standard_error() or error.detail) from error
         if said != guest.READY:
             raise SandboxError(f"it said {said[:40]!r} before it was given anything to run")
 
     def send(self, payload: bytes, deadline: float) -> None:
-        """Send a frame; raise ProgramEndedError where it is not taken by the deadline."""
+        """Send a frame; raise ProgramEndedError if it is not read by the deadline."""
         rest = memoryview(guest.header(payload) + payload)
         while rest:
             self._wait(self._requests, select.POLLOUT, deadline)
@@ -75,7 +80,7 @@ class ConfinedProcess:
                 raise self._ended(deadline) from None
 
     def receive(self, deadline: float) -> bytes:
-        """Return the next frame; raise ProgramEndedError where there is none by the deadline, or it is too long."""
+        """Return the next frame; raise ProgramEndedError if none arrives by the deadline, or if it is too long."""
         size = int.from_bytes(self._read(guest.HEADER_BYTES, deadline), "big")
         self._left -= size
         if self._left < 0:
@@ -93,9 +98,9 @@ class ConfinedProcess:
         return bytes(parts)
 
     def printed(self, deadline: float) -> bytes:
-        """Return what a program printed, once it has ended in good order.
+        """Return what a program printed, after it has exited with status 0.
 
-        Raises ProgramEndedError where it did not, printed too much, or was not done by the deadline.
+        Raises ProgramEndedError if it exits otherwise, prints too much or misses the deadline.
         """
         output, source = bytearray(), _pipe(self._process.stdout).fileno()
         while True:
@@ -109,7 +114,7 @@ class ConfinedProcess:
                 return bytes(output)
 
     def _end_well(self, deadline: float) -> None:
-        """Raise ProgramEndedError for a program that did not end with status 0, or went on after it closed its output."""
+        """Raise ProgramEndedError unless the program exits with status 0 by the deadline."""
         status = self._status(deadline)
         if status is None:
             raise self._late()
@@ -117,7 +122,10 @@ class ConfinedProcess:
             raise self._ended(deadline)
 
     def _ended(self, deadline: float) -> ProgramEndedError:
-        """Say why a process closed its pipes; what it says of itself names the rule, and can make nothing right."""
+        """Return why a process closed its pipes.
+
+        A program may choose its exit status: that can name another rule of failure, but never make a test pass.
+        """
         status = self._status(min(deadline, time.monotonic() + _END_SECONDS))
         if status is None:
             return ProgramEndedError("error", "it closed its pipes")
@@ -129,7 +137,7 @@ class ConfinedProcess:
         return ProgramEndedError(rule, f"it ended with status {status}")
 
     def _ended_from_outside(self, status: int) -> ProgramEndedError:
-        """Tell the second limit of processor time, of a program that the first did not end, from other killers."""
+        """Distinguish the hard limit of processor time, for a program that ignored the soft one, from other kills."""
         if self._cpu_seconds >= self._limits.cpu_seconds:
             return ProgramEndedError("time-limit", f"it used {self._cpu_seconds:.1f} s of processor time")
         return ProgramEndedError(
@@ -139,7 +147,7 @@ class ConfinedProcess:
         )
 
     def _late(self) -> ProgramEndedError:
-        """Tell a program that waits from one that was kept from the processor time that it may have."""
+        """Distinguish a program that waits from one that the machine gave too little processor time."""
         if process_tree.is_waiting(self._process.pid):
             return ProgramEndedError("wall-limit", "it waited until the end of its time by the clock")
         return ProgramEndedError(
@@ -147,39 +155,39 @@ class ConfinedProcess:
         )
 
     def _wait(self, descriptor: int, event: int, deadline: float) -> None:
-        """Wait until a descriptor is ready; raise ProgramEndedError at the deadline, as well where it is ready by then."""
+        """Wait until a descriptor is ready; raise ProgramEndedError at the deadline, even if it is ready by then."""
         while (now := time.monotonic()) < deadline:
-            if _is_ready(descriptor, event, min(deadline, now + _LOOK_SECONDS)):
+            if _is_ready(descriptor, event, min(deadline, now + _POLL_SECONDS)):
                 return
-            self._look()
+            self._read_cpu_seconds()
         raise self._late()
 
-    def _look(self) -> None:
+    def _read_cpu_seconds(self) -> None:
         self._cpu_seconds = max(self._cpu_seconds, process_tree.cpu_seconds(self._process.pid))
 
     def _status(self, deadline: float) -> int | None:
-        """Wait for the process to end, and return its status, or minus the signal; it stays to be killed with others.
+        """Wait for the process to end, and return its exit status, or minus the signal; None at the deadline.
 
-        None where it has not ended by the deadline.
+        The process is not reaped: its id stays reserved until ``close`` kills its whole group.
         """
         descriptor = os.pidfd_open(self._process.pid)
         try:
-            while not _is_ready(descriptor, select.POLLIN, min(deadline, time.monotonic() + _LOOK_SECONDS)):
+            while not _is_ready(descriptor, select.POLLIN, min(deadline, time.monotonic() + _POLL_SECONDS)):
                 if time.monotonic() >= deadline:
                     return None
-                self._look()
+                self._read_cpu_seconds()
             ended = os.waitid(os.P_PIDFD, descriptor, os.WEXITED | os.WNOWAIT)
         finally:
             os.close(descriptor)
         assert ended is not None
         return ended.si_status if ended.si_code == os.CLD_EXITED else -ended.si_status
 
-    def _complaint(self) -> str:
-        """Return what a process that was ended said on its standard error."""
+    def _standard_error(self) -> str:
+        """Return what an ended process wrote to its standard error."""
         stream = _pipe(self._process.stderr)
         os.set_blocking(stream.fileno(), False)
         try:
-            return os.read(stream.fileno(), _LONGEST_COMPLAINT_BYTES).decode(errors="replace").strip()
+            return os.read(stream.fileno(), _LONGEST_STDERR_BYTES).decode(errors="replace").strip()
         except BlockingIOError:
             return ""
 
@@ -189,7 +197,7 @@ class ConfinedProcess:
             self._process.wait()
 
     def close(self) -> None:
-        """End the process, and with it whatever it started."""
+        """Kill the process and whatever it started."""
         self._kill()
         os.close(self._requests)
         os.close(self._replies)

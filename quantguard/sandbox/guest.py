@@ -1,9 +1,9 @@
-"""What runs in the sandbox, in one of three roles; its text is handed to a Python that sees nothing of this package.
+"""The code that runs inside the sandbox; its source is handed to a Python that cannot see this package.
 
-``solution`` runs the program of a model and then answers calls, ``examiner`` runs the tests of a benchmark, whose calls
-go to the solution, and ``program`` runs a program on its standard input. The first two speak in frames over two
-descriptors. Only plain data crosses between them: what is compared are numbers, texts and containers that were
-built anew on the side of the examiner, never an object of the solution's.
+It has one of three roles: ``solution`` runs a model's program and then answers calls; ``examiner`` runs a benchmark's
+tests, whose calls go to the solution; ``program`` runs a program on its standard input. Solution and examiner exchange
+frames over two descriptors. Only plain data crosses: the examiner rebuilds numbers, texts and containers on its side
+and compares those, never an object of the solution's.
 """
 
 import builtins
@@ -15,29 +15,29 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 READY = b"ready"
-# JSON's integers end where Python refuses to read decimal digits; these are far from there.
+# Larger integers travel in hexadecimal, which Python reads at any length; it refuses long decimal ones.
 _LARGEST_DECIMAL = 1 << 63
-# Python's limit of recursion, at which the program reads what it is asked, is far from there.
+# Far below Python's recursion limit, so that the program's side can read whatever is sent.
 _DEEPEST_QUESTION = 100
 HEADER_BYTES = 4
-# The status of a program that ran out of memory.
+# The exit status of a program that ran out of memory.
 OUT_OF_MEMORY = 77
 _LONGEST_MESSAGE = 500
 _Json = Any
 
 
 class NotPlainDataError(BaseException):
-    """Report a value that is no plain data; not an Exception, so that no test catches it by accident."""
+    """A value is not plain data; not an Exception, so that no test catches it by accident."""
 
 
 class UntestableCallError(BaseException):
-    """Report that a test asks something that cannot be carried to the program: no fault of the program's."""
+    """A test passes the program an argument that cannot be sent to it; that is not the program's fault."""
 
 
 def encode(value: object) -> _Json:
-    """Return plain data as JSON values; raise NotPlainDataError for anything else.
+    """Encode plain data as JSON values; raise NotPlainDataError for anything else.
 
-    A subclass of a plain type becomes that type, with what it really holds: its own methods are not asked.
+    An instance of a subclass becomes the plain type with its real content: the subclass's own methods are not called.
     """
     kind = type(value)
     if value is None or kind is bool:
@@ -49,10 +49,10 @@ def encode(value: object) -> _Json:
 
 
 def _encode_exactly(value: object) -> _Json:
-    """Return plain data as JSON values; raise NotPlainDataError for what would be something else on the other side.
+    """Encode plain data as JSON values; raise NotPlainDataError for data that would change on the way.
 
-    Such as a subclass of a plain type, since without its class a defaultdict has no default; a NaN, which is equal to
-    nothing and yet found where it is; or one list in two places, which would be two lists.
+    A subclass would lose its behaviour, such as the default of a defaultdict; a NaN equals nothing, and a container
+    finds it by identity alone; one list in two places would become two lists.
     """
     node, seen = encode(value), set[int]()
     waiting: list[tuple[Any, int]] = [(value, 0)]
@@ -74,7 +74,7 @@ def _encode_exactly(value: object) -> _Json:
 
 
 def decode(node: _Json) -> Any:
-    """Build the data that :func:`encode` described, of exact built-in types; raise NotPlainDataError for any other JSON."""
+    """Build the data that :func:`encode` encoded, of exact built-in types; raise NotPlainDataError for other JSON."""
     if not isinstance(node, list):
         if isinstance(node, dict):
             raise NotPlainDataError("a reply that nobody could have encoded")
@@ -121,12 +121,12 @@ _DECODERS: dict[str, Callable[[list[_Json]], Any]] = {
 
 
 def header(payload: bytes) -> bytes:
-    """Return what stands before a frame: its length."""
+    """Return the header of a frame: its length."""
     return len(payload).to_bytes(HEADER_BYTES, "big")
 
 
 def read_frame(descriptor: int) -> bytes:
-    """Return the next frame; raise EOFError where the other side has gone."""
+    """Return the next frame; raise EOFError if the other side has closed the pipe."""
     return _read_exactly(descriptor, int.from_bytes(_read_exactly(descriptor, HEADER_BYTES), "big"))
 
 
@@ -153,9 +153,9 @@ def _send(descriptor: int, message: _Json) -> None:
 
 
 def confine(limits: dict[str, tuple[int, int | None]], user: int | None) -> None:
-    """Limit this process for good, and leave root's identity where ``user`` names another.
+    """Set this process's limits for good, and become ``user`` if one is given.
 
-    Ends it where this machine's own limits are lower: programs would be judged by those of whoever started us.
+    Exits if this machine's own limits are lower: programs would then be judged by the limits of the current shell.
     """
     for name, (soft, hard) in limits.items():
         number = getattr(resource, name)
@@ -184,15 +184,15 @@ def _silence(*descriptors: int) -> None:
 
 
 def _module(name: str) -> dict[str, Any]:
-    """Return the namespace of a new module that dataclasses, pickle and the like find by its name."""
+    """Return the namespace of a new module, registered so that dataclasses, pickle and the like find it by name."""
     sys.modules[name] = type(sys)(name)
-    # What site defines for those at a prompt, programs call as well.
+    # The module site defines these for interactive use, and programs call them as well.
     vars(builtins).update(exit=sys.exit, quit=sys.exit)
     return vars(sys.modules[name])
 
 
 def _attempt(work: Callable[[], object]) -> _Json:
-    """Return what work came to: a value, or the built-in exception that is closest to what it raised."""
+    """Return the result of ``work``: its value, or the closest built-in class of the exception that it raised."""
     try:
         return {"value": encode(work())}
     except NotPlainDataError as error:
@@ -203,7 +203,7 @@ def _attempt(work: Callable[[], object]) -> _Json:
 
 
 def answer_calls(requests: int, replies: int) -> None:
-    """Run the program, and what is to run behind it; then answer calls of it until nobody calls any more."""
+    """Run the program's sources one after the other, then answer calls to it until the pipe is closed."""
     _silence(0, 1, 2)
     namespace = _module("solution")
     for source in json.loads(read_frame(requests)):
@@ -222,7 +222,7 @@ def _answer(request: _Json, namespace: dict[str, Any]) -> object:
 
 
 def examine(requests: int, replies: int) -> None:
-    """Run the tests of a benchmark against a solution that is elsewhere, and say how they ended."""
+    """Run the tests of a benchmark against a solution in another process, and report how they ended."""
     _silence(0, 1, 2)
     job = json.loads(read_frame(requests))
     uncarried: list[str] = []
@@ -232,10 +232,10 @@ def examine(requests: int, replies: int) -> None:
             request = {"target": target} if call is None else {"target": target, "arguments": _encode_exactly(call)}
             question = json.dumps(request)
         except (NotPlainDataError, RecursionError, MemoryError, ValueError) as error:
-            # Kept as well, since tests may catch whatever is raised.
+            # Also kept in a list, since the tests may catch what is raised here.
             uncarried.append(f"a test asks what cannot be carried to the program: {type(error).__name__}: {error}")
             raise UntestableCallError(uncarried[0]) from None
-        # As a text, which those between need not read.
+        # The question stays encoded, so that the process in between passes it on unread.
         _send(replies, {"request": question})
         return _reply(read_frame(requests))
 
@@ -262,7 +262,7 @@ def examine(requests: int, replies: int) -> None:
 
 
 def _reply(frame: bytes) -> Any:
-    """Return the value that a solution replied with, or raise what it says it raised."""
+    """Return the value in a solution's reply, or raise the exception that it reports."""
     try:
         reply = json.loads(frame)
     except (ValueError, RecursionError) as error:
@@ -289,7 +289,7 @@ def _raise(kind: Any, message: str) -> NoReturn:
 
 
 def run_program(requests: int, replies: int) -> None:
-    """Run a program on the standard input and output that this process was given, as a script."""
+    """Run a program as a script, on this process's standard input and output."""
     sources = json.loads(read_frame(requests))
     os.close(requests)
     os.close(replies)
@@ -305,7 +305,7 @@ def run_program(requests: int, replies: int) -> None:
 
 
 def main() -> None:
-    """Confine this process, say that it is ready and take up its role."""
+    """Confine this process, report that it is ready, and start its role."""
     settings = json.loads(sys.argv[1])
     confine(settings["limits"], settings["user"])
     sys.argv[:] = ["program"]

@@ -1,4 +1,4 @@
-"""Starting a Python that is confined before it hears of any program."""
+"""The launcher of sandboxed processes: each is confined before it receives any model-written code."""
 
 import contextlib
 import dataclasses
@@ -22,7 +22,7 @@ from quantguard.sandbox.limits import Limits
 
 Role = Literal["solution", "examiner", "program"]
 
-# All that a program finds in its environment; the same seed of hashes gives sets the same order in every run.
+# The whole environment of a program. A fixed hash seed gives sets the same order in every run.
 ENVIRONMENT = {
     "PYTHONHASHSEED": "0",
     "PYTHONUTF8": "1",
@@ -36,10 +36,12 @@ _WITHOUT_PACKAGES = ("-S", "-P", "-s", "-B")
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Isolation:
-    """How programs are run: under the bubblewrap at ``bwrap``, or, where that is absent, within limits alone.
+    """How programs are isolated.
 
-    ``sheds_root`` has root's programs run as a user that nobody is, without a user namespace. In a user namespace they
-    would still be root to the kernel, whose limit of threads does not bind root.
+    Attributes:
+        bwrap: The path of the bubblewrap that confines them; absent, only resource limits do.
+        sheds_root: Whether root's programs run under an unused user id, without a user namespace. In a user namespace
+            they would still be root to the kernel, whose limit on threads does not bind root.
     """
 
     bwrap: str | None
@@ -47,17 +49,17 @@ class Isolation:
 
     @property
     def counts_threads(self) -> bool:
-        """Whether the kernel counts the threads of a program apart from its user's: since 5.14 in a user namespace."""
+        """Whether the kernel counts a program's threads apart from its user's, as it does per namespace since 5.14."""
         return self.sheds_root or (self.bwrap is not None and os.geteuid() != 0 and _kernel() >= (5, 14))
 
     @property
     def kind(self) -> str:
-        """What runs have to share to be compared: ``bubblewrap`` or ``unsafe``."""
+        """The part of the fingerprint that runs have to share: ``bubblewrap`` or ``unsafe``."""
         return "unsafe" if self.bwrap is None else "bubblewrap"
 
     @property
     def name(self) -> str:
-        """What the record says: ``bubblewrap 0.11.0`` or ``unsafe``."""
+        """The name in the record: ``bubblewrap 0.11.0`` or ``unsafe``."""
         return "unsafe" if self.bwrap is None else bubblewrap.version(self.bwrap)
 
 
@@ -66,7 +68,7 @@ def _kernel() -> tuple[int, ...]:
 
 
 class _Pipes(NamedTuple):
-    """Descriptors by what we, and by what the process, write to."""
+    """The descriptors of both pipes: the ends of this process, and those of the started one (``its_``)."""
 
     requests: int
     replies: int
@@ -76,11 +78,11 @@ class _Pipes(NamedTuple):
 
 @contextlib.contextmanager
 def start(isolation: Isolation, role: Role, limits: Limits, *, text: bytes = b"") -> Iterator[ConfinedProcess]:
-    """Start a process for a role, and end it with everything that it started when the context ends.
+    """Start a process for a role; at the end of the block, kill it with everything that it started.
 
-    A ``program`` has ``text`` on its standard input, which is a file, as where contests redirect it: programs ask for
-    its size, or open /dev/stdin. Its standard output is a pipe. Raises SandboxError where bubblewrap does not start;
-    ``wait_until_ready`` does where Python does not.
+    A ``program`` has ``text`` on its standard input. That is a file and not a pipe, as in contests: programs ask for
+    its size, or open /dev/stdin. Its standard output is a pipe. Raises SandboxError if bubblewrap does not start; if
+    Python does not, ``wait_until_ready`` raises it.
     """
     with contextlib.ExitStack() as files:
         given = files.enter_context(_file(text)) if role == "program" else None
@@ -109,7 +111,7 @@ def _start(isolation: Isolation, role: Role, limits: Limits, given: IO[bytes] | 
 
 @contextlib.contextmanager
 def _file(text: bytes) -> Iterator[IO[bytes]]:
-    """Open a file of this text for reading alone; whoever a program runs as may read it as well."""
+    """Write a text to a temporary file and open it for reading; the user id of the program may read it as well."""
     with tempfile.NamedTemporaryFile() as written:
         written.write(text)
         written.flush()
@@ -125,7 +127,7 @@ def _open_pipes() -> _Pipes:
 
 
 def _filter() -> int:
-    """Return a pipe from which bubblewrap reads the filter of system calls; it is far shorter than a pipe's buffer."""
+    """Return a pipe from which bubblewrap reads the filter of system calls, which is far shorter than its buffer."""
     program = system_calls.program()
     reading, writing = os.pipe()
     os.write(writing, program)
@@ -138,7 +140,7 @@ def _open_process(
 ) -> "subprocess.Popen[bytes]":
     return subprocess.Popen(  # noqa: S603 - our own interpreter
         command,
-        # What bubblewrap itself was started with can be seen by the process inside, wherever /proc is.
+        # Bubblewrap gets no environment: the process inside could read it wherever /proc is visible.
         env={} if isolation.bwrap else ENVIRONMENT,
         cwd="/",
         stdin=subprocess.DEVNULL if given is None else given,
@@ -164,7 +166,7 @@ def _command(
         for name, value in ENVIRONMENT.items():
             command += ["--setenv", name, value]
         if isolation.sheds_root:
-            # Drawn anew, so that the kernel counts the threads of this one program.
+            # A user id drawn for this process alone, so that the kernel counts its threads apart from all others.
             user = random.SystemRandom().randrange(1 << 30, 1 << 31)
     settings = {
         "role": role,
@@ -178,6 +180,6 @@ def _command(
 
 @functools.cache
 def _compiled() -> str:
-    """Return what runs inside as hexadecimal text, compiled: that is a third of the time that a process starts in."""
+    """Return the guest's code, compiled, as hexadecimal text: compiling takes a third of a process's start-up time."""
     text = pathlib.Path(guest.__file__).read_text(encoding="utf-8") + "\nmain()\n"
     return marshal.dumps(compile(text, "<sandbox>", "exec")).hex()

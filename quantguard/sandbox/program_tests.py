@@ -1,7 +1,7 @@
-"""Running a program against tests: calls that a benchmark's tests make, or standard input and expected output.
+"""Tests of a model-written program: calls that a benchmark's tests make, or standard input and expected output.
 
-Expected values never enter the process of the program. Tests that call it run in a second process, the examiner, to
-which a call is a question whose answer is plain data; output is compared here.
+Expected values never enter the program's process. Tests that call the program run in a second process, the examiner,
+which sends each call as a question and gets plain data as the answer. Output is compared in this process.
 """
 
 import contextlib
@@ -17,7 +17,7 @@ from quantguard.sandbox.launcher import Isolation, start
 from quantguard.sandbox.limits import Limits
 
 _DEFAULT = Limits()
-# What tests prepare is no part of what a program may take.
+# The time that tests take to prepare does not count against the program.
 _TESTS_SECONDS = 600.0
 _UNTESTABLE = "untestable"
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
@@ -27,9 +27,12 @@ _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 class CallTests:
     """Tests that call a program, as Python source.
 
-    ``targets`` maps names that the tests call to expressions of the program, such as ``Solution().rotate``. ``prelude``
-    is run before the tests, and beside them: what they need and the program has not to provide. In the tests
-    ``evaluated(text)`` is the value of an expression in the program's module.
+    In the tests, ``evaluated(text)`` is the value of an expression in the program's module.
+
+    Attributes:
+        targets: Maps each name that the tests call to an expression of the program, such as ``Solution().rotate``.
+        tests: The tests.
+        prelude: Source that runs before the tests in their module: what they need and the program does not provide.
     """
 
     targets: Mapping[str, str]
@@ -39,12 +42,17 @@ class CallTests:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class ProgramResult:
-    """How tests ended: by the rule ``passed``, or else by the first that was not met, with what is known of it.
+    """How the tests of a program ended.
 
-    ``failed``: a wrong result. ``error``: an exception, or the program ended by itself. ``unfit``: a result that is no
-    plain data. ``time-limit``, of processor time, ``wall-limit``, of waiting, ``memory-limit``, ``output-limit``: it
-    was stopped. What could not be judged: ``killed``, it was ended from outside, as by a kernel without memory;
-    ``starved``, it was kept from the processor; ``untestable``, the tests do not run, or ask what cannot be carried.
+    The rules are ``passed``; ``failed``, a wrong result; ``error``, an exception, or the program exited; ``unfit``, a
+    result that is not plain data; ``time-limit`` (processor time), ``wall-limit`` (waiting), ``memory-limit`` and
+    ``output-limit``, where it was stopped. Not judged are ``killed``, ended from outside, as by a kernel that is out of
+    memory; ``starved``, too little processor time; ``untestable``, tests that do not run, or pass arguments that cannot
+    be sent.
+
+    Attributes:
+        rule: ``passed``, or the rule of the first test that did not pass.
+        detail: What is known about it, in words.
     """
 
     rule: str
@@ -52,12 +60,12 @@ class ProgramResult:
 
     @property
     def passed(self) -> bool:
-        """Tell whether every test was met."""
+        """Whether every test passed."""
         return self.rule == "passed"
 
     @property
     def judged(self) -> bool:
-        """Tell whether it says something of the program."""
+        """Whether the result says something about the program."""
         return self.rule not in HOST_RULES | {_UNTESTABLE}
 
 
@@ -66,12 +74,13 @@ def run_calls(
 ) -> ProgramResult:
     """Run a program, whose sources share a module, and tests that call it.
 
-    Tests do not see what a program changes in its arguments. Raises SandboxError where the sandbox does not start.
+    Tests do not see changes that a program makes to its arguments. Raises SandboxError if the sandbox does not start.
     """
     with start(isolation, "solution", limits) as solution, start(isolation, "examiner", _twice(limits)) as examiner:
         try:
             solution.wait_until_ready()
             examiner.wait_until_ready()
+            # The tests come first: if they do not run, the program is not to blame, and its time has not begun.
             first = _first_question(examiner, calls)
             deadline = time.monotonic() + limits.patience_seconds
             _load(solution, sources, deadline)
@@ -81,12 +90,12 @@ def run_calls(
 
 
 def _twice(limits: Limits) -> Limits:
-    """Return the limits of an examiner, who takes in what a program may answer, and has the tests besides."""
+    """Return the limits of an examiner, which holds all that a program may return, and the tests as well."""
     return dataclasses.replace(limits, cpu_seconds=2 * limits.cpu_seconds, memory_bytes=2 * limits.memory_bytes)
 
 
 def _first_question(examiner: ConfinedProcess, calls: CallTests) -> bytes:
-    """Return what the tests ask first, before the program has had a say; raise ProgramEndedError where they do not run."""
+    """Return the tests' first question, before the program runs; raise ProgramEndedError if the tests do not run."""
     job = {"prelude": calls.prelude, "tests": calls.tests, "targets": dict(calls.targets)}
     deadline = time.monotonic() + _TESTS_SECONDS
     try:
@@ -104,7 +113,7 @@ def _first_question(examiner: ConfinedProcess, calls: CallTests) -> bytes:
 
 
 def _load(solution: ConfinedProcess, sources: Sequence[str], deadline: float) -> None:
-    """Run the program itself; raise ProgramEndedError where it raises, or does not come to an end."""
+    """Run the program's sources; raise ProgramEndedError if they raise, or do not end in time."""
     solution.send(json.dumps(list(sources)).encode(), deadline)
     for _ in sources:
         said = solution.receive(deadline)
@@ -122,9 +131,9 @@ def _load_error(said: bytes) -> ProgramEndedError:
 
 
 def _mediate(solution: ConfinedProcess, examiner: ConfinedProcess, said: bytes, deadline: float) -> ProgramResult:
-    """Carry questions to the program and its answers, unread, to the tests until they have a verdict.
+    """Pass questions to the program and its answers, unread, to the tests, until the tests have a verdict.
 
-    Raises ProgramEndedError where either ends: the tests do so only over an answer that is too much for them.
+    Raises ProgramEndedError if either process ends; the tests' process ends only over an answer that is too large.
     """
     while "request" in (message := json.loads(said)):
         solution.send(message["request"].encode(), deadline)
@@ -136,9 +145,9 @@ def _mediate(solution: ConfinedProcess, examiner: ConfinedProcess, said: bytes, 
 def run_inputs(
     isolation: Isolation, sources: Sequence[str], cases: Sequence[tuple[str, str]], *, limits: Limits = _DEFAULT
 ) -> ProgramResult:
-    """Run a program, whose sources share a module, for each pair of input and expected output, until it fails one.
+    """Run a program, whose sources share a module, on each pair of input and expected output, until one fails.
 
-    Each run has the limits to itself. Output is compared as :func:`same_output` says. Raises SandboxError where the
+    The limits hold for each run on its own. Output is compared by :func:`same_output`. Raises SandboxError if the
     sandbox does not start.
     """
     for number, (text, expected) in enumerate(cases, 1):
@@ -158,7 +167,7 @@ def run_inputs(
 def same_output(output: str, expected: str) -> bool:
     """Tell whether two outputs are the same, line by line, as LiveCodeBench compares them.
 
-    White space around a line and around the whole does not count, and lines of numbers are compared as numbers.
+    White space around lines and around the whole is ignored, and lines of numbers are compared as numbers.
     """
     left, right = ([line.strip() for line in text.strip().split("\n")] for text in (output, expected))
     return len(left) == len(right) and all(
@@ -167,7 +176,7 @@ def same_output(output: str, expected: str) -> bool:
 
 
 def _same_numbers(left: list[str], right: list[str]) -> bool:
-    """Tell whether words are the same numbers; ``1_000``, which Python reads as well, is none of a contest."""
+    """Tell whether words are the same numbers; ``1_000``, which Python would accept, is not a number in contests."""
     if len(left) != len(right) or not all(map(_NUMBER.fullmatch, [*left, *right])):
         return False
     with contextlib.suppress(decimal.InvalidOperation):

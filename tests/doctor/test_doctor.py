@@ -178,14 +178,16 @@ MEMBERS = {
     "kernels/needy/int8_linear.py": WORKING,
     "kernels/needy/doctor.py": """
         from quantguard.records import MissingRequirement
-        def missing(): return [MissingRequirement(what="no licence", remedy="needy login"), MissingRequirement(what="no luck")]
+        def missing():
+            return [MissingRequirement(what="no licence", remedy="needy login"), MissingRequirement(what="no luck")]
     """,
     "kernels/busy/__init__.py": "",
     "kernels/busy/int8_linear.py": WORKING,
     "kernels/busy/doctor.py": "def missing(): return []\ndef trial_device(): return None",
     "benchmarks/fetched.py": """
         from quantguard.records import MissingRequirement
-        def missing(): return [MissingRequirement(what="it is not on this machine yet", remedy="quantguard fetch fetched")]
+        def missing():
+            return [MissingRequirement(what="it is not on this machine yet", remedy="quantguard fetch fetched")]
         def load(): raise AssertionError
     """,
     "benchmarks/damaged.py": """

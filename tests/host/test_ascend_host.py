@@ -146,9 +146,9 @@ def test_a_record_holds_the_facts_of_the_machine_and_no_others(monkeypatch: pyte
     def run() -> dict[str, str]:
         return quantguard.evaluate("tiny-reasoner", subset=1, max_new_tokens=2).recorded
 
-    monkeypatch.setattr(npu_software, "this_host", NpuSoftware)
+    monkeypatch.setattr(npu_software, "installed_npu_software", NpuSoftware)
     bare = run()
     assert not {"npu", "npu_driver", "cann", "torch_npu"} & set(bare)
     host = NpuSoftware(npu_models=("910B4", "910B4"), driver="25.3.rc1", torch_npu="2.13.0")
-    monkeypatch.setattr(npu_software, "this_host", lambda: host)
+    monkeypatch.setattr(npu_software, "installed_npu_software", lambda: host)
     assert run() == bare | {"npu": "910B4", "npu_driver": "25.3.rc1", "torch_npu": "2.13.0"}
