@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
-from pytest_quantguard import planning, suite, troubles
-from pytest_quantguard.accounts import Account
+from pytest_quantguard import completeness, planning, run_errors
+from pytest_quantguard.baseline_writer import BaselineWriter
 from pytest_quantguard.fixtures import NEEDS_NPU
-from pytest_quantguard.ledger import handed_over, ledger_of
 from pytest_quantguard.options import Options
-from pytest_quantguard.storing import Storing
+from pytest_quantguard.result_log import handed_over, result_log_of
+from pytest_quantguard.run_log import RunLog
 from quantguard.baselines.suites import remember
 from quantguard.baselines.survey import Notice, survey
 from quantguard.errors import QuantguardError
@@ -25,11 +25,11 @@ class Collector:
     It lives in the controller alone, and so does what writes baselines.
     """
 
-    def __init__(self, options: Options, storing: Storing) -> None:
+    def __init__(self, options: Options, storing: BaselineWriter) -> None:
         self._options = options
         self._storing = storing
         self._results: list[tuple[str, GateResult]] = []
-        self._account = Account()
+        self._account = RunLog()
         self._plans: list[tuple[str, list[str]]] = []
         self._ended: set[str] = set()
         self._notices: tuple[Notice, ...] = ()
@@ -77,13 +77,13 @@ class Collector:
         """Write the report, and refuse to end well by a verdict that fails, or where gates were asked for in vain."""
         if session.config.getoption("collectonly"):
             return
-        self._take_late(session.config, ledger_of(session.config).unsent())
+        self._take_late(session.config, result_log_of(session.config).unsent())
         results = self._account.results(end=_end_of(session))
         self._results = [(nodeid, self._storing.noted(result)) for nodeid, result in results]
         try:
             self._look_through_baselines(session)
         except (OSError, QuantguardError) as error:
-            troubles.note(session.config, f"the stored baselines were not looked through: {error}")
+            run_errors.note_error(session.config, f"the stored baselines were not looked through: {error}")
         self._write_report(session.config)
         if session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = self._judge_run()
@@ -125,7 +125,7 @@ class Collector:
         for nodeid, result in self._account.take(rows):
             if result.pending is not None:
                 why = f"no report of {nodeid} brought it, so that nothing says how the test ended"
-                troubles.note(config, f"baseline not written: {result.pending_path}: {why}")
+                run_errors.note_error(config, f"baseline not written: {result.pending_path}: {why}")
 
     def _judge_run(self) -> int:
         """Return the exit code of a run with which pytest itself finds nothing wrong."""
@@ -150,14 +150,14 @@ class Collector:
         # The verdicts are decided, and a section of the report may be another distribution's.
         except Exception as error:  # noqa: BLE001
             what = f"{type(error).__name__}: {error}"
-            troubles.note(config, f"the report was not written to {self._options.report}: {what}")
+            run_errors.note_error(config, f"the report was not written to {self._options.report}: {what}")
         else:
             self._has_written_report = True
 
     def _look_through_baselines(self, session: pytest.Session) -> None:
         """Find what is to be said of stored baselines, and keep what a whole run has no use for."""
         places = [result.place for _, result in self._results if result.place is not None]
-        whole = suite.is_whole(session, self._options, self._ended)
+        whole = completeness.is_whole(session, self._options, self._ended)
         self._notices = survey(self._options.baselines, places, whole=whole, kept=self._options.kept_baselines)
         if whole:
             remember(self._options.baselines, {place.platform for place in places}, self._notices)

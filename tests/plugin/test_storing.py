@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from gatelab import run
 
-from pytest_quantguard import storing
+from pytest_quantguard import baseline_writer
 from quantguard import baselines
 
 FOLDER = pathlib.Path("baselines/cpu/tiny-reasoner")
@@ -87,7 +87,7 @@ def test_a_full_disk_is_an_error_beside_the_verdicts_and_other_gates_go_on(
             raise OSError(errno.ENOSPC, "No space left on device")
         write_all(pending)
 
-    monkeypatch.setattr(storing, "write_all", full_at_first)
+    monkeypatch.setattr(baseline_writer, "write_all", full_at_first)
     result = run(pytester, "--quantguard-update=new")
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.stdout.fnmatch_lines(

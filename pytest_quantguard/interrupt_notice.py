@@ -10,7 +10,7 @@ import pytest
 from pytest_quantguard import fixtures
 
 
-class Interrupting:
+class InterruptNotice:
     """Waits for a run to be interrupted, where it is told to a person."""
 
     def __init__(self, config: pytest.Config) -> None:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Literal
 
 import pytest
 
-from pytest_quantguard import troubles
-from pytest_quantguard.ledger import read_row, rows_on
+from pytest_quantguard import run_errors
+from pytest_quantguard.result_log import logged_on, read_logged
 from quantguard.baselines import Baseline, LayerProfile, read, write_all
 from quantguard.baselines.survey import Place
 from quantguard.errors import BaselineError
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 Stored = Baseline | LayerProfile
-STORING = pytest.StashKey["Storing"]()
+WRITER = pytest.StashKey["BaselineWriter"]()
 _NOT_STORED = "what one test measures is stored together, and all of it has to end well"
 
 
@@ -36,7 +36,7 @@ class _Test:
         return {str(r.pending_path): r.pending for r in self.results if r.pending is not None}
 
 
-class Storing:
+class BaselineWriter:
     """Takes the results of tests until they end. Only where tests are reported to a person is anything written."""
 
     def __init__(self, config: pytest.Config, *, inconclusive: Literal["warn", "fail"]) -> None:
@@ -51,9 +51,9 @@ class Storing:
         self._refused: dict[str, str] = {}
 
     @classmethod
-    def of(cls, config: pytest.Config, *, inconclusive: Literal["warn", "fail"]) -> Storing:
+    def of(cls, config: pytest.Config, *, inconclusive: Literal["warn", "fail"]) -> BaselineWriter:
         """Make that of this process, which gates ask for what was measured."""
-        return config.stash.setdefault(STORING, cls(config, inconclusive=inconclusive))
+        return config.stash.setdefault(WRITER, cls(config, inconclusive=inconclusive))
 
     def take(self, report: pytest.TestReport, results: Iterable[GateResult]) -> None:
         """Take what a phase of a test has brought; at its end, store or say why not."""
@@ -105,7 +105,7 @@ class Storing:
                     " the other"
                 )
                 self._refused |= dict.fromkeys(pending, why)
-                troubles.note(self._config, f"baseline not written: {path}: {why}")
+                run_errors.note_error(self._config, f"baseline not written: {path}: {why}")
                 return
         wanted = {path: stored for path, stored in pending.items() if not self._holds(path, stored)}
         changed = {path: stored for path, stored in wanted.items() if _stored_like(path, stored) != stored}
@@ -114,7 +114,7 @@ class Storing:
         except OSError as error:
             why = f"{error.strerror or error}. Make room, and measure it again"
             self._refused |= dict.fromkeys(changed, why)
-            troubles.note(self._config, f"baseline not written: {', '.join(changed)}: {why}")
+            run_errors.note_error(self._config, f"baseline not written: {', '.join(changed)}: {why}")
             return
         self._owners |= {path: (nodeid, stored) for path, stored in wanted.items()}
         for path in pending:
@@ -127,15 +127,15 @@ class Storing:
         return isinstance(known, Baseline) and isinstance(stored, Baseline) and _nests(stored, known)
 
 
-class Worker:
+class WorkerBaselines:
     """Lets a worker of xdist know what its own tests have measured."""
 
-    def __init__(self, storing: Storing) -> None:
+    def __init__(self, storing: BaselineWriter) -> None:
         self._storing = storing
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Take the results of a test."""
-        self._storing.take(report, [read_row(text).result for text in rows_on(report)])
+        self._storing.take(report, [read_logged(text).result for text in logged_on(report)])
 
 
 def _is_same(one: Stored, other: Stored) -> bool:

@@ -10,7 +10,7 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from pytest_quantguard import planning
-from pytest_quantguard.ledger import Row, read_row, result_of_test, rows_on
+from pytest_quantguard.result_log import LoggedResult, logged_on, read_logged, result_of_test
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -27,7 +27,7 @@ _LOST = "???"
 class _Test:
     """One test: its rows with the phase whose report brought them, and what pytest's own reports say of it."""
 
-    rows: list[tuple[Row, str | None]] = dataclasses.field(default_factory=list)
+    rows: list[tuple[LoggedResult, str | None]] = dataclasses.field(default_factory=list)
     failed: dict[str, str] = dataclasses.field(default_factory=dict)
     skipped: str | None = None
     planned: bool = False
@@ -37,7 +37,7 @@ class _Test:
     retried: list[str] = dataclasses.field(default_factory=list)
 
 
-class Account:
+class RunLog:
     """The tests of a run by their node ids."""
 
     def __init__(self) -> None:
@@ -73,11 +73,11 @@ class Account:
             test.skipped = _skip_reason(report)
         test.planned |= hasattr(report, planning.REPORT_ATTRIBUTE)
         test.ended |= report.when == "call" or report.failed or report.skipped
-        return self.take(rows_on(report), when=str(report.when))
+        return self.take(logged_on(report), when=str(report.when))
 
     def take(self, texts: Sequence[str], *, when: str | None = None) -> list[tuple[str, GateResult]]:
         """Take rows, each of them once however often it comes; return those that are new."""
-        found = [row for row in map(read_row, texts) if row.key not in self._keys]
+        found = [row for row in map(read_logged, texts) if row.key not in self._keys]
         self._keys |= {row.key for row in found}
         for row in found:
             self._test(row.test).rows.append((row, when))
@@ -108,7 +108,7 @@ def _results(nodeid: str, test: _Test, end: str) -> list[GateResult]:
     ]
 
 
-def _told(test: _Test) -> tuple[list[Row], list[str]]:
+def _told(test: _Test) -> tuple[list[LoggedResult], list[str]]:
     """Return the rows to be shown, and how earlier attempts ended that were made good by running the test again.
 
     What a test's own exception was is made good by a later attempt. A verdict is not: a gate that is run again until it
@@ -122,7 +122,7 @@ def _told(test: _Test) -> tuple[list[Row], list[str]]:
     return kept, [*test.retried, *(row.result.verdict.reason for row in ended)]
 
 
-def _with_notes(row: Row, retried: Sequence[str]) -> GateResult:
+def _with_notes(row: LoggedResult, retried: Sequence[str]) -> GateResult:
     said = [f"attempt {row.attempt} of the test; running it again clears no verdict"] if row.attempt > 1 else []
     said += [f"an earlier attempt of the test came to no end: {why}" for why in retried]
     return dataclasses.replace(row.result, notes=(*row.result.notes, *said))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
-from pytest_quantguard.ledger import REPORT_ATTRIBUTE, Row, ledger_of, result_of_test
+from pytest_quantguard.result_log import REPORT_ATTRIBUTE, LoggedResult, result_log_of, result_of_test
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -60,7 +60,7 @@ def traceback_of(error: BaseException) -> str:
     return "".join(traceback.format_exception(type(error), error, frames or error.__traceback__))
 
 
-def said_by(error: BaseException) -> str:
+def message_of(error: BaseException) -> str:
     """Return the name of an exception and what it says, whatever its ``__str__`` does; the traceback has all of it."""
     said = "".join(traceback.TracebackException(type(error), error, None).format_exception_only()).strip()
     return said if len(said) <= _LONGEST else f"{said[:_LONGEST]}…"
@@ -73,7 +73,7 @@ def note_recorded(error: BaseException) -> None:
 
 def note_exception(item: pytest.Item, call: pytest.CallInfo[None]) -> None:
     """Keep a row for an exception that ends a phase of a test and is neither a verdict nor a skip."""
-    ledger = ledger_of(item.config)
+    ledger = result_log_of(item.config)
     if call.when == "teardown" and ledger.is_checking(item.nodeid):
         ledger.record(item.nodeid, result_of_test(item.nodeid, _STILL_CHECKING))
     if ledger.take_elsewhere():
@@ -86,7 +86,7 @@ def note_exception(item: pytest.Item, call: pytest.CallInfo[None]) -> None:
 
 def hold_to_verdicts(item: pytest.Item, report: pytest.TestReport) -> None:
     """Send the rows along with the report, which fails where one of them does, whatever was made of it."""
-    ledger = ledger_of(item.config)
+    ledger = result_log_of(item.config)
     rows = ledger.take(item.nodeid)
     reason = _xfail_reason(item, report)
     if reason is not None:
@@ -128,7 +128,7 @@ def _told(item: pytest.Item, results: Sequence[GateResult]) -> str:
     return "\n".join(plain_text.gate_lines(results, with_tracebacks=not brief))
 
 
-def _failing(item: pytest.Item, rows: Sequence[Row]) -> list[GateResult]:
+def _failing(item: pytest.Item, rows: Sequence[LoggedResult]) -> list[GateResult]:
     inconclusive = item.config.getoption("--quantguard-inconclusive")
     return [row.result for row in rows if row.result.fails(inconclusive=inconclusive)]
 
@@ -140,7 +140,7 @@ def _why_failed(report: pytest.TestReport, xfail_reason: str | None) -> str:
     return f"The test {made}, which changes no verdict of its gates."
 
 
-def _marked(row: Row, reason: str) -> Row:
+def _marked(row: LoggedResult, reason: str) -> LoggedResult:
     said = f"its test is marked xfail{f' ({reason})' if reason else ''}, which softens no verdict"
     return row._replace(result=dataclasses.replace(row.result, notes=(*row.result.notes, said)))
 
@@ -181,7 +181,7 @@ def _message(error: BaseException) -> str:
     """Return what an exception says; a failed assertion or pytest.fail() needs no name before it."""
     if isinstance(error, pytest.FixtureLookupError):
         return f"there is no fixture {error.argname!r}"
-    said = said_by(error)
+    said = message_of(error)
     for name in ("AssertionError", "Failed"):
         said = said.removeprefix(f"{name}: ")
     return said

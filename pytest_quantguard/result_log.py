@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 # Under this name the rows of a test travel on its report, between xdist's processes too.
 REPORT_ATTRIBUTE = "quantguard_results"
 _WORKER_KEY = "quantguard_rows"
-_LEDGER = pytest.StashKey["Ledger"]()
+_LEDGER = pytest.StashKey["ResultLog"]()
 
 
-class Row(NamedTuple):
+class LoggedResult(NamedTuple):
     """A result with the test that it came from; ``attempt`` counts from one where a plugin runs a test again."""
 
     key: str
@@ -41,14 +41,14 @@ class Row(NamedTuple):
         return f"{self.key} {json.dumps([self.test, self.attempt, to_json(self.result)])}"
 
 
-def read_row(text: str) -> Row:
+def read_logged(text: str) -> LoggedResult:
     """Return the row of a text."""
     from quantguard.gates import GateResult  # noqa: PLC0415 - as above
     from quantguard.records import from_json  # noqa: PLC0415 - as above
 
     key, _, rest = text.partition(" ")
     test, attempt, table = json.loads(rest)
-    return Row(key, test, attempt, from_json(GateResult, table))
+    return LoggedResult(key, test, attempt, from_json(GateResult, table))
 
 
 def result_of_test(
@@ -70,11 +70,11 @@ def result_of_test(
     )
 
 
-class Ledger:
+class ResultLog:
     """The rows of one process, from any of its threads."""
 
     def __init__(self) -> None:
-        self._rows: list[Row] = []
+        self._rows: list[LoggedResult] = []
         self._reported: set[str] = set()
         self._sent: set[str] = set()
         self._attempts: collections.Counter[str] = collections.Counter()
@@ -111,17 +111,17 @@ class Ledger:
     def record(self, test: str, result: GateResult) -> None:
         """Keep a result."""
         # Not a number that a process counts up: forked ones would count alike.
-        self._rows.append(Row(uuid.uuid4().hex, test, self._attempts[test], result))
+        self._rows.append(LoggedResult(uuid.uuid4().hex, test, self._attempts[test], result))
 
-    def of_attempt(self, test: str) -> list[Row]:
+    def of_attempt(self, test: str) -> list[LoggedResult]:
         """Return the rows of the attempt that goes on."""
         return [row for row in self._rows if row.test == test and row.attempt == self._attempts[test]]
 
-    def of_earlier_attempts(self, test: str) -> list[Row]:
+    def of_earlier_attempts(self, test: str) -> list[LoggedResult]:
         """Return the rows of the attempts before."""
         return [row for row in self._rows if row.test == test and row.attempt < self._attempts[test]]
 
-    def take(self, test: str) -> list[Row]:
+    def take(self, test: str) -> list[LoggedResult]:
         """Return the rows of a test that no report has yet."""
         found = [row for row in self._rows if row.test == test and row.key not in self._reported]
         self._reported |= {row.key for row in found}
@@ -130,19 +130,19 @@ class Ledger:
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Note which rows are on their way to the controller, or there."""
-        self._sent |= {text.partition(" ")[0] for text in rows_on(report)}
+        self._sent |= {text.partition(" ")[0] for text in logged_on(report)}
 
     def unsent(self) -> list[str]:
         """Return the rows that no report has made known, as texts."""
         return [row.as_text() for row in self._rows if row.key not in self._sent]
 
 
-def ledger_of(config: pytest.Config) -> Ledger:
+def result_log_of(config: pytest.Config) -> ResultLog:
     """Return the ledger of this process."""
-    return config.stash.setdefault(_LEDGER, Ledger())
+    return config.stash.setdefault(_LEDGER, ResultLog())
 
 
-def rows_on(report: object) -> list[str]:
+def logged_on(report: object) -> list[str]:
     """Return the rows that a report carries, as texts."""
     return getattr(report, REPORT_ATTRIBUTE, [])
 
@@ -150,7 +150,7 @@ def rows_on(report: object) -> list[str]:
 def hand_over(config: Any) -> None:
     """Leave what was not sent to the controller, where this process is a worker of xdist."""
     if hasattr(config, "workeroutput") and _LEDGER in config.stash:
-        config.workeroutput[_WORKER_KEY] = ledger_of(config).unsent()
+        config.workeroutput[_WORKER_KEY] = result_log_of(config).unsent()
 
 
 def handed_over(node: Any) -> list[str]:

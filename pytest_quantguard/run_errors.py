@@ -13,14 +13,14 @@ _UNTOLD = pytest.StashKey[list[str]]()
 _GREEN = (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
 
 
-def note(config: pytest.Config, text: str) -> None:
+def note_error(config: pytest.Config, text: str) -> None:
     """Keep what failed in this process until it is told, once."""
     untold = config.stash.setdefault(_UNTOLD, [])
     if text not in untold:
         untold.append(text)
 
 
-class Carrier:
+class ErrorSender:
     """Sends the troubles of a process along with its reports; every process of a run of gates has one."""
 
     def __init__(self, config: pytest.Config) -> None:
@@ -44,7 +44,7 @@ class Carrier:
         return untold
 
 
-class Troubles:
+class ErrorReporter:
     """The troubles of all processes, where they are told."""
 
     def __init__(self, config: pytest.Config) -> None:
@@ -76,6 +76,6 @@ class Troubles:
 
 def register(config: pytest.Config) -> None:
     """Have troubles carried to where they are told."""
-    config.pluginmanager.register(Carrier(config), "quantguard-trouble-carrier")
+    config.pluginmanager.register(ErrorSender(config), "quantguard-trouble-carrier")
     if not hasattr(config, "workerinput"):
-        config.pluginmanager.register(Troubles(config), "quantguard-troubles")
+        config.pluginmanager.register(ErrorReporter(config), "quantguard-troubles")
