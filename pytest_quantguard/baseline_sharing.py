@@ -1,4 +1,4 @@
-"""Two gates of files, one baseline: told at collection where an update of one would break the other."""
+"""Declared gates that share a baseline: refused at collection if an update of one would break the other."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class _Names(NamedTuple):
-    """What the place of a baseline is named by, as far as that is known before a model is loaded."""
+    """The names that make up a baseline's path, as far as they are known before a model is loaded."""
 
     platform: str
     model: str
@@ -22,7 +22,7 @@ class _Names(NamedTuple):
 
 
 class _Claim(NamedTuple):
-    """A gate of a file, and what its baseline would be of that its place does not say."""
+    """A declared gate, and the facts about its baseline that are not in its path."""
 
     gate: str
     facts: dict[str, str | None]
@@ -32,7 +32,7 @@ _CLAIMS = pytest.StashKey[dict[_Names, _Claim]]()
 
 
 def clash(config: pytest.Config, gate: str, target: Mapping[str, str], gates: Mapping[str, Any]) -> str | None:
-    """Take the places of a declared gate's baselines; return what is wrong where another has one for something else.
+    """Claim the baselines of a declared gate; return what is wrong if another gate uses one for a different run.
 
     Gates that differ in ``subset`` alone share a baseline, since their draws are nested.
     """
@@ -74,7 +74,7 @@ def _facts(target: Mapping[str, str]) -> dict[str, str | None]:
 
 
 def _resolved(name: str | None) -> str | None:
-    """Return the whole path of a file or folder, and any other name as it is."""
+    """Return the absolute path of an existing file or folder, and any other name unchanged."""
     return str(pathlib.Path(name).resolve()) if name is not None and pathlib.Path(name).exists() else name
 
 
@@ -85,7 +85,7 @@ def _names(target: Mapping[str, str], subject: str) -> _Names:
     served = bool(target.get("engine") or target.get("endpoint"))
     model, recipe = target["model"], target.get("recipe", "full-precision")
     here = not served and catalog.find(model) is None and pathlib.Path(model).exists()
-    # What is wrong with a recipe the gate itself says.
+    # If the recipe is wrong, the gate itself reports it.
     with contextlib.suppress(QuantguardError):
         recipe = recipes.load_recipe(recipe).name if "recipe" in target else recipe
     return _Names(

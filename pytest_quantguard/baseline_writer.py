@@ -1,4 +1,4 @@
-"""Putting measured baselines in place: what one test measures is stored together, when all of it ended well, or not."""
+"""The writer of measured baselines: all that one test measures is stored together, or not at all if a part failed."""
 
 from __future__ import annotations
 
@@ -25,25 +25,25 @@ _NOT_STORED = "what one test measures is stored together, and all of it has to e
 
 @dataclasses.dataclass
 class _Test:
-    """A test that goes on."""
+    """A running test."""
 
     results: list[GateResult] = dataclasses.field(default_factory=list)
     failed: bool = False
 
     @property
     def pending(self) -> dict[str, Stored]:
-        """What it has measured, by path."""
+        """The baselines that it has measured, by path."""
         return {str(r.pending_path): r.pending for r in self.results if r.pending is not None}
 
 
 class BaselineWriter:
-    """Takes the results of tests until they end. Only where tests are reported to a person is anything written."""
+    """Collects the results of each test until it ends, and stores them; workers of xdist collect, but never write."""
 
     def __init__(self, config: pytest.Config, *, inconclusive: Literal["warn", "fail"]) -> None:
         self._config = config
         self._inconclusive = inconclusive
         self._writes = not hasattr(config, "workerinput")
-        # What tests of this process have measured that ended well.
+        # The baselines that successful tests of this process have measured.
         self.measured: dict[str, Baseline] = {}
         self._tests: dict[tuple[str, str], _Test] = {}
         self._owners: dict[str, tuple[str, Stored]] = {}
@@ -52,14 +52,14 @@ class BaselineWriter:
 
     @classmethod
     def of(cls, config: pytest.Config, *, inconclusive: Literal["warn", "fail"]) -> BaselineWriter:
-        """Make that of this process, which gates ask for what was measured."""
+        """Return the writer of this process, which gates ask for measured baselines; create it if there is none."""
         return config.stash.setdefault(WRITER, cls(config, inconclusive=inconclusive))
 
     def take(self, report: pytest.TestReport, results: Iterable[GateResult]) -> None:
-        """Take what a phase of a test has brought; at its end, store or say why not."""
+        """Record the results of a phase of a test; after teardown, store them or record why not."""
         key = (report.nodeid, str(getattr(report, "worker_id", "")))
         if report.when == "setup":
-            # A test may be run again by another plugin.
+            # Another plugin may run the test again, and only the last attempt counts.
             self._tests[key] = _Test()
         test = self._tests.setdefault(key, _Test())
         test.results += results
@@ -68,13 +68,13 @@ class BaselineWriter:
             self._end(report.nodeid, self._tests.pop(key))
 
     def lines(self) -> list[str]:
-        """Return what became of every baseline that was measured, for a terminal."""
+        """Return a line for each measured baseline: whether it was written, and why not."""
         return [f"baseline {what}: {path}" for path, what in self._lines.items()] + [
             f"baseline not written: {path}: {why}" for path, why in self._refused.items() if path not in self._lines
         ]
 
     def noted(self, result: GateResult) -> GateResult:
-        """Return a result with a note where it was measured and is not stored."""
+        """Add a note to a result whose measured baseline was not stored."""
         why = self._refused.get(str(result.pending_path)) if result.pending is not None else None
         if why is None or str(result.pending_path) in self._lines:
             return result
@@ -97,7 +97,7 @@ class BaselineWriter:
         return f"{nodeid} failed; {_NOT_STORED}" if test.failed else None
 
     def _put(self, nodeid: str, pending: Mapping[str, Stored]) -> None:
-        """Write what one test has measured, unless another test of this run has something else at one of the places."""
+        """Write the baselines of one test, unless another test of this run measured something else at a path."""
         for path, stored in pending.items():
             if path in self._owners and not _is_same(self._owners[path][1], stored):
                 why = (
@@ -122,24 +122,24 @@ class BaselineWriter:
             self._lines[path] = "written" if written else "unchanged"
 
     def _holds(self, path: str, stored: Stored) -> bool:
-        """Tell whether another test of this run has stored all the items of a smaller draw already."""
+        """Tell whether another test of this run has already stored a baseline that contains all of these items."""
         known = self._owners[path][1] if path in self._owners else None
         return isinstance(known, Baseline) and isinstance(stored, Baseline) and _nests(stored, known)
 
 
 class WorkerBaselines:
-    """Lets a worker of xdist know what its own tests have measured."""
+    """Collects in a worker of xdist the baselines that its own tests measure."""
 
     def __init__(self, storing: BaselineWriter) -> None:
         self._storing = storing
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Take the results of a test."""
+        """Record the results on a test's report."""
         self._storing.take(report, [read_logged(text).result for text in logged_on(report)])
 
 
 def _is_same(one: Stored, other: Stored) -> bool:
-    """Tell whether two are of the same run, one perhaps of fewer items."""
+    """Tell whether two baselines belong to the same run, of which one may have fewer items."""
     if isinstance(one, Baseline) and isinstance(other, Baseline):
         nested = _nests(one, other) or _nests(other, one)
     else:
@@ -152,7 +152,7 @@ def _nests(one: Baseline, other: Baseline) -> bool:
 
 
 def _stored_like(path: str, pending: Stored) -> Stored | None:
-    """Return what is stored, or None where that is nothing or cannot be read."""
+    """Return the stored baseline or profile at a path, or None if there is none or it cannot be read."""
     try:
         file = pathlib.Path(path)
         return read(file, LayerProfile) if isinstance(pending, LayerProfile) else read(file)
@@ -161,7 +161,7 @@ def _stored_like(path: str, pending: Stored) -> Stored | None:
 
 
 def claim(config: pytest.Config, nodeid: str, place: Place | None) -> None:
-    """Take a baseline's place for a test; raise BaselineError where another has it for something else."""
+    """Claim a baseline's path for a test; raise BaselineError if another check uses it for a different run."""
     claims = config.stash.setdefault(_CLAIMS, {})
     if place is None:
         return

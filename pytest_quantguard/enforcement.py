@@ -1,7 +1,7 @@
-"""What a test, a plugin or ``xfail`` makes of the verdicts of a test's gates: nothing.
+"""The enforcement of verdicts: neither a test, a plugin nor ``xfail`` can soften them.
 
-pytest's own report of a test fails where a verdict does, so that its counts, JUnit and the exit code say the same. A
-test that ends by an exception that is no verdict has a row of its own.
+pytest's report of a test fails if a verdict fails, so that pytest's counts, JUnit and the exit code agree. A test that
+ends with an exception of its own gets a result of its own.
 """
 
 from __future__ import annotations
@@ -29,31 +29,31 @@ _ELSEWHERE = (
     "guard.check() was called in a process that the test has forked, whose verdict nobody hears of. Call it in the"
     " test's own process, or in a thread of it"
 )
-# The machinery around a test: what a reader looks for begins below it.
+# The packages whose frames surround a test; the part of a traceback that readers need begins below them.
 _MACHINERY = ("_pytest", "pluggy", "pytest_quantguard")
-# The most characters of an exception's message within a reason.
+# The largest number of characters of an exception's message within a reason.
 _LONGEST = 2000
-# Marks an exception that a gate's row has told of already.
+# Marks an exception that is already part of a gate's result.
 _RECORDED = "quantguard_recorded"
 _AROUND = {"setup": "a fixture failed", "teardown": "what tears the test down failed"}
-# Styles of --tb that show less than a traceback.
+# The styles of --tb that show no traceback.
 _BRIEF = ("no", "line")
 
 
 class GateFailed(pytest.fail.Exception):  # type: ignore[misc,name-defined] # an attribute of a function
-    """Ends a test whose gate is not met; the gate's row says all of it."""
+    """Ends a test whose gate has failed; the gate's result has the details."""
 
-    # As pytest's own, so that its summary has room for the verdict.
+    # pytest's summary prefixes exceptions with their module, and the verdict needs that room.
     __module__ = "builtins"
 
 
 def fail(item: pytest.Item, results: Sequence[GateResult]) -> NoReturn:
     """End the test as failed by these results; raises GateFailed."""
-    raise GateFailed(_told(item, results), pytrace=False)
+    raise GateFailed(_as_text(item, results), pytrace=False)
 
 
 def traceback_of(error: BaseException) -> str:
-    """Return the traceback of an exception from where pytest's machinery ends."""
+    """Return the traceback of an exception without the frames of pytest at its start."""
     frames: TracebackType | None = error.__traceback__
     while frames is not None and _is_machinery(frames):
         frames = frames.tb_next
@@ -61,54 +61,54 @@ def traceback_of(error: BaseException) -> str:
 
 
 def message_of(error: BaseException) -> str:
-    """Return the name of an exception and what it says, whatever its ``__str__`` does; the traceback has all of it."""
-    said = "".join(traceback.TracebackException(type(error), error, None).format_exception_only()).strip()
-    return said if len(said) <= _LONGEST else f"{said[:_LONGEST]}…"
+    """Return the name and message of an exception, cut to a length; it is safe even if its ``__str__`` raises."""
+    message = "".join(traceback.TracebackException(type(error), error, None).format_exception_only()).strip()
+    return message if len(message) <= _LONGEST else f"{message[:_LONGEST]}…"
 
 
 def note_recorded(error: BaseException) -> None:
-    """Mark an exception that goes on to end the test as one that a gate's row tells of."""
+    """Mark an exception that will end the test as already recorded in a gate's result."""
     vars(error)[_RECORDED] = True
 
 
 def note_exception(item: pytest.Item, call: pytest.CallInfo[None]) -> None:
-    """Keep a row for an exception that ends a phase of a test and is neither a verdict nor a skip."""
-    ledger = result_log_of(item.config)
-    if call.when == "teardown" and ledger.is_checking(item.nodeid):
-        ledger.record(item.nodeid, result_of_test(item.nodeid, _STILL_CHECKING))
-    if ledger.take_elsewhere():
-        ledger.record(item.nodeid, result_of_test(item.nodeid, _ELSEWHERE))
+    """Log a result for an exception that ends a phase of a test and is neither a verdict nor a skip."""
+    log = result_log_of(item.config)
+    if call.when == "teardown" and log.is_checking(item.nodeid):
+        log.record(item.nodeid, result_of_test(item.nodeid, _STILL_CHECKING))
+    if log.take_elsewhere():
+        log.record(item.nodeid, result_of_test(item.nodeid, _ELSEWHERE))
     error = None if call.excinfo is None else call.excinfo.value
     if error is not None and not isinstance(error, GateFailed) and not _is_skip(error) and _RECORDED not in vars(error):
         reason = f"{_ended_by(call.when, error)}: {_message(error)}"
-        ledger.record(item.nodeid, result_of_test(item.nodeid, reason, traceback=traceback_of(error)))
+        log.record(item.nodeid, result_of_test(item.nodeid, reason, traceback=traceback_of(error)))
 
 
 def hold_to_verdicts(item: pytest.Item, report: pytest.TestReport) -> None:
-    """Send the rows along with the report, which fails where one of them does, whatever was made of it."""
-    ledger = result_log_of(item.config)
-    rows = ledger.take(item.nodeid)
+    """Put the test's results on its report, and make the report fail if one of them fails."""
+    log = result_log_of(item.config)
+    rows = log.take(item.nodeid)
     reason = _xfail_reason(item, report)
     if reason is not None:
         rows = [_marked(row, reason) for row in rows]
     for row in rows:
-        # The test's later reports bear them too; JUnit reads those of the last.
+        # The item's properties pass to its later reports, and JUnit reads those of the last one.
         properties = list(junit_properties(row.result).items())
         item.user_properties += properties
         report.user_properties += properties
     if rows:
         vars(report)[REPORT_ATTRIBUTE] = [row.as_text() for row in rows]
-    # A test that is run again does not clear a verdict: that would be a way from red to green by luck.
-    before = [row for row in ledger.of_earlier_attempts(item.nodeid) if not row.result.of_test]
+    # Running a test again does not clear a verdict: it would turn red to green by luck.
+    before = [row for row in log.of_earlier_attempts(item.nodeid) if not row.result.of_test]
     failing = _failing(item, rows) or (_failing(item, before) if report.when == "call" else [])
     if failing and not report.failed:
-        report.longrepr = f"{_told(item, failing)}\n{_why_failed(report, reason)}"
+        report.longrepr = f"{_as_text(item, failing)}\n{_why_failed(report, reason)}"
         report.outcome = "failed"
         vars(report).pop("wasxfail", None)
 
 
 def junit_properties(result: GateResult) -> dict[str, object]:
-    """Return what JUnit keeps of a result, scalars only."""
+    """Return the properties of a result for JUnit, which takes scalars only."""
     from quantguard.report.visible_text import visible  # noqa: PLC0415 - an unrelated run does not pay for it
 
     verdict = dataclasses.asdict(result.verdict) | {"traceback": result.traceback}
@@ -116,12 +116,12 @@ def junit_properties(result: GateResult) -> dict[str, object]:
     named = {f"{prefix}.{key}": value for key, value in verdict.items() if value is not None}
     target = {} if result.of_test else {f"{prefix}.model": result.model, f"{prefix}.recipe": result.recipe}
     notes = {f"{prefix}.notes": "\n".join(result.notes)} if result.notes else {}
-    # A half of a character would end the connection of an xdist worker.
+    # A lone surrogate would break the connection of an xdist worker.
     return {key: visible(value) if isinstance(value, str) else value for key, value in (target | named | notes).items()}
 
 
-def _told(item: pytest.Item, results: Sequence[GateResult]) -> str:
-    """Return results as text, with the tracebacks that --tb asks for."""
+def _as_text(item: pytest.Item, results: Sequence[GateResult]) -> str:
+    """Return results as text, with tracebacks if --tb asks for them."""
     from quantguard.report import plain_text  # noqa: PLC0415 - an unrelated run does not pay for it
 
     brief = item.config.getoption("tbstyle", "auto") in _BRIEF
@@ -136,22 +136,22 @@ def _failing(item: pytest.Item, rows: Sequence[LoggedResult]) -> list[GateResult
 def _why_failed(report: pytest.TestReport, xfail_reason: str | None) -> str:
     if xfail_reason is not None:
         return "The test is marked xfail, which softens no verdict."
-    made = "was skipped" if report.skipped else "went on and passed"
-    return f"The test {made}, which changes no verdict of its gates."
+    ended = "was skipped" if report.skipped else "went on and passed"
+    return f"The test {ended}, which changes no verdict of its gates."
 
 
 def _marked(row: LoggedResult, reason: str) -> LoggedResult:
-    said = f"its test is marked xfail{f' ({reason})' if reason else ''}, which softens no verdict"
-    return row._replace(result=dataclasses.replace(row.result, notes=(*row.result.notes, said)))
+    note = f"its test is marked xfail{f' ({reason})' if reason else ''}, which softens no verdict"
+    return row._replace(result=dataclasses.replace(row.result, notes=(*row.result.notes, note)))
 
 
 def _xfail_reason(item: pytest.Item, report: pytest.TestReport) -> str | None:
-    """Return the reason of a test's xfail, which may be empty; None where there is none that applies."""
+    """Return the reason of a test's xfail, which may be empty; None if no xfail applies."""
     if hasattr(report, "wasxfail"):
         return str(report.wasxfail)
     for mark in item.iter_markers("xfail"):
         condition = mark.args[0] if mark.args else mark.kwargs.get("condition", True)
-        # A condition in a text is pytest's to work out: where it holds, the report says so.
+        # pytest evaluates a condition that is a string; if it holds, the report has ``wasxfail``.
         if not isinstance(condition, str) and condition:
             return str(mark.kwargs.get("reason", ""))
     return None
@@ -162,14 +162,14 @@ def _is_machinery(frames: TracebackType) -> bool:
 
 
 def _is_skip(error: BaseException) -> bool:
-    """Tell whether an exception is a skip, or pytest.xfail(), which is one by another name."""
+    """Tell whether an exception is a skip or pytest.xfail(), which ends a test in the same way."""
     unittest = sys.modules.get("unittest")
     skips = (pytest.skip.Exception, pytest.xfail.Exception)
     return isinstance(error, skips) or (unittest is not None and isinstance(error, unittest.SkipTest))
 
 
 def _ended_by(when: str, error: BaseException) -> str:
-    """Say in which phase of a test an exception ended it, and what kind it is of."""
+    """Name the phase in which an exception ended a test, and the kind of exception."""
     if when in _AROUND:
         return _AROUND[when]
     if isinstance(error, AssertionError):
@@ -178,10 +178,10 @@ def _ended_by(when: str, error: BaseException) -> str:
 
 
 def _message(error: BaseException) -> str:
-    """Return what an exception says; a failed assertion or pytest.fail() needs no name before it."""
+    """Return the message of an exception, without the class name of a failed assertion or pytest.fail()."""
     if isinstance(error, pytest.FixtureLookupError):
         return f"there is no fixture {error.argname!r}"
-    said = message_of(error)
+    message = message_of(error)
     for name in ("AssertionError", "Failed"):
-        said = said.removeprefix(f"{name}: ")
-    return said
+        message = message.removeprefix(f"{name}: ")
+    return message

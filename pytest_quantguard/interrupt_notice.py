@@ -1,4 +1,4 @@
-"""Ctrl-C costs no answer: how many are kept, and that the next run goes on with them."""
+"""The notice after Ctrl-C: how many answers are kept, and that the same command continues with them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pytest_quantguard import fixtures
 
 
 class InterruptNotice:
-    """Waits for a run to be interrupted, where it is told to a person."""
+    """Prints the notice at the end of an interrupted run, in the process that writes to the terminal."""
 
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
@@ -19,11 +19,11 @@ class InterruptNotice:
         self._interrupted = False
 
     def pytest_keyboard_interrupt(self) -> None:
-        """Note that it was."""
+        """Record the interruption."""
         self._interrupted = True
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
-        """Say what is kept."""
+        """Print how many answers are kept, and where."""
         if not self._interrupted:
             return
         from quantguard import catalog  # noqa: PLC0415 - most runs are not interrupted
@@ -34,12 +34,12 @@ class InterruptNotice:
         terminalreporter.write_line(f"quantguard: interrupted; {kept}{more}", yellow=True)
 
     def _num_kept(self) -> int:
-        """Count the answers of this process, or what its workers have written down since it began."""
+        """Count the answers that this process kept, or that its workers have written since it began."""
         if fixtures.STORE in self._config.stash:
             return self._config.stash[fixtures.STORE].num_kept()
         from quantguard import catalog  # noqa: PLC0415
 
         files = (catalog.cache_root() / "generations").glob("*.jsonl")
         fresh = [file for file in files if file.stat().st_mtime >= self._began]
-        # The first line of each says what its answers are of; one that was being written has no end yet.
+        # The first line of a file says what its answers belong to; a line that was being written has no newline yet.
         return sum(max(0, file.read_bytes().count(b"\n") - 1) for file in fresh)

@@ -50,9 +50,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
         declared.add_root_files(config)
         run_errors.register(config)
-        config.pluginmanager.register(result_log.result_log_of(config), "quantguard-ledger")
+        config.pluginmanager.register(result_log.result_log_of(config), "quantguard-result-log")
         if not hasattr(config, "workerinput"):
-            config.pluginmanager.register(InterruptNotice(config), "quantguard-interrupting")
+            config.pluginmanager.register(InterruptNotice(config), "quantguard-interrupt-notice")
         storing = BaselineWriter.of(config, inconclusive=chosen.inconclusive)
         collector = WorkerBaselines(storing) if hasattr(config, "workerinput") else Collector(chosen, storing)
         config.pluginmanager.register(collector, "quantguard-collector")

@@ -1,4 +1,4 @@
-"""What a run of gates will write is tried before the first of them: hours must not end at a read-only folder."""
+"""The preflight of a run: it tries every folder that the run will write to, so that hours do not end at a full disk."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ if TYPE_CHECKING:
 
     from pytest_quantguard.options import Options
 
-# What is kept for later runs, below the cache.
+# The folders of the cache in which a run keeps data for later ones.
 _KEPT = ("generations", "reruns", "suites")
 
 
 def require_writable(config: pytest.Config, options: Options) -> None:
-    """Raise pytest.UsageError, saying what to type, where the report, a measured baseline or an answer has no place."""
+    """Raise pytest.UsageError, with what to type, if the report, baselines or answers cannot be written."""
     if not options.enabled or hasattr(config, "workerinput") or config.getoption("collectonly"):
         return
     from quantguard import catalog  # noqa: PLC0415 - an unrelated run does not pay for it

@@ -1,4 +1,4 @@
-"""What failed beside the gates, such as a disk that is full: a line each, and no green run, whatever was decided."""
+"""Errors of a run outside its gates, such as a full disk: each is printed, and the run fails whatever the gates say."""
 
 from __future__ import annotations
 
@@ -6,76 +6,76 @@ from typing import Any
 
 import pytest
 
-# Under this name troubles of a test travel on its report, and those of a worker's end on what it hands over.
-_ATTRIBUTE = "quantguard_troubles"
-_UNTOLD = pytest.StashKey[list[str]]()
-# What a run is called that nothing else has failed in.
+# The name under which errors travel: on the report of a test, and in what a worker hands over at its end.
+_ATTRIBUTE = "quantguard_errors"
+_UNSENT = pytest.StashKey[list[str]]()
+# The exit codes of a run in which nothing else has failed.
 _GREEN = (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
 
 
 def note_error(config: pytest.Config, text: str) -> None:
-    """Keep what failed in this process until it is told, once."""
-    untold = config.stash.setdefault(_UNTOLD, [])
-    if text not in untold:
-        untold.append(text)
+    """Record an error of this process, once, until it is sent."""
+    unsent = config.stash.setdefault(_UNSENT, [])
+    if text not in unsent:
+        unsent.append(text)
 
 
 class ErrorSender:
-    """Sends the troubles of a process along with its reports; every process of a run of gates has one."""
+    """Sends the errors of a process along with its reports; every process of a run of gates has one."""
 
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Put what is untold on a report of this process, before xdist sends it."""
-        if troubles := self._take():
-            vars(report)[_ATTRIBUTE] = [*getattr(report, _ATTRIBUTE, []), *troubles]
+        """Put unsent errors on a report of this process, before xdist sends it."""
+        if errors := self._take():
+            vars(report)[_ATTRIBUTE] = [*getattr(report, _ATTRIBUTE, []), *errors]
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self) -> None:
-        """Hand over what failed at the end of a worker."""
+        """Hand over the errors from the end of a worker."""
         if hasattr(self._config, "workeroutput"):
             self._config.workeroutput[_ATTRIBUTE] = self._take()
 
     def _take(self) -> list[str]:
-        untold = self._config.stash.get(_UNTOLD, [])
-        self._config.stash[_UNTOLD] = []
-        return untold
+        unsent = self._config.stash.get(_UNSENT, [])
+        self._config.stash[_UNSENT] = []
+        return unsent
 
 
 class ErrorReporter:
-    """The troubles of all processes, where they are told."""
+    """Collects the errors of all processes and prints them, in the process that writes to the terminal."""
 
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
-        self._told: dict[str, None] = {}
+        self._errors: dict[str, None] = {}
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Take those of a test."""
-        self._told |= dict.fromkeys(getattr(report, _ATTRIBUTE, ()))
+        """Collect the errors on a test's report."""
+        self._errors |= dict.fromkeys(getattr(report, _ATTRIBUTE, ()))
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:
-        """Take those of a worker's end."""
-        self._told |= dict.fromkeys(getattr(node, "workeroutput", {}).get(_ATTRIBUTE, ()))
+        """Collect the errors that a worker handed over."""
+        self._errors |= dict.fromkeys(getattr(node, "workeroutput", {}).get(_ATTRIBUTE, ()))
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        """Refuse to end well."""
-        self._told |= dict.fromkeys(self._config.stash.get(_UNTOLD, ()))
-        if self._told and session.exitstatus in _GREEN:
+        """Make the run fail if there are errors."""
+        self._errors |= dict.fromkeys(self._config.stash.get(_UNSENT, ()))
+        if self._errors and session.exitstatus in _GREEN:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     @pytest.hookimpl(trylast=True)
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
-        """Say each in a line."""
-        for text in self._told:
+        """Print each error on a line."""
+        for text in self._errors:
             terminalreporter.write_line(f"ERROR quantguard: {text}", red=True)
 
 
 def register(config: pytest.Config) -> None:
-    """Have troubles carried to where they are told."""
-    config.pluginmanager.register(ErrorSender(config), "quantguard-trouble-carrier")
+    """Register the sender in every process, and the reporter in the one that writes to the terminal."""
+    config.pluginmanager.register(ErrorSender(config), "quantguard-error-sender")
     if not hasattr(config, "workerinput"):
-        config.pluginmanager.register(ErrorReporter(config), "quantguard-troubles")
+        config.pluginmanager.register(ErrorReporter(config), "quantguard-errors")

@@ -1,7 +1,7 @@
-"""What became of every test that was collected, with a verdict or without: none is left out of a report.
+"""The log of a run: what happened to each collected test, so that a report leaves none out.
 
-Rows come on the reports of tests and, where no report brought them, when a process ends. What pytest counts as failed
-or skipped and no row explains, a worker that was lost and what was never run have rows made for them here.
+Logged results arrive on the reports of tests, or at the end of a process if no report carried them. Failed or skipped
+tests without such a result, lost workers and tests that never ran get a result made here.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
     from quantguard.gates import GateResult
 
-# How pytest-xdist and pytest-forked call the phase in which a process was lost.
+# The phase that pytest-xdist and pytest-forked report if a process was lost.
 _LOST = "???"
 
 
 @dataclasses.dataclass(slots=True)
 class _Test:
-    """One test: its rows with the phase whose report brought them, and what pytest's own reports say of it."""
+    """One test: its logged results, each with the phase of the report that carried it, and what pytest reports."""
 
     rows: list[tuple[LoggedResult, str | None]] = dataclasses.field(default_factory=list)
     failed: dict[str, str] = dataclasses.field(default_factory=dict)
@@ -38,7 +38,7 @@ class _Test:
 
 
 class RunLog:
-    """The tests of a run by their node ids."""
+    """The tests of a run, by node id."""
 
     def __init__(self) -> None:
         self._order: dict[str, int] = {}
@@ -47,25 +47,25 @@ class RunLog:
         self._keys: set[str] = set()
 
     def note_collected(self, ids: Iterable[str]) -> None:
-        """Take the tests that are to run, in their order; workers of xdist collect the same."""
+        """Record the tests that will run, in their order; xdist's workers all collect the same."""
         self._order = {nodeid: index for index, nodeid in enumerate(ids)}
 
     def note_uncollected(self, report: pytest.CollectReport) -> None:
-        """Take a file or class whose tests could not be collected."""
+        """Record a file or class whose tests could not be collected."""
         if report.failed:
             self._uncollected[report.nodeid] = _last_line(report.longreprtext)
 
     def note_started(self, nodeid: str) -> None:
-        """Take a test that begins."""
+        """Record that a test has started."""
         self._test(nodeid).started = True
 
     def note_report(self, report: pytest.TestReport) -> list[tuple[str, GateResult]]:
-        """Take what a report says of a test; return the results that it brings."""
+        """Record a test's report; return the results that it carries."""
         test = self._test(report.nodeid)
         if report.when == _LOST:
             test.lost.append(_last_line(report.longreprtext))
         elif report.when == "setup" and test.lost:
-            # A plugin has the test run again elsewhere.
+            # A plugin runs the test again in another process.
             test.retried, test.lost, test.failed = [*test.retried, *test.lost], [], {}
         if report.failed and report.when != _LOST:
             test.failed[str(report.when)] = _last_line(report.longreprtext)
@@ -76,7 +76,7 @@ class RunLog:
         return self.take(logged_on(report), when=str(report.when))
 
     def take(self, texts: Sequence[str], *, when: str | None = None) -> list[tuple[str, GateResult]]:
-        """Take rows, each of them once however often it comes; return those that are new."""
+        """Record logged results, each of them once even if it arrives several times; return the new ones."""
         found = [row for row in map(read_logged, texts) if row.key not in self._keys]
         self._keys |= {row.key for row in found}
         for row in found:
@@ -84,7 +84,7 @@ class RunLog:
         return [(row.test, row.result) for row in found]
 
     def results(self, *, end: str) -> list[tuple[str, GateResult]]:
-        """Return every result and what stands for a missing one, by test; ``end`` is why the run ended."""
+        """Return all results by test, with one made for each that is missing; ``end`` is why the run ended."""
         uncollected = [
             (nodeid, result_of_test(nodeid, f"its tests could not be collected: {why}"))
             for nodeid, why in self._uncollected.items()
@@ -99,7 +99,7 @@ class RunLog:
 
 
 def _results(nodeid: str, test: _Test, end: str) -> list[GateResult]:
-    rows, retried = _told(test)
+    rows, retried = _shown(test)
     return [
         *(_with_notes(row, retried) for row in rows),
         *(result_of_test(nodeid, f"the worker was lost: {why}") for why in test.lost),
@@ -108,13 +108,13 @@ def _results(nodeid: str, test: _Test, end: str) -> list[GateResult]:
     ]
 
 
-def _told(test: _Test) -> tuple[list[LoggedResult], list[str]]:
-    """Return the rows to be shown, and how earlier attempts ended that were made good by running the test again.
+def _shown(test: _Test) -> tuple[list[LoggedResult], list[str]]:
+    """Return the results to show, and how earlier attempts failed that a later attempt replaces.
 
-    What a test's own exception was is made good by a later attempt. A verdict is not: a gate that is run again until it
+    A later attempt replaces an exception of the test itself, but never a verdict: a gate that is run again until it
     passes would pass by luck.
     """
-    # Those that no report brought come last.
+    # Results that no report carried arrive last, so arrival is not the order of attempts.
     rows = sorted((row for row, _ in test.rows), key=lambda row: row.attempt)
     last = max((row.attempt for row in rows), default=0)
     ended = [row for row in rows if row.attempt < last and row.result.of_test]
@@ -123,22 +123,22 @@ def _told(test: _Test) -> tuple[list[LoggedResult], list[str]]:
 
 
 def _with_notes(row: LoggedResult, retried: Sequence[str]) -> GateResult:
-    said = [f"attempt {row.attempt} of the test; running it again clears no verdict"] if row.attempt > 1 else []
-    said += [f"an earlier attempt of the test came to no end: {why}" for why in retried]
-    return dataclasses.replace(row.result, notes=(*row.result.notes, *said))
+    notes = [f"attempt {row.attempt} of the test; running it again clears no verdict"] if row.attempt > 1 else []
+    notes += [f"an earlier attempt of the test came to no end: {why}" for why in retried]
+    return dataclasses.replace(row.result, notes=(*row.result.notes, *notes))
 
 
 def _unexplained(test: _Test) -> list[str]:
-    """Return what pytest counts as failed though no row of that phase does."""
-    # A policy that lets an undecided gate pass lets its test pass too, so a failed report is of something else.
+    """Return the failures that pytest reports in phases without a failing result."""
+    # If the policy lets an undecided gate pass, its test passes too, so a failed report has another cause.
     failing = {when for row, when in test.rows if row.result.fails(inconclusive="fail")}
     return [] if None in failing else [why for when, why in test.failed.items() if when not in failing]
 
 
 def _of_unjudged(nodeid: str, test: _Test, end: str) -> list[GateResult]:
-    """Return why a test was not judged where it was skipped, or not run to its end."""
-    # An update ends a test as skipped when it has measured, a plan when it has planned, and a skip that a plugin made
-    # of a failure is none.
+    """Return why a test was not judged, if it was skipped or did not run to its end."""
+    # Three kinds of skip are not one: an update skips a test after measuring, a plan after planning, and some plugins
+    # turn a failure into a skip.
     if test.planned or {row.result.label for row, _ in test.rows} - {"PASS", "INCONCLUSIVE"}:
         return []
     if test.skipped is not None:
@@ -152,12 +152,12 @@ def _of_unjudged(nodeid: str, test: _Test, end: str) -> list[GateResult]:
 def _skip_reason(report: pytest.TestReport) -> str:
     if hasattr(report, "wasxfail"):
         return f"marked xfail, and not run to its end: {report.wasxfail}"
-    said = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longreprtext
-    return said.removeprefix("Skipped: ")
+    reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longreprtext
+    return reason.removeprefix("Skipped: ")
 
 
 def _last_line(text: str) -> str:
-    """Return the line that says what happened: the last of those that pytest marks, or the last."""
+    """Return the line of a failure that says what happened: the last one that pytest marks with E, or the last."""
     lines = [line for line in text.splitlines() if line.strip()] or ["it says nothing"]
     marked = [line.removeprefix("E").strip() for line in lines if line.startswith("E  ")]
     return (marked or lines)[-1].strip()
