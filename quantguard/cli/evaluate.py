@@ -6,7 +6,7 @@ import pathlib
 import sys
 from typing import TYPE_CHECKING
 
-from quantguard.benchmarks._files import VARIABLE
+from quantguard.benchmarks._data_files import VARIABLE
 from quantguard.cli._output import require_record, write
 from quantguard.errors import UsageError
 from quantguard.records import RunRecord

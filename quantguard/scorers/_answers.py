@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from quantguard.errors import DataError
 from quantguard.records import Generation, Sample, Score
-from quantguard.scorers._reasoning import after_thinking
+from quantguard.scorers._reasoning_text import after_thinking
 
 _BOX = re.compile(r"\\(?:boxed|fbox)(?![A-Za-z])\s*")
 # What a box without braces holds in TeX; ``\boxed12`` holds 1, which its writer did not mean, and is not read.

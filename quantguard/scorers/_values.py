@@ -8,7 +8,7 @@ import random
 from fractions import Fraction
 from typing import Any
 
-from quantguard.scorers._evaluation import Evaluation, Value, convert, is_real
+from quantguard.scorers._evaluator import Evaluator, Value, convert, is_real
 from quantguard.scorers._expressions import Apply, Expression, Matrix, Number, Symbol
 from quantguard.scorers._tokens import Unreadable
 
@@ -44,7 +44,7 @@ def exact_value(expression: Expression) -> Fraction | None:
     if _unknowns(expression):
         return None
     try:
-        value = Evaluation({}, _BITS).of(expression)
+        value = Evaluator({}, _BITS).of(expression)
     except ZeroDivisionError as error:
         raise Unreadable("a division by zero") from error
     return value if isinstance(value, Fraction) else None
@@ -65,7 +65,7 @@ def proportion(left: Expression, right: Expression) -> int | None:
     crossed = Apply("*", (left, at_first[1])), Apply("*", (right, at_first[0]))
     if not same_value(*crossed):
         return None
-    values = [Evaluation({}, _BITS).of(side) for side in at_first]
+    values = [Evaluator({}, _BITS).of(side) for side in at_first]
     if not all(map(is_real, values)):
         return None
     return 1 if (values[0] > 0) == (values[1] > 0) else -1
@@ -112,16 +112,16 @@ def _point(unknowns: list[str], index: int) -> dict[str, Fraction]:
 
 
 def _same_at(left: Expression, right: Expression, point: dict[str, Fraction]) -> bool:
-    first = Evaluation(point, _BITS)
+    first = Evaluator(point, _BITS)
     rough = first.of(left), first.of(right)
     if all(isinstance(value, Fraction) for value in rough):
         return bool(rough[0] == rough[1])
     # Digits that reach from the largest term of a sum to the smallest, and beyond.
     bits = _BITS + 2 * first.spread
     if bits > _BITS:
-        coarse = Evaluation(point, bits)
+        coarse = Evaluator(point, bits)
         rough = coarse.of(left), coarse.of(right)
-    fine = Evaluation(point, 2 * bits)
+    fine = Evaluator(point, 2 * bits)
     exact = fine.of(left), fine.of(right)
     return _came_closer(fine.context, rough, exact, bits)
 

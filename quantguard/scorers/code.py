@@ -21,9 +21,9 @@ from quantguard import sandbox
 from quantguard.errors import DataError
 from quantguard.records import Generation, Sample, Score
 from quantguard.sandbox import CallTests, Limits, ProgramResult
-from quantguard.scorers._cases import Case, unpack
-from quantguard.scorers._programs import as_body, defines, last_program
-from quantguard.scorers._reasoning import after_thinking
+from quantguard.scorers._code_blocks import as_body, defines, last_program
+from quantguard.scorers._reasoning_text import after_thinking
+from quantguard.scorers._test_cases import ProgramCase, unpack
 
 VERSION = "code/2"
 # Programs run in processes of their own, so that a thread for each core scores.
@@ -90,7 +90,7 @@ def run(sample: Sample, program: str) -> ProgramResult:
     return sandbox.run_calls(isolation, sources, _as_calls(sample, cases), limits=_FUNCTION_LIMITS)
 
 
-def cases_of(sample: Sample) -> list[Case]:
+def cases_of(sample: Sample) -> list[ProgramCase]:
     """Unpack the cases of a sample; raise DataError where they are damaged, or there is none."""
     packed = [sample.metadata[name] for name in ("cases", "packed_cases") if sample.metadata.get(name)]
     cases = [case for text in packed for case in unpack(text, where=sample.id)]
@@ -113,7 +113,7 @@ def _whole(facts: dict[str, Any], program: str) -> str:
     return str(opening) + as_body(program)
 
 
-def _as_calls(sample: Sample, cases: list[Case]) -> CallTests:
+def _as_calls(sample: Sample, cases: list[ProgramCase]) -> CallTests:
     return CallTests(
         targets={"call": sample.metadata["function"]},
         tests=f"check({json.dumps(cases)!r}, call)",

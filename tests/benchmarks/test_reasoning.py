@@ -7,7 +7,7 @@ import pytest
 
 from quantguard.pipeline.scoring import reasoning, summarize
 from quantguard.records import Generation, Score
-from quantguard.scorers._reasoning import after_thinking, is_repeating
+from quantguard.scorers._reasoning_text import after_thinking, is_repeating
 from quantguard.stats import pass_at_k
 
 SENTENCE = "Wait, let me check that the sum of the digits is nine. "

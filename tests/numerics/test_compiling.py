@@ -14,10 +14,10 @@ import pytest
 from numba.core.dispatcher import Dispatcher
 
 import quantguard
-from quantguard.numerics import compiling, sources
-from quantguard.numerics.sources import sources_sha256
+from quantguard.numerics import compile_cache, source_hash
+from quantguard.numerics.source_hash import sources_sha256
 
-OURS = "from quantguard.numerics.compiling import compiled"
+OURS = "from quantguard.numerics.compile_cache import compiled"
 # What Numba offers itself: the fault that these tests have to see.
 NUMBAS = "import numba\ndef compiled():\n    return numba.njit(cache=True)"
 LOOP = """
@@ -58,7 +58,7 @@ def forget() -> None:
         del sys.modules[name]
     importlib.invalidate_caches()
     sources_sha256.cache_clear()
-    sources._file.cache_clear()
+    source_hash._file.cache_clear()
 
 
 def result() -> int:
@@ -114,7 +114,7 @@ def test_where_no_folder_can_be_written_it_is_compiled_all_the_same(
 def test_what_nobody_used_for_a_month_is_removed(package: pathlib.Path) -> None:
     result()
     [old] = (package / "__pycache__/quantguard").iterdir()
-    long_ago = time.time() - compiling._LONGEST_UNUSED_S - 1
+    long_ago = time.time() - compile_cache._LONGEST_UNUSED_S - 1
     os.utime(old, (long_ago, long_ago))
     (package / "constants.py").write_text("ADDED = 5\n")
     result()
@@ -167,11 +167,11 @@ def test_every_compiled_function_is_kept_by_its_sources() -> None:
     functions = compiled_functions()
 
     assert len(functions) > 20
-    assert [name for name, function in functions.items() if not isinstance(function._cache, compiling._Cache)] == []
+    assert [name for name, function in functions.items() if not isinstance(function._cache, compile_cache._Cache)] == []
 
 
 def test_numba_compiles_nowhere_else() -> None:
     root = pathlib.Path(quantguard.__file__).parent
     named = {path.relative_to(root).as_posix() for path in root.rglob("*.py") if "njit" in path.read_text()}
 
-    assert named == {"numerics/compiling.py"}
+    assert named == {"numerics/compile_cache.py"}

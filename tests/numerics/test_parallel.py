@@ -9,7 +9,7 @@ import torch
 from numba import njit
 
 from quantguard.kernels.cpu.compiled.parts import run_parts
-from quantguard.numerics import parallel
+from quantguard.numerics import torch_threads
 
 
 @pytest.fixture(params=[1, 2, 5], ids="{} threads".format)
@@ -23,7 +23,7 @@ def threads(request: pytest.FixtureRequest) -> Iterator[int]:
 @pytest.mark.parametrize("total", [0, 1, 4, 63])
 def test_a_range_is_covered_once_by_consecutive_parts(threads: int, total: int) -> None:
     seen: list[tuple[int, int]] = []
-    parallel.over_range(total, lambda start, stop: seen.append((start, stop)))
+    torch_threads.over_range(total, lambda start, stop: seen.append((start, stop)))
     assert len(seen) == threads
     assert [index for part in sorted(seen) for index in range(*part)] == list(range(total))
 
@@ -33,10 +33,10 @@ def test_what_a_part_raises_is_raised(threads: int) -> None:
         raise ValueError(f"{threads} threads, {start} to {stop}")
 
     with pytest.raises(ValueError, match="threads, "):
-        parallel.over_range(10, fail)
+        torch_threads.over_range(10, fail)
 
 
-@pytest.mark.skipif(not parallel.launcher(), reason="torch's threads are not GNU OpenMP's")
+@pytest.mark.skipif(not torch_threads.launcher(), reason="torch's threads are not GNU OpenMP's")
 def test_the_threads_are_torchs_own() -> None:
     before = torch.get_num_threads()
     torch.set_num_threads(2)
@@ -48,11 +48,11 @@ def test_the_threads_are_torchs_own() -> None:
             meeting.wait()
             used.add(threading.get_native_id())
 
-        parallel.over_range(2, meet)
+        torch_threads.over_range(2, meet)
         first = set(used)
         # A product wide enough for two threads makes no more of them.
         torch.randn(512, 512) @ torch.randn(512, 512)
-        parallel.over_range(2, meet)
+        torch_threads.over_range(2, meet)
     finally:
         torch.set_num_threads(before)
     assert len(first) == 2
@@ -60,9 +60,9 @@ def test_the_threads_are_torchs_own() -> None:
 
 
 def test_without_such_threads_the_range_is_one_part(monkeypatch: pytest.MonkeyPatch, threads: int) -> None:
-    monkeypatch.setattr(parallel, "launcher", lambda: 0)
+    monkeypatch.setattr(torch_threads, "launcher", lambda: 0)
     seen: list[tuple[int, int]] = []
-    parallel.over_range(7, lambda start, stop: seen.append((start, stop)))
+    torch_threads.over_range(7, lambda start, stop: seen.append((start, stop)))
     assert threads
     assert seen == [(0, 7)]
 
@@ -78,9 +78,9 @@ def count_in_parts(calls: np.ndarray, num_parts: int, launch: int) -> None:
     run_parts(count, (calls,), len(calls), num_parts, launch)  # type: ignore[call-arg]
 
 
-@pytest.mark.skipif(not parallel.launcher(), reason="torch's threads are not GNU OpenMP's")
+@pytest.mark.skipif(not torch_threads.launcher(), reason="torch's threads are not GNU OpenMP's")
 @pytest.mark.parametrize("total", [0, 1, 63])
 def test_compiled_parts_cover_a_range_once(threads: int, total: int) -> None:
     calls = np.zeros(total, np.int64)
-    count_in_parts(calls, threads, parallel.launcher())
+    count_in_parts(calls, threads, torch_threads.launcher())
     assert calls.tolist() == [1] * total

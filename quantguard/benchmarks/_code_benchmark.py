@@ -3,7 +3,7 @@
 from typing import Any
 
 from quantguard import sandbox
-from quantguard.benchmarks import _files
+from quantguard.benchmarks import _data_files
 from quantguard.benchmarks._benchmark import Benchmark
 from quantguard.records import MissingRequirement
 
@@ -14,6 +14,6 @@ def programs(**settings: Any) -> Benchmark:
     return Benchmark(task="generate", scorer="code", max_new_tokens=32_768, **settings)
 
 
-def missing(origin: _files.Origin) -> list[MissingRequirement]:
+def missing(origin: _data_files.Origin) -> list[MissingRequirement]:
     """Return what a run would lack here: its rows, and a sandbox."""
-    return [*_files.missing(origin), *sandbox.missing()]
+    return [*_data_files.missing(origin), *sandbox.missing()]

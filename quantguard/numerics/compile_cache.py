@@ -16,7 +16,7 @@ import llvmlite
 import numba
 from numba.core.caching import CompileResultCacheImpl, FunctionCache
 
-from quantguard.numerics.sources import sources_sha256
+from quantguard.numerics.source_hash import sources_sha256
 
 # What other sources left is removed when it has not been used for so long.
 _LONGEST_UNUSED_S = 30 * 24 * 3600

@@ -22,7 +22,7 @@ class Numeral:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Sequenced:
+class Ordered:
     """Answers in an order, between brackets, such as a point or an interval; a ratio is one between colons."""
 
     opens: str
@@ -74,4 +74,4 @@ class Words:
         return any(map(str.isdigit, self.text))
 
 
-Answer = Quantity | Numeral | Sequenced | Unordered | Dots | Named | Relation | Words
+Answer = Quantity | Numeral | Ordered | Unordered | Dots | Named | Relation | Words

@@ -43,7 +43,7 @@ def _context(bits: int, _thread: int) -> Any:
     return context
 
 
-class Evaluation:
+class Evaluator:
     """Computes expressions at a point, exactly as far as they are rational."""
 
     def __init__(self, point: dict[str, Fraction], bits: int) -> None:
@@ -274,18 +274,18 @@ _AT_ZERO: dict[str, Callable[[], Value]] = {
 }
 _MPMATH = {"ln": "log", "arcsin": "asin", "arccos": "acos", "arctan": "atan"}
 _OPERATIONS: dict[str, Callable[..., Value]] = {
-    "+": Evaluation.add,
-    "*": Evaluation.multiply,
-    "/": Evaluation.divide,
-    "^": Evaluation.power,
-    "!": Evaluation.factorial,
-    "root": Evaluation.root,
-    "binom": Evaluation.binomial,
-    "abs": Evaluation.absolute,
-    "floor": Evaluation.floor,
-    "ceil": Evaluation.ceiling,
-    "degrees": Evaluation.degrees,
-    "log": Evaluation.unknown_logarithm,
+    "+": Evaluator.add,
+    "*": Evaluator.multiply,
+    "/": Evaluator.divide,
+    "^": Evaluator.power,
+    "!": Evaluator.factorial,
+    "root": Evaluator.root,
+    "binom": Evaluator.binomial,
+    "abs": Evaluator.absolute,
+    "floor": Evaluator.floor,
+    "ceil": Evaluator.ceiling,
+    "degrees": Evaluator.degrees,
+    "log": Evaluator.unknown_logarithm,
     **{
         name: functools.partial(lambda self, value, chosen: self.hyperbolic(chosen, value), chosen=name)
         for name in ("sinh", "cosh", "tanh")

@@ -14,14 +14,14 @@ _TEXTS = {"UNICODE", "BINUNICODE", "BINUNICODE8", "SHORT_BINUNICODE"}
 _AROUND_TEXTS = {"PROTO", "FRAME", "PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE", "STOP"}
 
 
-class Case(NamedTuple):
+class ProgramCase(NamedTuple):
     """What a program is given, and what it is to answer."""
 
     input: str
     output: str
 
 
-def unpack(packed: str, *, where: str) -> list[Case]:
+def unpack(packed: str, *, where: str) -> list[ProgramCase]:
     """Return the cases of a text: a JSON list, or that in a pickle, compressed and in base64.
 
     Raises DataError, which starts with ``where``, for anything else, such as a pickle that would run something, or more
@@ -30,7 +30,7 @@ def unpack(packed: str, *, where: str) -> list[Case]:
     text = packed if packed.lstrip().startswith("[") else _decompress(packed, where)
     try:
         rows = json.loads(text)
-        return [Case(_text(row, "input"), _text(row, "output")) for row in rows]
+        return [ProgramCase(_text(row, "input"), _text(row, "output")) for row in rows]
     except (ValueError, LookupError, TypeError, RecursionError) as error:
         raise DataError(f"{where}: its test cases are no JSON list with input and output: {error!r}") from error
 

@@ -8,8 +8,8 @@ import re
 from collections.abc import Sequence
 from fractions import Fraction
 
-from quantguard.scorers._groups import partner, split, unwrapped
-from quantguard.scorers._kinds import Answer, Dots, Named, Quantity, Sequenced, Unordered, Words
+from quantguard.scorers._answer_types import Answer, Dots, Named, Ordered, Quantity, Unordered, Words
+from quantguard.scorers._brackets import partner, split, unwrapped
 from quantguard.scorers._numerals import plain
 from quantguard.scorers._parser import parse
 from quantguard.scorers._quantities import numeral_to_base, quantity
@@ -81,7 +81,7 @@ def _list(parts: list[Sequence[Token]], separators: list[Token]) -> Answer:
         if not parts[position] and signs[position - 1] in _COMMA and signs[position] in _ANDOR:
             del parts[position], signs[position - 1]
     if any(part == [_DOTS] or (len(part) == 1 and part[0] == _DOTS) for part in parts):
-        return Sequenced("", "", tuple(_part(part) for part in parts))
+        return Ordered("", "", tuple(_part(part) for part in parts))
     answers = [answer for part in parts for answer in _alternatives(part)]
     if set(signs) == {"or"} and all(_is_interval(answer) for answer in answers):
         return _united(answers)
@@ -97,7 +97,7 @@ def _part(part: Sequence[Token]) -> Answer:
 
 
 def _is_interval(answer: Answer) -> bool:
-    return isinstance(answer, Named) and isinstance(answer.answer, (Sequenced, Unordered))
+    return isinstance(answer, Named) and isinstance(answer.answer, (Ordered, Unordered))
 
 
 def _united(answers: Sequence[Answer]) -> Answer:
@@ -153,13 +153,13 @@ def _item(found: Sequence[Token]) -> Answer:
         return Unordered("union", tuple(map(_set_part, parts)))
     ratio, _ = split(found, lambda token: token == Token("sign", ":"))
     if len(ratio) > 1:
-        return Sequenced(":", ":", tuple(Quantity(parse(part), "") for part in ratio))
+        return Ordered(":", ":", tuple(Quantity(parse(part), "") for part in ratio))
     return _bracketed(found) or numeral_to_base(found) or quantity(found)
 
 
 def _set_part(part: Sequence[Token]) -> Answer:
     answer = _item(part)
-    if isinstance(answer, (Sequenced, Unordered)) or (isinstance(answer, Quantity) and is_name(answer.expression)):
+    if isinstance(answer, (Ordered, Unordered)) or (isinstance(answer, Quantity) and is_name(answer.expression)):
         return answer
     raise Unreadable("a union of what is no set")
 
@@ -181,7 +181,7 @@ def _bracketed(found: Sequence[Token]) -> Answer | None:
         return _item(inner)
     if len(parts) == 1 and opens.text != "[":
         raise Unreadable(f"the brackets {opens.text} around one value")
-    return Sequenced(opens.text, closes.text, tuple(_part(part) for part in parts))
+    return Ordered(opens.text, closes.text, tuple(_part(part) for part in parts))
 
 
 def _set(inner: Sequence[Token]) -> Answer:
@@ -191,5 +191,5 @@ def _set(inner: Sequence[Token]) -> Answer:
     if any(token.text in {r"\mid", ":", "|"} for token in inner):
         raise Unreadable("a set by a condition")
     if any(len(part) == 1 and part[0] == _DOTS for part in parts):
-        return Sequenced(r"\{", r"\}", tuple(_part(part) for part in parts))
+        return Ordered(r"\{", r"\}", tuple(_part(part) for part in parts))
     return Unordered("set", tuple(answer for part in parts for answer in _alternatives(part)))
