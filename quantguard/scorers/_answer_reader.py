@@ -1,4 +1,4 @@
-"""What an answer of mathematics is: read as a whole and without a guess, or not at all."""
+"""The reader of mathematical answers: it reads the whole of an answer without a guess, or nothing."""
 
 # ruff: noqa: RUF001 - the signs of typesetting are what it reads
 
@@ -31,7 +31,7 @@ _PROSE = re.compile(r"[\w\s'’\"“”(),.;:!?/&-]*", flags=re.ASCII)
 
 @functools.lru_cache(maxsize=4096)
 def read(text: str) -> Answer | None:
-    """Return what an answer without its box is, or None where it cannot be read without a guess."""
+    """Read an answer without its box; None if it cannot be read without a guess."""
     try:
         return _answer(tokens(_without_box(text)))
     except (Unreadable, RecursionError):
@@ -39,7 +39,7 @@ def read(text: str) -> Answer | None:
 
 
 def numeric_value(text: str) -> Fraction | None:
-    """Return the rational number that an answer is, without its unit and name, or None where it is anything else."""
+    """Return an answer's rational number, without unit and name; None if the answer is anything else."""
     answer = read(text)
     answer = answer.answer if isinstance(answer, Named) else answer
     try:
@@ -53,7 +53,7 @@ def _without_box(text: str) -> str:
 
 
 def _words(text: str) -> Words | None:
-    """Return a text that has a word in it and no mathematics, or None."""
+    """Read a text that has a word in it and no mathematics; None for any other text."""
     bare = re.sub(r"\\[ ,;:!]|\\q?quad|~|\$", " ", _TEXT.sub(r" \1 ", plain(text)))
     bare = re.sub(r"\b([aApP])\.\s*([mM])\.", r"\1\2", bare)
     bare = " ".join(re.sub("['’\"“”]", "'", bare).split())
@@ -76,7 +76,7 @@ def _list(parts: list[Sequence[Token]], separators: list[Token]) -> Answer:
     signs = [separator.text for separator in separators]
     if len(parts) > _LONGEST_LIST:
         raise Unreadable("a long list")
-    # "1, 2, and 3": the comma before a word is a part of it.
+    # In "1, 2, and 3" the comma and the word are one separator.
     for position in range(len(parts) - 2, 0, -1):
         if not parts[position] and signs[position - 1] in _COMMA and signs[position] in _ANDOR:
             del parts[position], signs[position - 1]
@@ -110,7 +110,7 @@ def _united(answers: Sequence[Answer]) -> Answer:
 
 
 def _alternatives(found: Sequence[Token]) -> list[Answer]:
-    r"""Return the answers that a part of a list is: several where it has \pm."""
+    r"""Return the answers in a part of a list: several if it has \pm."""
     places = [place for place, token in enumerate(found) if token.text in {r"\pm", r"\mp"} and token.kind == "command"]
     if not places:
         return [_item(found)]
@@ -177,7 +177,7 @@ def _bracketed(found: Sequence[Token]) -> Answer | None:
     if any(separator.text in _ANDOR for separator in separators):
         raise Unreadable("a word between brackets")
     if len(parts) == 1 and (opens.text, closes.text) == ("(", ")"):
-        # Brackets of grouping, as in (B), or in (x+1).
+        # These brackets only group, as in (B) or (x+1).
         return _item(inner)
     if len(parts) == 1 and opens.text != "[":
         raise Unreadable(f"the brackets {opens.text} around one value")

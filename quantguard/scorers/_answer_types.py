@@ -1,4 +1,4 @@
-"""What an answer of mathematics can be."""
+"""The types of a mathematical answer."""
 
 import dataclasses
 
@@ -7,7 +7,7 @@ from quantguard.scorers._expressions import Expression
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Quantity:
-    """An expression and what is counted by it; no unit is an empty text."""
+    """An expression with its unit, which is an empty text if there is none."""
 
     expression: Expression
     unit: str
@@ -23,7 +23,7 @@ class Numeral:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Ordered:
-    """Answers in an order, between brackets, such as a point or an interval; a ratio is one between colons."""
+    """Answers in a fixed order between brackets, such as a point or an interval; a ratio has colons for brackets."""
 
     opens: str
     closes: str
@@ -40,14 +40,14 @@ class Unordered:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Dots:
-    """What dots stand for in a list."""
+    """The dots of a list such as 1, 2, …, 10."""
 
     spelling: str
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Named:
-    """An answer for what is called by a name."""
+    """An answer with the name that it is the value of, as in ``x = 3``."""
 
     name: str
     answer: "Answer"
@@ -55,7 +55,7 @@ class Named:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Relation:
-    """An equation or inequality, unless it is one for a single unknown: its sign is ``=``, ``<``, ``<=`` or ``!=``."""
+    """An equation or inequality that does not just bound one unknown; its sign is ``=``, ``<``, ``<=`` or ``!=``."""
 
     sign: str
     left: Expression
@@ -64,13 +64,13 @@ class Relation:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Words:
-    """A text that is no mathematics."""
+    """A text that is not mathematics."""
 
     text: str
 
     @property
     def has_digits(self) -> bool:
-        """Tell whether there may be a number in it that was not read, as in ``5 or maybe more``."""
+        """Whether it may contain a number that was not read, as in ``5 or maybe more``."""
         return any(map(str.isdigit, self.text))
 
 

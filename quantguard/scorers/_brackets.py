@@ -1,4 +1,4 @@
-"""Brackets within a row of tokens, and its parts between separators."""
+"""The brackets in a sequence of tokens: partners, and the parts between separators outside brackets."""
 
 from collections.abc import Callable, Sequence
 
@@ -6,14 +6,14 @@ from quantguard.scorers._tokens import Token, Unreadable
 
 
 def unwrapped(found: Sequence[Token]) -> Sequence[Token]:
-    """Return tokens without TeX's braces around all of them."""
+    """Remove TeX braces that enclose all of the tokens."""
     while len(found) > 2 and found[0].text == "{" and found[0].kind == "brace" and partner(found, 0) == len(found) - 1:
         found = found[1:-1]
     return found
 
 
 def partner(found: Sequence[Token], start: int) -> int:
-    """Return the place of the bracket that closes one; raise Unreadable where there is none."""
+    """Return the index of the closing bracket of an opening one; raise Unreadable if there is none."""
     depth = 0
     for position in range(start, len(found)):
         depth += _step(found[position])
@@ -23,7 +23,7 @@ def partner(found: Sequence[Token], start: int) -> int:
 
 
 def split(found: Sequence[Token], at: Callable[[Token], bool]) -> tuple[list[Sequence[Token]], list[Token]]:
-    """Return the parts between tokens that are in no bracket, and those tokens."""
+    """Split at the tokens outside brackets for which ``at`` holds; return the parts, and those tokens."""
     parts: list[Sequence[Token]] = []
     between: list[Token] = []
     depth = start = environments = 0

@@ -1,4 +1,4 @@
-"""Finding the program in an answer: fenced blocks as CommonMark has them, and as models write them.
+"""The code blocks of an answer, and the program among them: fences as CommonMark has them, and as models write them.
 
 A fence is three or more backticks or tildes at the start of a line, in a list or a quotation as well; it may follow
 text where it names Python. A block ends at a fence as long as its own that is not within a string of the program. What
@@ -51,14 +51,14 @@ _INDENTATION = 4
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class _Block:
-    """A block's language, in lower case, and its lines."""
+    """A code block: its language, in lower case, and its text."""
 
     language: str
     program: str
 
     @property
     def rank(self) -> int:
-        """What it promises to be a program: most by the label of Python, nothing by another or as a session."""
+        """How likely it is the program: 2 if labelled as Python, 0 if labelled otherwise or a session, else 1."""
         if self.language in _FOREIGN or _SESSION.match(self.program):
             return 0
         return 2 if self.language.startswith(_PYTHON) else 1
@@ -73,11 +73,11 @@ class _End(NamedTuple):
 
 
 def last_program(text: str, names: Iterable[str] = ()) -> str | None:
-    """Return the last block labelled as Python, or else the last that is not labelled as something else.
+    """Return the last block labelled as Python, or else the last one without the label of something else.
 
-    Of blocks that define one of ``names`` where there are any, and then whatever their labels. Without names, where it
-    is the whole program, one that prints is preferred to one that does not, such as an example of the input. None where
-    there is no block that can be a program.
+    If some blocks define one of ``names``, only those count, whatever their labels. Without names the block is a whole
+    program, and one that prints is preferred to one that does not, such as an example of the input. None if no block
+    can be a program.
     """
     wanted = list(names)
     blocks = list(_blocks(text))
@@ -90,19 +90,19 @@ def last_program(text: str, names: Iterable[str] = ()) -> str | None:
 
 
 def defines(program: str, name: str) -> bool:
-    """Tell whether a program has a function, class or variable of this name at its top level, going by its lines."""
+    """Tell by its lines whether a program defines a function, class or variable of this name at the top level."""
     return re.search(rf"^((async\s+)?def|class)\s+{name}\b|^{name}\s*[:=]", program, flags=re.MULTILINE) is not None
 
 
 def as_body(program: str) -> str:
-    """Return lines as the body of a function."""
+    """Indent lines as the body of a function, unless they are indented already."""
     indented = program.startswith((" ", "\t"))
     return program if indented else textwrap.indent(program, "    ")
 
 
 def _blocks(text: str, *, inner: bool = False) -> Iterator[_Block]:
-    """Yield the blocks of a text that are not empty; an ``inner`` text is the content of a block itself."""
-    # As Python does it: what else str.splitlines takes for the end of a line may stand in a string.
+    """Yield the non-empty blocks of a text; an ``inner`` text is itself the content of a block."""
+    # Lines end as in Python's source; str.splitlines also splits at characters that a string may contain.
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     lines = text.split("\n")
     starts = [0, *itertools.accumulate(len(line) + 1 for line in lines)]
@@ -128,10 +128,10 @@ def _has_fence(line: str) -> bool:
 
 
 def _end(text: str, lines: Sequence[str], starts: Sequence[int], first: int, opening: re.Match[str]) -> _End:
-    """Return where a block ends whose first line is the given one.
+    """Return the end of the block whose content starts at line ``first``.
 
-    That is a fence outside strings, as long as the opening one and no deeper; or else any fence outside strings; or
-    else one in a string that never ends; or else the end of the text.
+    That is the first fence outside strings that is as long as the opening one and no deeper; or else any fence outside
+    strings; or else one in a string that never ends; or else the end of the text.
     """
     literals = None if _language(opening) in _FOREIGN else _Literals(text, starts[first])
     others: dict[str, _End] = {}
@@ -171,13 +171,13 @@ def _language(opening: re.Match[str]) -> str:
 
 
 def _begins_block(label: str) -> bool:
-    """Tell whether what follows a closing fence is the label of a next block, and not text."""
+    """Tell whether the text after a closing fence is the label of another block."""
     found = _LANGUAGE.match(label) if _LANGUAGE_ALONE.fullmatch(label) else None
     return found is not None and (found[1].lower() in _FOREIGN or found[1].lower().startswith(_PYTHON))
 
 
 def _may_hold_blocks(block: _Block, opening: re.Match[str]) -> bool:
-    """Tell whether a block is writing: by its label, or it has none, a long fence, and fences outside strings."""
+    """Tell whether a block is prose with blocks in it: by its label, or by a long fence with fences inside."""
     if block.language or len(opening["fence"]) == len("```"):
         return block.language in _WRITING
     literals = _Literals(block.program, 0)
@@ -186,7 +186,7 @@ def _may_hold_blocks(block: _Block, opening: re.Match[str]) -> bool:
 
 
 def _unwrapped(line: str, opening: re.Match[str]) -> str:
-    """Take from a line what its block stands in, as far as it is there."""
+    """Remove from a line the quotation marks and indentation that its block stands in."""
     *quotations, indentation = opening["before"].split(">")
     for _ in quotations:
         line = re.sub(r"^[ \t]*>[ \t]?", "", line)
@@ -195,16 +195,16 @@ def _unwrapped(line: str, opening: re.Match[str]) -> str:
 
 
 class _Literals:
-    """The comments and strings of a text, from a place on, for places that are asked for in their order."""
+    """The comments and strings of a text from a position on; positions have to be asked for in ascending order."""
 
     def __init__(self, text: str, start: int) -> None:
         self._text = text
-        # All is known up to here, which is behind the latest of them or the latest place.
+        # The scan has come this far: to the end of the latest literal, or to the latest position that was asked for.
         self._known = start
         self._latest: re.Match[str] | None = None
 
     def at(self, place: int) -> re.Match[str] | None:
-        """Return the comment or string that a place is within."""
+        """Return the comment or string that contains a position, or None."""
         while self._known < place:
             begins = _LITERAL.search(self._text, self._known, place)
             if begins is None:

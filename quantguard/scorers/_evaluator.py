@@ -1,4 +1,4 @@
-"""The value of an expression at a point: exactly as far as it is rational, else by mpmath in so many bits."""
+"""The evaluator of expressions at a point: exact while values are rational, else by mpmath with a number of bits."""
 
 import functools
 import math
@@ -16,15 +16,15 @@ from quantguard.scorers._tokens import Unreadable
 # Fraction, or a number of mpmath.
 Value = Any
 
-# Larger than that is no number that an answer writes out; the second is the distance of two terms of a sum.
+# Bounds on sizes, beyond which no answer writes a number out; the second bounds the distance of two terms of a sum.
 _LARGEST_EXACT_BITS, _LARGEST_SPREAD, _LARGEST_FACTORIAL = 100_000, 10_000, 8_000
-# The gamma function takes seconds with more.
+# With more bits the gamma function takes seconds.
 _LARGEST_GAMMA_BITS = 2_000
 _LARGEST_EXPONENT_BITS = 60
 
 
 def convert(context: Any, value: Value) -> Any:
-    """Return a number as one of a context of mpmath."""
+    """Convert a number to one of a context of mpmath."""
     if isinstance(value, Fraction):
         return context.mpf(value.numerator) / value.denominator
     return context.mpc(value.real, value.imag) if hasattr(value, "imag") and value.imag else context.mpf(value.real)
@@ -37,23 +37,23 @@ def is_real(value: Value) -> bool:
 
 @functools.lru_cache(maxsize=64)
 def _context(bits: int, _thread: int) -> Any:
-    """Return mpmath with so many bits; a context belongs to one thread, since its functions change it as they run."""
+    """Return an mpmath context of ``bits`` bits for one thread, since mpmath's functions change it while they run."""
     context = mpmath.MPContext()
     context.prec = bits
     return context
 
 
 class Evaluator:
-    """Computes expressions at a point, exactly as far as they are rational."""
+    """Evaluates expressions at a point, exactly while values are rational."""
 
     def __init__(self, point: dict[str, Fraction], bits: int) -> None:
         self.context = _context(bits, threading.get_ident())
         self._point = point
-        # Bits between the largest and the smallest number that went into one sum or function.
+        # The largest number of bits between two numbers of one sum or function: that many digits may cancel.
         self.spread = 0
 
     def of(self, expression: Expression) -> Value:
-        """Return the value; raise Unreadable for what has none, and ZeroDivisionError for a division by zero."""
+        """Return the value; raise Unreadable if there is none, and ZeroDivisionError for a division by zero."""
         if isinstance(expression, Number):
             return expression.value
         if isinstance(expression, Symbol):
@@ -81,7 +81,7 @@ class Evaluator:
         return value
 
     def converted(self, value: Value) -> Any:
-        """Return a number as one of mpmath, and ask for the digits that a rational one has."""
+        """Convert a number to mpmath, and note the digits that a rational one needs."""
         if isinstance(value, Fraction):
             digits = max(value.numerator.bit_length(), value.denominator.bit_length())
             self.spread = max(self.spread, min(digits, _LARGEST_SPREAD))
@@ -103,7 +103,7 @@ class Evaluator:
         self.spread = max(self.spread, spread)
 
     def add(self, *terms: Value) -> Value:
-        """Sum up."""
+        """Add numbers."""
         if all(isinstance(term, Fraction) for term in terms):
             return sum(terms, Fraction(0))
         self._note(*terms)
@@ -122,7 +122,7 @@ class Evaluator:
         return self.converted(left) / self.converted(right)
 
     def power(self, base: Value, exponent: Value) -> Value:
-        """Raise to a power: the principal value, but for an odd root of a negative number, which is the real one."""
+        """Raise to a power: the principal value, except that an odd root of a negative number is the real one."""
         if not base and not exponent:
             raise Unreadable("zero to the power of zero")
         if _is_odd_root(exponent) and is_real(base) and base.real < 0:
@@ -143,7 +143,7 @@ class Evaluator:
         return self.context.exp(logarithm)
 
     def _note_argument(self, value: Value) -> None:
-        """Keep digits for an argument far from 1, and refuse a power of more digits than a computer counts."""
+        """Note the digits that an argument far from 1 needs; raise Unreadable if they are too many."""
         size = abs(self._magnitude(value) or 0)
         if (self._magnitude(value) or 0) > _LARGEST_EXPONENT_BITS or size > _LARGEST_SPREAD:
             raise Unreadable("a number too large or too small")
@@ -188,7 +188,7 @@ class Evaluator:
         return abs(value) if isinstance(value, Fraction) else self.context.fabs(value)
 
     def floor(self, value: Value) -> Value:
-        """Round down; what is not rational has to be clear of the next integers."""
+        """Round down; raise Unreadable for an irrational number so near an integer that rounding is not sure."""
         if isinstance(value, Fraction):
             return Fraction(math.floor(value))
         if not is_real(value) or (self._magnitude(value) or 0) > self.context.prec // 2:
@@ -218,7 +218,7 @@ class Evaluator:
         return getattr(self.context, name)(self.converted(value))
 
     def hyperbolic(self, name: str, value: Value) -> Value:
-        """Return a hyperbolic function by exponentials, whose distance asks for the digits that tanh needs."""
+        """Compute a hyperbolic function from exponentials, whose distance tells how many digits tanh needs."""
         grown, shrunk = self.function("exp", value), self.function("exp", -value)
         difference, total = self.add(grown, -shrunk), self.add(grown, shrunk)
         if name == "tanh":
@@ -226,7 +226,7 @@ class Evaluator:
         return self.divide(difference if name == "sinh" else total, Fraction(2))
 
     def unknown_logarithm(self, value: Value) -> Value:
-        """Return a logarithm whose base is not told."""
+        """Return a logarithm of unknown base, which the point treats as one more unknown."""
         return self.multiply(self._point["log"], self.function("log", value))
 
 
@@ -235,7 +235,7 @@ def _is_odd_root(exponent: Value) -> bool:
 
 
 def _exact_power(base: Fraction, exponent: Fraction) -> Fraction | None:
-    """Return a power that is rational, where it is of a size that can be written out."""
+    """Return a rational power exactly, or None if it is irrational or too large to write out."""
     if not base:
         if exponent < 0:
             raise ZeroDivisionError
@@ -256,7 +256,7 @@ def _exact_power(base: Fraction, exponent: Fraction) -> Fraction | None:
 def _exact_root(value: int, index: int) -> int | None:
     if value < 2 or index == 1:
         return value
-    # Newton's iteration from above, which falls until it is at the root rounded down.
+    # Newton's iteration from above falls until it reaches the root rounded down.
     root = 1 << -(-value.bit_length() // index)
     while (following := ((index - 1) * root + value // root ** (index - 1)) // index) < root:
         root = following

@@ -1,4 +1,4 @@
-"""The test cases of LiveCodeBench, half of which come as compressed pickles: unpacked without running anything."""
+"""The test cases of LiveCodeBench, half of which are compressed pickles: they are unpacked without being executed."""
 
 import base64
 import binascii
@@ -9,23 +9,23 @@ from typing import Any, NamedTuple
 from quantguard.errors import DataError
 
 _LARGEST_BYTES = 256 << 20
-# The instructions of a pickle that is a text.
+# The instructions of a pickle that holds one text.
 _TEXTS = {"UNICODE", "BINUNICODE", "BINUNICODE8", "SHORT_BINUNICODE"}
 _AROUND_TEXTS = {"PROTO", "FRAME", "PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE", "STOP"}
 
 
 class ProgramCase(NamedTuple):
-    """What a program is given, and what it is to answer."""
+    """The input of a program, and the output that is expected."""
 
     input: str
     output: str
 
 
 def unpack(packed: str, *, where: str) -> list[ProgramCase]:
-    """Return the cases of a text: a JSON list, or that in a pickle, compressed and in base64.
+    """Unpack the cases from a text: a JSON list, or one in a pickle that is compressed and encoded in base64.
 
-    Raises DataError, which starts with ``where``, for anything else, such as a pickle that would run something, or more
-    than 256 MiB.
+    Raises DataError, which starts with ``where``, for anything else, such as a pickle that would call something, or
+    more than 256 MiB.
     """
     text = packed if packed.lstrip().startswith("[") else _decompress(packed, where)
     try:
@@ -57,7 +57,7 @@ def _inflate(data: bytes) -> bytes:
 
 
 def _pickled_text(data: bytes) -> str:
-    """Return the text that a pickle is; raise ValueError for any other, which is read and never loaded."""
+    """Return the text in a pickle, which is parsed and never loaded; raise ValueError for any other pickle."""
     import pickletools  # noqa: PLC0415 - no other benchmark needs it
 
     texts = []
