@@ -106,10 +106,10 @@ def extend_attention(config: Any, block: Block) -> AttentionExtension:
 
     Raises ModelError where the model's attention cannot be extended.
     """
-    existing = extension_of(block.attention)
+    existing = extension_of(block.attention.module)
     if existing is not None:
         return existing
-    attention: Any = block.attention
+    attention: Any = block.attention.module
     _use_own_attention(config)
     attention.extension = AttentionExtension()
     attention.register_forward_pre_hook(_through_extension, with_kwargs=True)

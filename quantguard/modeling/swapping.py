@@ -47,9 +47,9 @@ def swap_linears(
     for name, layer in layers.items():
         require_finite(_floats(name, layer), where="in the quantized model")
     replaced = {name: linear for name, linear in block.linears.items() if name in layers}
-    for group in block.groups:
+    for group in block.groups.values():
         _swap_group(group, layers, backend=backend, device_type=device_type)
-    extension = extension_of(block.attention)
+    extension = extension_of(block.attention.module)
     if extension is not None:
         extension.choose_kernels(backend=backend, device_type=device_type)
     require_finite(named_tensors(block.layer, block.name), where="in the quantized model")
