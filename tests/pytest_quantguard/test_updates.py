@@ -14,6 +14,8 @@ from quantguard import baselines
 from quantguard.records.files import SCRATCH_PREFIX
 from tests.support.gate_runs import W8A8, run, write_gate
 
+pytestmark = pytest.mark.usefixtures("shared_models")
+
 # With few flips or none, 16 items rule a drop of half the answers out.
 SMALL = "tol=0.5, subset=16"
 TWO_GATES = f"""
