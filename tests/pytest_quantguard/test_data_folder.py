@@ -8,6 +8,8 @@ from pytest_quantguard.options import DATA_VARIABLE
 from quantguard.benchmarks import _data_files
 from tests.support.gate_runs import assert_error, run
 
+pytestmark = pytest.mark.usefixtures("shared_models")
+
 GATE = """
 import quantguard
 

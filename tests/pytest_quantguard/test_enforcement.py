@@ -11,6 +11,8 @@ from quantguard import baselines
 from quantguard.baselines import Baseline
 from tests.support.gate_runs import COMMITTED, W8A8, assert_error, copy_baselines, run, write_gate
 
+pytestmark = pytest.mark.usefixtures("shared_models")
+
 
 def rewrite(path: pathlib.Path, **changes: object) -> Baseline:
     """Store a changed baseline with a hash that fits."""

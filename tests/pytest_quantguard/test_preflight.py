@@ -16,6 +16,8 @@ from quantguard.pipeline import rerun_store
 from quantguard.report import output_files
 from tests.support.gate_runs import copy_baselines, run, write_gate
 
+pytestmark = pytest.mark.usefixtures("shared_models")
+
 MEMORY = """
 import quantguard
 
