@@ -9,7 +9,6 @@ from pytest_quantguard import planning, suite, troubles
 from pytest_quantguard.accounts import Account
 from pytest_quantguard.fixtures import NEEDS_NPU
 from pytest_quantguard.ledger import handed_over, ledger_of
-from pytest_quantguard.options import Options
 from pytest_quantguard.storing import Storing
 from quantguard.baselines.suites import remember
 from quantguard.baselines.survey import Notice, survey
@@ -17,6 +16,7 @@ from quantguard.errors import QuantguardError
 from quantguard.gates import GateResult
 from quantguard.report import files, text
 from quantguard.report.several import several_lines
+from quantguard.run_options import RunOptions
 
 
 class Collector:
@@ -25,7 +25,7 @@ class Collector:
     It lives in the controller alone, and so does what writes baselines.
     """
 
-    def __init__(self, options: Options, storing: Storing) -> None:
+    def __init__(self, options: RunOptions, storing: Storing) -> None:
         self._options = options
         self._storing = storing
         self._results: list[tuple[str, GateResult]] = []
@@ -156,11 +156,11 @@ class Collector:
 
     def _look_through_baselines(self, session: pytest.Session) -> None:
         """Find what is to be said of stored baselines, and keep what a whole run has no use for."""
-        places = [result.place for _, result in self._results if result.place is not None]
+        locations = [result.place for _, result in self._results if result.place is not None]
         whole = suite.is_whole(session, self._options, self._ended)
-        self._notices = survey(self._options.baselines, places, whole=whole, kept=self._options.kept_baselines)
+        self._notices = survey(self._options.baselines, locations, whole=whole, kept=self._options.kept_baselines)
         if whole:
-            remember(self._options.baselines, {place.platform for place in places}, self._notices)
+            remember(self._options.baselines, {location.platform for location in locations}, self._notices)
 
     def _show_plans(self, terminalreporter: Any) -> None:
         for nodeid, lines in self._plans:

@@ -11,7 +11,7 @@ import pytest
 from pytest_quantguard import troubles
 from pytest_quantguard.ledger import read_row, rows_on
 from quantguard.baselines import Baseline, LayerProfile, read, write_all
-from quantguard.baselines.survey import Place
+from quantguard.baselines.store import BaselineLocation
 from quantguard.errors import BaselineError
 from quantguard.gates import GateResult
 
@@ -160,19 +160,19 @@ def _stored_like(path: str, pending: Stored) -> Stored | None:
         return None
 
 
-def claim(config: pytest.Config, nodeid: str, place: Place | None) -> None:
-    """Take a baseline's place for a test; raise BaselineError where another has it for something else."""
+def claim(config: pytest.Config, nodeid: str, location: BaselineLocation | None) -> None:
+    """Take a baseline's location for a test; raise BaselineError where another has it for something else."""
     claims = config.stash.setdefault(_CLAIMS, {})
-    if place is None:
+    if location is None:
         return
-    other, first = claims.setdefault(place.path, (nodeid, place))
-    if (what := place.clash(first)) is not None:
+    other, first = claims.setdefault(location.path, (nodeid, location))
+    if (what := location.clash(first)) is not None:
         who = "two checks of it" if other == nodeid else other
         raise BaselineError(
-            f"{nodeid} and {who} share the baseline {place.path}, and are not of the same run: {what}. An update of one"
-            " would break the other. Give one of them a model or recipe of another name, or a run with"
+            f"{nodeid} and {who} share the baseline {location.path}, and are not of the same run: {what}. An update of"
+            " one would break the other. Give one of them a model or recipe of another name, or a run with"
             " --quantguard-baselines=DIR of its own"
         )
 
 
-_CLAIMS = pytest.StashKey[dict[str, tuple[str, Place]]]()
+_CLAIMS = pytest.StashKey[dict[str, tuple[str, BaselineLocation]]]()

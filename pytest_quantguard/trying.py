@@ -9,13 +9,14 @@ import pytest
 if TYPE_CHECKING:
     import pathlib
 
-    from pytest_quantguard.options import Options
+    from quantguard.run_options import RunOptions
+
 
 # What is kept for later runs, below the cache.
 _KEPT = ("generations", "reruns", "suites")
 
 
-def require_writable(config: pytest.Config, options: Options) -> None:
+def require_writable(config: pytest.Config, options: RunOptions) -> None:
     """Raise pytest.UsageError, saying what to type, where the report, a measured baseline or an answer has no place."""
     if not options.enabled or hasattr(config, "workerinput") or config.getoption("collectonly"):
         return

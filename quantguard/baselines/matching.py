@@ -6,61 +6,117 @@ that of the largest, and each runs the items of its own draw.
 
 import dataclasses
 import pathlib
-from collections.abc import Sequence
-from typing import Any, Protocol
+from collections.abc import Mapping, Sequence
+from typing import Literal
 
-from quantguard.baselines import Baseline, baseline_path, read
-from quantguard.baselines.fingerprint import changes
-from quantguard.baselines.survey import Place
+from quantguard.baselines.record import Baseline
+from quantguard.baselines.store import UPDATE_HINT, BaselineLocation, read
+from quantguard.benchmarks import Task
 from quantguard.errors import BaselineError
-from quantguard.gates._session import Session, SupportsDecoding
 
-_UPDATE_CHANGED = "pytest --quantguard --quantguard-update=changed"
+_UPDATE_CHANGED = UPDATE_HINT.format("changed").removeprefix("Type: ")
 
 
 class LackingItemsError(BaselineError):
     """Report a baseline that holds a smaller draw than the gate asks for, and is of the same run otherwise."""
 
 
-class SupportsSubject(SupportsDecoding, Protocol):
-    """The fields of a gate that say what it runs."""
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class StoredBaseline:
+    """What there is at the location of a gate's baseline."""
 
-    @property
-    def benchmark(self) -> str:
-        """The benchmark."""
+    location: BaselineLocation
+    """Where it belongs, and what it has to be of."""
+    baseline: Baseline | None
+    """What was read, or measured earlier in this run; absent where there is nothing, or nothing that can be read."""
+    measured: bool
+    """Whether it was measured earlier in this run."""
+    items: tuple[str, ...]
+    """The items that the gate runs; none where there is a problem."""
+    notes: tuple[str, ...]
+    """What a reader should know of them."""
+    problem: BaselineError | None
+    """Why the gate cannot be judged by it, absent where it can."""
 
-    @property
-    def subset(self) -> int | None:
-        """The number of items of a new baseline; absent, the benchmark's own."""
+    def require(self) -> Baseline:
+        """Return the baseline that the gate is judged by; raise BaselineError where it cannot be."""
+        if self.problem is not None:
+            raise self.problem
+        assert self.baseline is not None
+        return self.baseline
+
+    def is_due(self, update: Literal["new", "changed", "all"] | None) -> bool:
+        """Tell whether an update measures it anew.
+
+        ``new`` means one that is missing or lacks items, ``changed`` also one that cannot be used as it is, ``all``
+        every one; but what another gate of this run has measured is judged by, unless it lacks items.
+        """
+        if update is None:
+            return False
+        if self.problem is None:
+            return update == "all" and not self.measured
+        missing = not self.measured and not pathlib.Path(self.location.path).is_file()
+        return missing or isinstance(self.problem, LackingItemsError) or update != "new"
+
+    def to_replace(self, task: Task) -> tuple[Baseline | None, tuple[str, ...]]:
+        """Return the baseline that a new one is compared with, and the items to measure, which are never fewer.
+
+        A baseline that cannot be read, or is of other data, is none; as many items of the new data are measured.
+        """
+        drawn, previous = task.draw(task.subset), self.baseline
+        if previous is None:
+            return None, drawn
+        if previous.must_match.get("data") == self.location.must_match["data"]:
+            return previous, items_to_measure(previous.sample_ids, drawn, task.subset, self.location.path)
+        num_samples = len(task.benchmark.samples)
+        return None, task.draw(min(num_samples, max(len(drawn), len(previous.sample_ids))))
 
 
-def require_same(
-    baseline: Baseline, gate: SupportsSubject, session: Session, path: str, *, growing: bool = False
-) -> tuple[str, ...]:
-    """Return the items that a gate runs of a baseline.
+def find(
+    location: BaselineLocation, task: Task, measured: Mapping[str, Baseline], *, growing: bool = False
+) -> StoredBaseline:
+    """Look at the location of a gate's baseline; what this run has ``measured``, by path, comes before the disk.
 
-    Raises BaselineError where the baseline belongs to something else than what is about to run, and LackingItemsError
-    where nothing is wrong but that it has too few items. Without a subset any number will do, unless the baseline is
-    ``growing``: an update measures the benchmark's usual number.
+    Without a subset any number of items will do, unless the baseline is ``growing``: an update measures the benchmark's
+    usual number.
     """
-    for name, stated, actual in (
-        ("platform", baseline.platform, session.platform),
-        ("model", baseline.model, session.model),
-        ("recipe", baseline.recipe, session.recipe),
-        ("benchmark", baseline.benchmark, subject_of(gate)),
-    ):
+    baseline = measured.get(location.path)
+    known = baseline is not None
+    items: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    problem: BaselineError | None = None
+    try:
+        baseline = read(pathlib.Path(location.path)) if baseline is None else baseline
+        items = _require_same(baseline, location, task, growing=growing)
+        notes = _notes_on_size(items, task)
+    except BaselineError as error:
+        problem = error
+    return StoredBaseline(
+        location=location, baseline=baseline, measured=known, items=items, notes=notes, problem=problem
+    )
+
+
+def _require_same(baseline: Baseline, location: BaselineLocation, task: Task, *, growing: bool) -> tuple[str, ...]:
+    """Return the items that a gate runs of a baseline; raise BaselineError for one of something else."""
+    for name in ("platform", "model", "recipe", "benchmark"):
+        stated, actual = getattr(baseline, name), getattr(location, name)
         if stated != actual:
             raise BaselineError(
-                f"the baseline {path} is foreign: it is for {name} {stated!r}, and the gate is for {actual!r}."
+                f"the baseline {location.path} is foreign: it is for {name} {stated!r}, and the gate is for {actual!r}."
                 f" Put it where it belongs, or type: {_UPDATE_CHANGED}"
             )
-    now = session.fingerprint(gate.benchmark, session.config(gate.benchmark, gate))
-    changed = changes(baseline.must_match, now)
-    if changed:
-        facts = "; ".join(f"{key} {how}" for key, how in changed.items())
-        raise BaselineError(f"the baseline {path} is stale: {facts}. If that is meant, type: {_UPDATE_CHANGED}")
-    drawn = session.draw(gate.benchmark, gate.subset) if growing or gate.subset is not None else ()
-    return items_of(baseline.sample_ids, drawn, gate.subset, path)
+    location.require_fingerprint(baseline.must_match)
+    drawn = task.draw(task.subset) if growing or task.subset is not None else ()
+    return items_of(baseline.sample_ids, drawn, task.subset, location.path)
+
+
+def _notes_on_size(items: Sequence[str], task: Task) -> tuple[str, ...]:
+    """Say where a gate without a subset is judged on fewer items than its benchmark usually gives."""
+    usual = () if task.subset is not None else task.draw()
+    if len(items) >= len(usual):
+        return ()
+    few = f"the baseline has {len(items)} items, and {len(usual)} are usual for {task.benchmark.name}"
+    return (f"{few}: an update measures them, or subset= says how many are meant",)
 
 
 def items_of(stored: Sequence[str], drawn: Sequence[str], subset: int | None, path: str) -> tuple[str, ...]:
@@ -103,44 +159,3 @@ def _larger(previous: Sequence[str], drawn: Sequence[str], subset: int, path: st
         return tuple(drawn)
     items_of(previous, drawn, subset, path)
     return tuple(previous)
-
-
-def baseline_of(path: pathlib.Path, session: Session) -> Baseline:
-    """Return a baseline that this run has measured, or the stored one; raises BaselineError as ``read`` does."""
-    measured = session.measured.get(str(path))
-    return read(path) if measured is None else measured
-
-
-def place_of(gate: SupportsSubject, session: Session) -> Place:
-    """Return where the baseline of a gate on a benchmark belongs."""
-    subject = subject_of(gate)
-    path = baseline_path(
-        session.baselines, platform=session.platform, model=session.model, recipe=session.recipe, benchmark=subject
-    )
-    return Place(
-        path=str(path),
-        platform=session.platform,
-        model=session.model,
-        recipe=session.recipe,
-        benchmark=subject,
-        must_match=session.fingerprint(gate.benchmark, session.config(gate.benchmark, gate)),
-        reference=session.reference,
-    )
-
-
-def subject_of(gate: SupportsSubject) -> str:
-    """Name what is measured: the benchmark, and every way in which the gate decodes that is not the usual one."""
-    kind: Any = type(gate)
-    usual = {field.name: field.default for field in dataclasses.fields(kind)}
-    given = {"t": "temperature", "p": "top_p", "e": "epochs", "n": "max_new_tokens"}
-    parts = [
-        f"{letter}{_exactly(getattr(gate, name))}"
-        for letter, name in given.items()
-        if getattr(gate, name) != usual[name]
-    ]
-    return "@".join([gate.benchmark, *([gate.mode] if gate.mode else []), *parts])
-
-
-def _exactly(value: float) -> str:
-    """Word a number in the shortest way that no other number has."""
-    return short if float(short := f"{value:g}") == value else str(value)

@@ -23,6 +23,8 @@ from quantguard.records.judgement import Basis, Outcome
 from quantguard.verdict._evidence import Evidence, Look, weigh
 
 METRIC = "accuracy"
+# The absolute drop that is tolerated where nobody says: 4.5 points.
+USUAL_TOLERANCE = 0.045
 SMALLEST_JOINED_SHARE = 0.98
 MEASURE_ANEW = "pytest --quantguard --quantguard-update=all"
 # How much more often the candidate may hit the token limit, or leave no answer, before a run that has not regressed is

@@ -22,13 +22,14 @@ import quantguard
 from quantguard import registry, sandbox
 from quantguard.benchmarks import Benchmark, _files, choose_subset
 from quantguard.errors import DataError, QuantguardError, SandboxError
-from quantguard.pipeline.scoring import Scoring, summarize
+from quantguard.pipeline.scoring import Scoring
 from quantguard.records import Generation, Sample, Score
 from quantguard.sandbox import bubblewrap, choosing
 from quantguard.scorers import code
 from quantguard.scorers._cases import Case, unpack
 from quantguard.scorers._programs import last_program
 from quantguard.verdict.accuracy import AccuracyRule, judge_accuracy
+from quantguard.verdict.metrics import summarize
 
 FOLDER = os.environ.get(_files.VARIABLE)
 NAMES = {"humaneval": 164, "mbpp": 500, "livecodebench": 1}

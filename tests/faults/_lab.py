@@ -21,8 +21,8 @@ import tomli_w
 from pytest_quantguard.ledger import read_row, rows_on
 from quantguard import baselines, registry
 from quantguard.benchmarks import Benchmark
+from quantguard.measures import fidelity
 from quantguard.modeling import LoadedModel
-from quantguard.pipeline import fidelity
 from quantguard.pipeline import session as sessions
 
 HERE = pathlib.Path(__file__).parent

@@ -2,7 +2,7 @@
 
 from _lab import Lab
 
-from quantguard.pipeline import layer_trace
+from quantguard.measures import layers
 
 AREA = "baselines"
 RECIPE = "w8a8"
@@ -10,4 +10,4 @@ EXPECTED = ("layerwise",)
 
 
 def plant(lab: Lab) -> None:
-    lab.patch.setattr(layer_trace, "_READ_TOKENS", 64)
+    lab.patch.setattr(layers, "_READ_TOKENS", 64)

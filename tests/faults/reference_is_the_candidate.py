@@ -3,7 +3,7 @@
 from _lab import Lab
 
 from quantguard.modeling import LoadedModel
-from quantguard.pipeline import fidelity, session
+from quantguard.pipeline import session
 
 AREA = "engine"
 RECIPE = "w8a8"
@@ -15,4 +15,3 @@ def plant(lab: Lab) -> None:
         return loaded
 
     lab.patch.setattr(session, "full_precision_of", itself)
-    lab.patch.setattr(fidelity, "full_precision_of", itself)

@@ -5,8 +5,8 @@ import os
 import pytest
 from gatelab import assert_error, run
 
-from pytest_quantguard.options import DATA_VARIABLE
 from quantguard.benchmarks import _files
+from quantguard.run_options import DATA_VARIABLE
 
 GATE = """
 import quantguard

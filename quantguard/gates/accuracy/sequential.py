@@ -12,28 +12,35 @@ import functools
 import hashlib
 import statistics
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
 
 from quantguard import stats
-from quantguard.gates._running import change_so_far
-from quantguard.gates._session import EarlierRun, Session
-from quantguard.records import GenerationConfig, RunRecord, Score, Verdict
-from quantguard.verdict import AccuracyRule, Look, judge_accuracy
+from quantguard.baselines.fingerprint import changes
+from quantguard.benchmarks import Task
+from quantguard.errors import MeasurementError
+from quantguard.gates import EarlierRun, EarlierRuns, Estimate, Session
+from quantguard.records import RunRecord, Score, Verdict
+from quantguard.verdict import AccuracyRule, Look, judge_accuracy, weigh_so_far
+from quantguard.verdict.metrics import reasoning, summarize
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Trial:
-    """What is run and what it is judged by; ``num_seeds`` is how often sampled items may be answered in all."""
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SequentialTest:
+    """What is run, what it is compared with and what it is judged by."""
 
-    benchmark: str
+    task: Task
+    """What is run."""
     sample_ids: tuple[str, ...]
-    config: GenerationConfig
+    """The items, in the order of the baseline."""
     baseline: tuple[Score, ...]
+    """The scores that it is compared with."""
     rule: AccuracyRule
+    """What is tolerated."""
     method: stats.Method
+    """How it ends as soon as its verdict is clear."""
     clusters: Mapping[str, str] | None
+    """What each item belongs to, absent where items are independent."""
     num_seeds: int
-    key: str
+    """How often sampled items may be answered in all."""
 
     def judge(self, scores: Sequence[Score], ids: Sequence[str], look: Look) -> Verdict:
         """Judge the answers to the items ``ids``."""
@@ -41,47 +48,79 @@ class Trial:
             scores, self.baseline, expected_ids=ids, rule=self.rule, clusters=self.clusters, look=look
         )
 
-    def watched(self, session: Session) -> AbstractContextManager[None]:
-        """Show how the runs within the block fare beside the baseline so far."""
-        estimate = functools.partial(change_so_far, baseline=self.baseline, rule=self.rule, clusters=self.clusters)
-        return session.watched(self.benchmark, len(self.sample_ids) * self.config.epochs, estimate)
+    def flip_rate(self, scores: Sequence[Score]) -> float:
+        """Return the share of answers whose value is not the one that is compared with."""
+        old = {(score.sample_id, score.epoch): score.value for score in self.baseline}
+        return statistics.fmean(score.value != old.get((score.sample_id, score.epoch)) for score in scores)
+
+    @property
+    def baseline_accuracy(self) -> float:
+        """The accuracy that is compared with, on the items that run; 0 where none of them was judged."""
+        run = set(self.sample_ids)
+        known = [score.value for score in self.baseline if score.value is not None and score.sample_id in run]
+        return statistics.fmean(known or [0.0])
+
+    @property
+    def num_answers(self) -> int:
+        """The answers of one run that stops nowhere."""
+        return len(self.sample_ids) * self.task.config.epochs
+
+    @property
+    def estimate(self) -> Estimate:
+        """What words the change of accuracy while answers come."""
+        return functools.partial(change_so_far, baseline=self.baseline, rule=self.rule, clusters=self.clusters)
 
 
-def decide(trial: Trial, session: Session) -> tuple[Verdict, RunRecord]:
+def change_so_far(
+    scores: Sequence[Score], *, baseline: Sequence[Score], rule: AccuracyRule, clusters: Mapping[str, str] | None
+) -> str:
+    """Return the change of accuracy in points with both bounds of the rule's level; empty where nothing is to say.
+
+    It is no look at the run: nothing is decided by it.
+    """
+    evidence = weigh_so_far(scores, baseline, rule=rule, clusters=clusters)
+    if evidence is None:
+        return ""
+    delta, low, high = (f"{100 * value:+.1f}" for value in (evidence.delta, evidence.low, evidence.high))
+    return f"{delta} points ({low} to {high})"
+
+
+def decide(test: SequentialTest, session: Session, memory: EarlierRuns | None) -> tuple[Verdict, RunRecord]:
     """Run until the verdict is clear or the budget spent; the notes of the record say what else was weighed."""
-    earlier = () if session.reruns is None else session.reruns.earlier(trial.key)
-    verdict, record = _in_blocks(trial, session, stop_early=not earlier)
+    earlier = () if memory is None else memory.read()
+    verdict, record = _in_blocks(test, session, stop_early=not earlier)
     runs = earlier
-    for number in range(trial.num_seeds):
+    for number in range(test.num_seeds):
         if number:
             runs = (*runs, _as_earlier(verdict, record))
-            config = dataclasses.replace(trial.config, seed=trial.config.seed + number)
-            with trial.watched(session):
-                record = session.run(trial.benchmark, trial.sample_ids, config)
+            config = dataclasses.replace(test.task.config, seed=test.task.config.seed + number)
+            task = dataclasses.replace(test.task, config=config)
+            with session.display(task, test.num_answers, test.estimate) as display:
+                record = session.run(task, test.sample_ids, display=display)
         if runs:
-            verdict = _judge_together(trial, record.scores, runs)
+            verdict = _judge_together(test, record.scores, runs)
         if verdict.outcome != "INCONCLUSIVE":
             break
-    if session.reruns is not None:
-        _keep(trial, session, verdict, (*runs[len(earlier) :], _as_earlier(verdict, record)))
+    if memory is not None:
+        _keep(memory, verdict, (*runs[len(earlier) :], _as_earlier(verdict, record)))
     return verdict, dataclasses.replace(record, notes=(*record.notes, *_notes(earlier, runs)))
 
 
-def _in_blocks(trial: Trial, session: Session, *, stop_early: bool) -> tuple[Verdict, RunRecord]:
+def _in_blocks(test: SequentialTest, session: Session, *, stop_early: bool) -> tuple[Verdict, RunRecord]:
     """Run block after block of the items, in random order, until a look decides."""
-    ids = trial.sample_ids
-    method: stats.Method = trial.method if stop_early else "off"
-    looks = stats.stages(method, len(ids), alpha=trial.rule.alpha)
+    ids = test.sample_ids
+    method: stats.Method = test.method if stop_early else "off"
+    looks = stats.stages(method, len(ids), alpha=test.rule.alpha)
     if len(looks) > 1:
-        ids = random_order(ids, seed=session.seed)
+        ids = random_order(ids, seed=session.options.seed)
     records: list[RunRecord] = []
     num_done = 0
-    with trial.watched(session):
+    with session.display(test.task, test.num_answers, test.estimate) as display:
         for stage in looks:
-            records.append(session.run(trial.benchmark, ids[num_done : stage.num_items], trial.config))
-            record, num_done = session.join(records), stage.num_items
+            records.append(session.run(test.task, ids[num_done : stage.num_items], display=display))
+            record, num_done = join(records), stage.num_items
             look = Look(stage.level, len(ids), last=num_done == len(ids), betting=stage.betting)
-            verdict = trial.judge(record.scores, ids[:num_done], look)
+            verdict = test.judge(record.scores, ids[:num_done], look)
             # Few items may seem incomparable by chance: only the last look calls a run an ERROR.
             if verdict.outcome in ("PASS", "REGRESSED"):
                 break
@@ -96,18 +135,44 @@ def random_order(ids: Sequence[str], *, seed: int) -> tuple[str, ...]:
     return tuple(sorted(ids, key=lambda id_: hashlib.sha256(f"order:{seed}:{id_}".encode()).digest()))
 
 
-def _judge_together(trial: Trial, scores: Sequence[Score], runs: Sequence[EarlierRun]) -> Verdict:
+def join(records: Sequence[RunRecord]) -> RunRecord:
+    """Return the record of all blocks of one run, epoch by epoch; its rates are those of all answers.
+
+    Raises MeasurementError for blocks of different runs, and for an answer that two of them have.
+    """
+    first = records[0]
+    if len(records) == 1:
+        return first
+    if different := sorted({key for record in records for key in changes(first.must_match, record.must_match)}):
+        raise MeasurementError(f"blocks of one run differ in {', '.join(different)}: something changed while it ran")
+    seen = [(score.sample_id, score.epoch) for record in records for score in record.scores]
+    if len(set(seen)) != len(seen):
+        raise MeasurementError("two blocks of one run have an answer to the same item")
+    scores = tuple(sorted((s for record in records for s in record.scores), key=lambda score: score.epoch))
+    generations = tuple(sorted((g for record in records for g in record.generations), key=lambda item: item.epoch))
+    if generations:
+        metrics = summarize(scores) | reasoning(generations)
+    else:
+        weights = [len(record.scores) for record in records]
+        metrics = {
+            name: statistics.fmean([record.metrics[name] for record in records], weights) for name in first.metrics
+        }
+    notes = tuple(dict.fromkeys(note for record in records for note in record.notes))
+    return dataclasses.replace(first, scores=scores, generations=generations, metrics=metrics, notes=notes)
+
+
+def _judge_together(test: SequentialTest, scores: Sequence[Score], runs: Sequence[EarlierRun]) -> Verdict:
     """Judge the mean over all runs: PASS at a level that repeating cannot wear out, everything else at the usual."""
     now = _values(scores)
     known = [_values(run.scores) for run in runs]
     different = [values for index, values in enumerate(known) if values != now and values not in known[:index]]
     pooled = _pool([s for run in runs for s in run.scores], scores, different)
     # Items of earlier runs that this one leaves out stay: fewer items must not be a way to leave the lost ones behind.
-    ids, level = tuple(dict.fromkeys(score.sample_id for score in pooled)), trial.rule.alpha
-    verdict = trial.judge(pooled, ids, Look(level / 2 ** max(1, len(different)), len(ids)))
+    ids, level = tuple(dict.fromkeys(score.sample_id for score in pooled)), test.rule.alpha
+    verdict = test.judge(pooled, ids, Look(level / 2 ** max(1, len(different)), len(ids)))
     if verdict.outcome in ("PASS", "ERROR"):
         return verdict
-    usual = trial.judge(pooled, ids, Look(level, len(ids)))
+    usual = test.judge(pooled, ids, Look(level, len(ids)))
     if usual.outcome == "REGRESSED":
         return usual
     if any(run.outcome == "REGRESSED" for run in runs):
@@ -144,13 +209,12 @@ def _as_earlier(verdict: Verdict, record: RunRecord) -> EarlierRun:
     return EarlierRun(at=dt.datetime.now(dt.UTC).isoformat(), outcome=verdict.outcome, scores=record.scores)
 
 
-def _keep(trial: Trial, session: Session, verdict: Verdict, runs: Sequence[EarlierRun]) -> None:
-    assert session.reruns is not None
+def _keep(memory: EarlierRuns, verdict: Verdict, runs: Sequence[EarlierRun]) -> None:
     if verdict.outcome == "PASS":
-        session.reruns.forget(trial.key)
+        memory.forget()
     elif verdict.outcome != "ERROR":
         for run in runs:
-            session.reruns.remember(trial.key, run)
+            memory.add(run)
 
 
 def _notes(earlier: Sequence[EarlierRun], runs: Sequence[EarlierRun]) -> list[str]:
