@@ -7,7 +7,7 @@ import pytest
 
 from pytest_quantguard import planning, suite, troubles
 from pytest_quantguard.accounts import Account
-from pytest_quantguard.fixtures import NEEDS_NPU
+from pytest_quantguard.fixtures import NEEDS_NPU, benchmarks_of
 from pytest_quantguard.ledger import handed_over, ledger_of
 from pytest_quantguard.storing import Storing
 from quantguard.baselines.suites import remember
@@ -146,7 +146,7 @@ class Collector:
         if self._options.report is None:
             return
         try:
-            files.write_all(self._options.report, self._results, self._notices)
+            files.write_all(self._options.report, self._results, self._notices, benchmarks_of(config))
         # The verdicts are decided, and a section of the report may be another distribution's.
         except Exception as error:  # noqa: BLE001
             what = f"{type(error).__name__}: {error}"

@@ -109,7 +109,7 @@ class Guard:
 
     def _plan_all(self, gates: dict[str, Any], target: Target) -> NoReturn:
         """Plan the gates, and end the test as skipped, or as failed where one cannot decide."""
-        problems = planning.plan_gates(self._item, gates, self._options, target, _benchmarks(self._item.config))
+        problems = planning.plan_gates(self._item, gates, self._options, target, benchmarks_of(self._item.config))
         results = [self._record(_error_result(kind, gates[kind], target, said)) for kind, said in problems]
         if results:
             outcomes.fail(self._item, results)
@@ -189,7 +189,7 @@ def _refuse_contradictions(target: Target) -> None:
         )
 
 
-def _benchmarks(config: pytest.Config) -> Benchmarks:
+def benchmarks_of(config: pytest.Config) -> Benchmarks:
     """Return what reads each benchmark once in this run of pytest."""
     from quantguard.benchmarks import Benchmarks  # noqa: PLC0415 - an unrelated run does not pay for it
 
@@ -208,7 +208,7 @@ def _run_state(config: pytest.Config, options: RunOptions) -> RunState:
 
     if STATE not in config.stash:
         config.stash[STATE] = RunState(
-            benchmarks=_benchmarks(config),
+            benchmarks=benchmarks_of(config),
             store=GenerationStore(fresh=options.fresh, told=told),
             reruns=RerunStore(fresh=options.fresh, told=told),
             alone=lambda: devices.timing_alone(config),

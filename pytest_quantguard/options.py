@@ -1,13 +1,11 @@
 """The command-line options, and what they come to."""
 
 import os
-import pathlib
-from typing import Any
 
 import pytest
 
 from pytest_quantguard import devices
-from quantguard.run_options import DATA_VARIABLE, REAL_NPU, Option, RunOptions, options
+from quantguard.run_options import DATA_VARIABLE, REAL_NPU, Option, RunOptions, from_typed, options
 
 GROUP = "quantguard"
 # What quantguard.sandbox is told by.
@@ -55,27 +53,25 @@ def read_options(config: pytest.Config) -> RunOptions:
         )
     if update is not None and config.getoption("--quantguard-limit") is not None:
         raise pytest.UsageError("--quantguard-update measures whole baselines: leave --quantguard-limit out")
-    given: dict[str, Any] = {option.name: config.getoption(_flag(option)) for option in options()}
+    given = {option.name: config.getoption(_flag(option)) for option in options()}
     _require_npu(config, given["npu"])
-    if config.getoption("--quantguard-baselines") == RunOptions().baselines:
-        given["baselines"] = config.rootpath / given["baselines"]
-    return RunOptions(**given, kept_baselines=tuple(config.getini("quantguard_keep_baselines")))
+    kept = tuple(config.getini("quantguard_keep_baselines"))
+    return from_typed(given, root=config.rootpath, kept_baselines=kept)
 
 
-def name_data_folder(config: pytest.Config) -> None:
+def name_data_folder(config: pytest.Config, chosen: RunOptions) -> None:
     """Let benchmarks look for their files in the folder that was given, as long as this run of pytest lasts."""
-    given = config.getoption("--quantguard-data")
-    if given is None:
+    if chosen.data is None:
         return
-    folder = pathlib.Path(given).absolute()
+    folder = chosen.data.absolute()
     if not folder.is_dir():
-        raise pytest.UsageError(f"--quantguard-data {given}: there is no folder {folder}")
+        raise pytest.UsageError(f"--quantguard-data {chosen.data}: there is no folder {folder}")
     _set_variable(config, DATA_VARIABLE, str(folder))
 
 
-def allow_unsafe_exec(config: pytest.Config) -> None:
+def allow_unsafe_exec(config: pytest.Config, chosen: RunOptions) -> None:
     """Let programs that a model wrote run without a sandbox where that was asked for, as long as this run lasts."""
-    if config.getoption("--quantguard-unsafe-exec"):
+    if chosen.unsafe_exec:
         _set_variable(config, UNSAFE_VARIABLE, "1")
 
 

@@ -11,6 +11,8 @@ import pathlib
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from quantguard.stats import Method
 
 Update = Literal["new", "changed", "all"]
@@ -79,7 +81,6 @@ class RunOptions:
         default=None,
         metadata=_typed(
             f"the folder of benchmark files that the package does not carry (default: {DATA_VARIABLE})",
-            type=pathlib.Path,
             metavar="DIR",
         ),
     )
@@ -117,9 +118,7 @@ class RunOptions:
     )
     baselines: pathlib.Path = dataclasses.field(
         default=pathlib.Path("baselines"),
-        metadata=_typed(
-            "where baselines are kept (default: baselines/ in the root folder)", type=pathlib.Path, metavar="DIR"
-        ),
+        metadata=_typed("where baselines are kept (default: baselines/ in the root folder)", metavar="DIR"),
     )
     fresh: bool = dataclasses.field(
         default=False,
@@ -157,7 +156,6 @@ class RunOptions:
         default=None,
         metadata=_typed(
             "write every record and verdict there: report.html, summary.md, results.json",
-            type=pathlib.Path,
             metavar="DIR",
         ),
     )
@@ -212,4 +210,14 @@ def options(*names: str) -> list[Option]:
 
 def _arguments(field: dataclasses.Field[Any]) -> dict[str, Any]:
     arguments = dict(field.metadata["arguments"])
-    return arguments if "action" in arguments else arguments | {"default": field.default}
+    if "action" in arguments:
+        return arguments
+    # A path is typed as text, which is all that a process can send to another; nothing typed is no path.
+    return arguments | {"default": None if isinstance(field.default, pathlib.Path) else field.default}
+
+
+def from_typed(typed: Mapping[str, Any], *, root: pathlib.Path, kept_baselines: tuple[str, ...] = ()) -> RunOptions:
+    """Make the options of what a parser has found, by field; baselines lie in ``root`` where no folder was named."""
+    found: dict[str, Any] = {name: value for name, value in typed.items() if value is not None}
+    found |= {name: pathlib.Path(found[name]) for name in ("data", "report", "baselines") if name in found}
+    return RunOptions(**{"baselines": root / RunOptions().baselines, **found, "kept_baselines": kept_baselines})

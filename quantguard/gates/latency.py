@@ -1,4 +1,4 @@
-"""``@quantguard.latency``: the quantized model is fast enough beside its full-precision self, in the same run."""
+"""``@quantguard.latency``: the quantized model is fast enough, compared with full precision in the same run."""
 
 import dataclasses
 from typing import Literal

@@ -20,7 +20,7 @@ from quantguard.modeling.swapping import weight_bytes
 Work = Callable[[], object]
 _MARK = "quantguard.peak"
 _LOG_LEVEL = "KINETO_LOG_LEVEL"
-# What is counted beside the weights, for whoever reads the figure.
+# What is counted on top of the weights, for whoever reads the figure.
 _COUNTED = {
     "cpu": "what torch's allocator hands out on top, by torch's profiler; not the interpreter nor other libraries",
     "npu": "what the NPU's allocator hands out on top, by torch_npu's statistics; not what it reserves without use",

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from quantguard.baselines.survey import Notice
+from quantguard.benchmarks import Benchmarks
 from quantguard.errors import RecordError
 from quantguard.gates import GateResult
 from quantguard.records import from_json, to_json
@@ -19,9 +20,17 @@ from quantguard.report.markdown import markdown
 RESULTS, SUMMARY, PAGE = "results.json", "summary.md", "report.html"
 
 
-def write_all(folder: pathlib.Path, results: Sequence[tuple[str, GateResult]], notices: Sequence[Notice] = ()) -> None:
-    """Write the files, making the folder; ``notices`` are what is to be said of stored baselines."""
-    report = gather(results, notices)
+def write_all(
+    folder: pathlib.Path,
+    results: Sequence[tuple[str, GateResult]],
+    notices: Sequence[Notice] = (),
+    benchmarks: Benchmarks | None = None,
+) -> None:
+    """Write the files, making the folder.
+
+    ``notices`` are what is to be said of stored baselines, ``benchmarks`` those that the run has read already.
+    """
+    report = gather(results, notices, benchmarks)
     gates = ",\n".join(json.dumps(_table(entry), ensure_ascii=False) for entry in report.entries)
     said = json.dumps(to_json(report.notices), ensure_ascii=False)
     write_together(

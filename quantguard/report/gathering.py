@@ -2,14 +2,13 @@
 
 import dataclasses
 import datetime as dt
-import functools
 import pathlib
 from collections.abc import Sequence
 from importlib import metadata
 
-from quantguard import registry
 from quantguard.baselines.history import Point, history_of
 from quantguard.baselines.survey import Notice
+from quantguard.benchmarks import Benchmarks
 from quantguard.errors import BaselineError, QuantguardError
 from quantguard.gates import GateResult
 from quantguard.records import RunRecord, Sample, Score
@@ -67,15 +66,18 @@ class Report:
         return tuple((entry.test, entry.result) for entry in self.entries)
 
 
-def gather(results: Sequence[tuple[str, GateResult]], notices: Sequence[Notice] = ()) -> Report:
-    """Put together what the report shows of each result."""
+def gather(
+    results: Sequence[tuple[str, GateResult]], notices: Sequence[Notice] = (), benchmarks: Benchmarks | None = None
+) -> Report:
+    """Put together what the report shows of each result; ``benchmarks`` are those that the run has read already."""
+    benchmarks = Benchmarks() if benchmarks is None else benchmarks
     histories = {path: _history(path) for _, result in results if (path := result.baseline) is not None}
     entries = tuple(
         Entry(
             anchor=f"gate-{index}",
             test=test,
             result=result,
-            flips=_flips(result),
+            flips=_flips(result, benchmarks),
             history=histories.get(str(result.baseline), ()),
         )
         for index, (test, result) in enumerate(results, 1)
@@ -93,13 +95,13 @@ def _history(path: str) -> tuple[Point, ...]:
         return ()
 
 
-def _flips(result: GateResult) -> tuple[Flip, ...]:
+def _flips(result: GateResult, benchmarks: Benchmarks) -> tuple[Flip, ...]:
     record = result.record
     if record is None or not result.counterparts:
         return ()
     scores = {(score.sample_id, score.epoch): score for score in record.scores}
     texts = {(generation.sample_id, generation.epoch): generation.text for generation in record.generations}
-    samples = _samples(record.benchmark, record.must_match.get("data"))
+    samples = _samples(benchmarks, record.benchmark, record.must_match.get("data"))
     return tuple(
         Flip(
             before=other.score,
@@ -113,11 +115,10 @@ def _flips(result: GateResult) -> tuple[Flip, ...]:
     )
 
 
-@functools.lru_cache(maxsize=8)
-def _samples(benchmark: str, sha256: str | None) -> dict[str, Sample]:
+def _samples(benchmarks: Benchmarks, benchmark: str, sha256: str | None) -> dict[str, Sample]:
     """Return the items by id; none where the benchmark is not here, or is not what the run was made on."""
     try:
-        data = registry.benchmarks[benchmark].load()
+        data = benchmarks[benchmark]
     except QuantguardError:
         return {}
     return {sample.id: sample for sample in data.samples} if data.sha256 == sha256 else {}

@@ -1,7 +1,6 @@
 """A run reads each benchmark once, however many gates and tests it has: LiveCodeBench alone is a gigabyte."""
 
 import collections
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -25,7 +24,7 @@ def test_again(guard):
 
 
 @pytest.fixture
-def reads(monkeypatch: pytest.MonkeyPatch) -> Iterator[collections.Counter[str]]:
+def reads(monkeypatch: pytest.MonkeyPatch) -> collections.Counter[str]:
     """Count how often a run reads word-problems."""
     counted: collections.Counter[str] = collections.Counter()
     load = word_problems.load
@@ -35,7 +34,7 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> Iterator[collections.Counter[str]]
         return load()
 
     monkeypatch.setattr(word_problems, "load", loaded)
-    yield counted
+    return counted
 
 
 def run(pytester: pytest.Pytester, *options: str) -> pytest.RunResult:
@@ -48,6 +47,14 @@ def test_two_gates_and_two_tests_read_their_benchmark_once(
     pytester: pytest.Pytester, reads: collections.Counter[str]
 ) -> None:
     run(pytester).assert_outcomes(passed=2)
+    assert reads["word-problems"] == 1
+
+
+def test_a_report_that_shows_items_reads_nothing_again(
+    pytester: pytest.Pytester, reads: collections.Counter[str]
+) -> None:
+    run(pytester, "--quantguard-report=report").assert_outcomes(passed=2)
+    assert (pytester.path / "report" / "report.html").is_file()
     assert reads["word-problems"] == 1
 
 
