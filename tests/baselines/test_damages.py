@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from damaging import Damage, of_bytes, of_json, plant
 
 import quantguard
 from pytest_quantguard.declared import GateFile
@@ -45,6 +44,7 @@ from quantguard.records.candidate import Candidate
 from quantguard.records.files import dump_record, file_sha256, seal, write_whole
 from quantguard.report import files
 from quantguard.run_options import RunOptions
+from tests.support.file_damages import Damage, of_bytes, of_json, plant
 
 NUM_ITEMS = 24
 GATE = accuracy.Gate(tol=0.5)
