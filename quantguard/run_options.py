@@ -1,6 +1,6 @@
 """The options of a run, each declared once: pytest's options, those of the command line and a session come from here.
 
-A new option is a field here and its use. The module imports nothing, since every run of pytest reads it.
+A new option is a field here and its use. Every run of pytest reads this module, which imports nothing but Python's own.
 """
 
 from __future__ import annotations

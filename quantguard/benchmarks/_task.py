@@ -29,7 +29,7 @@ class Benchmarks:
 
 
 class Decoding(Protocol):
-    """The keywords of a gate, or of ``quantguard.evaluate``, that say what is run and how it is answered."""
+    """The keywords of a gate that say what is run and how it is answered."""
 
     @property
     def benchmark(self) -> str:

@@ -20,10 +20,6 @@ def _nothing_shown(label: str, total: int) -> AbstractContextManager[Callable[[i
     return contextlib.nullcontext(lambda _finished: None)
 
 
-def _as_it_is(backend: str) -> "LoadedModel":
-    raise NotImplementedError(f"the candidate cannot be made again with the kernels of {backend!r}")
-
-
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Models:
     """Both models of a check, and what a session has for whoever measures them."""
@@ -36,8 +32,8 @@ class Models:
     """Entered while something is timed: it waits until nothing else is timed on this machine."""
     progress: Callable[[str, int], AbstractContextManager[Callable[[int], None]]] = _nothing_shown
     """Called with a label and a total; gives what is told how many steps have ended."""
-    on_backend: Callable[[str], "LoadedModel"] = _as_it_is
-    """Makes the candidate again with the kernels of another backend."""
+    on_backend: Callable[[str], "LoadedModel"] | None = None
+    """Makes the candidate again with the kernels of another backend; absent where backends are not compared."""
 
 
 class Measure(Protocol):

@@ -53,6 +53,7 @@ class Layers:
         candidate = self._models.candidate
         if candidate.recipe is None:
             raise UsageError(f"{candidate.name} is not quantized: it has no kernels to compare with {backend!r}")
+        assert self._models.on_backend is not None
         other = self._models.on_backend(backend)
         if kernels_in_use(other.model) == kernels_in_use(candidate.model):
             raise UsageError(

@@ -9,12 +9,14 @@ import pytest
 
 from quantguard import registry
 from quantguard.errors import QuantguardError, UsageError
+from quantguard.gates import Session
 from quantguard.pipeline.session import PipelineSession, RunState, open_session
 from quantguard.run_options import RunOptions, Target
 
 
 @pytest.fixture(scope="module")
-def session() -> PipelineSession:
+def session() -> Session:
+    """Return what gates are handed, which mypy holds to their Protocol."""
     return open_session(Target(model="tiny-reasoner", recipe="w8a8"), RunOptions(), RunState())
 
 
@@ -29,13 +31,13 @@ def test_what_measures_share_is_no_measure() -> None:
     assert not [name for name in registry.measures if name.startswith(("_", "decode"))]
 
 
-def test_an_unknown_measure_is_refused_by_name(session: PipelineSession) -> None:
+def test_an_unknown_measure_is_refused_by_name(session: Session) -> None:
     with pytest.raises(QuantguardError, match=r"'timings'.*timing"):
         session.measure("timings", gate="latency")
 
 
 def test_a_measure_of_another_distribution_is_found_by_its_name(
-    session: PipelineSession, monkeypatch: pytest.MonkeyPatch
+    session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What a new measure needs is its file: a gate asks for it by name and has its keywords handed on."""
     named = types.ModuleType("planted")
@@ -44,7 +46,7 @@ def test_a_measure_of_another_distribution_is_found_by_its_name(
     assert session.measure("planted", gate="any", num=3) == ("tiny-reasoner", 3)
 
 
-def test_weights_are_those_of_both_models(session: PipelineSession) -> None:
+def test_weights_are_those_of_both_models(session: Session) -> None:
     weights = session.measure("weights", gate="memory")
     assert 0.2 < weights.candidate / weights.stored < 0.6
 
