@@ -55,13 +55,13 @@ def take_plans(item: pytest.Item) -> list[str]:
 def _candidate(target: Target) -> Candidate:
     """Return the names that a model will go by, told without loading it."""
     from quantguard import catalog, recipes  # noqa: PLC0415
-    from quantguard.host import ascend  # noqa: PLC0415
+    from quantguard.host import npu_software  # noqa: PLC0415
     from quantguard.records.candidate import Candidate  # noqa: PLC0415
 
     path, served = pathlib.Path(target.model), target.engine is not None
     here = not served and catalog.find(target.model) is None and path.exists()
     kind = target.device.partition(":")[0]
-    platform = "endpoint" if served else ascend.this_host().platform() if kind == "npu" else kind
+    platform = "endpoint" if served else npu_software.installed_npu_software().platform() if kind == "npu" else kind
     name = "full-precision" if target.recipe is None else recipes.load_recipe(target.recipe).name
     return Candidate(
         model=path.resolve().name if here else target.model,

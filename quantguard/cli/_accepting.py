@@ -14,7 +14,7 @@ from quantguard.gates.accuracy import Gate
 from quantguard.gates.accuracy.updating import Proposal, propose
 from quantguard.records import RunRecord, Score
 from quantguard.records.files import parse_json, read_record, read_text
-from quantguard.report.files import read_results
+from quantguard.report.output_files import read_results
 from quantguard.verdict import USUAL_TOLERANCE, AccuracyRule
 
 # What quantization changes between a candidate and its full precision.

@@ -8,7 +8,7 @@ import dataclasses
 from quantguard.errors import UsageError
 from quantguard.gates import GateResult, Session, result_of
 from quantguard.records import Verdict
-from quantguard.verdict import judge_ceiling, judge_decoding, worst_of
+from quantguard.verdict import judge_ceiling, judge_decode_gap, worst_of
 
 LIMIT = "ceiling"
 
@@ -65,7 +65,7 @@ def check(gate: Gate, session: Session) -> GateResult:
         )
         if limit is not None
     ]
-    verdicts.append(judge_decoding(found, dtype=record.must_match["dtype"]))
+    verdicts.append(judge_decode_gap(found, dtype=record.must_match["dtype"]))
     record = dataclasses.replace(record, notes=notes)
     return result_of("fidelity", session.candidate, gate.benchmark, worst_of(verdicts), record=record)
 

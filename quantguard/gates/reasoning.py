@@ -8,7 +8,7 @@ from quantguard.benchmarks import Task, task_name
 from quantguard.errors import UsageError
 from quantguard.gates import GateResult, Session, result_of
 from quantguard.records import RunRecord, Score, Verdict
-from quantguard.scorers._reasoning import is_repeating
+from quantguard.scorers._reasoning_text import is_repeating
 from quantguard.verdict import judge_length, judge_rate, worst_of
 
 LIMIT = "ceiling"

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from quantguard.errors import MeasurementError
 from quantguard.records import Generation, RunRecord, Score
-from quantguard.scorers._reasoning import after_thinking, is_repeating
+from quantguard.scorers._reasoning_text import after_thinking, is_repeating
 from quantguard.stats import pass_at_k
 
 

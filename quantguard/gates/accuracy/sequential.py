@@ -19,7 +19,7 @@ from quantguard.benchmarks import Task
 from quantguard.errors import MeasurementError
 from quantguard.gates import EarlierRun, EarlierRuns, Estimate, Session
 from quantguard.records import RunRecord, Score, Verdict
-from quantguard.verdict import AccuracyRule, Look, judge_accuracy, weigh_so_far
+from quantguard.verdict import AccuracyRule, Analysis, interim_evidence, judge_accuracy
 from quantguard.verdict.metrics import reasoning, summarize
 
 
@@ -42,10 +42,10 @@ class SequentialTest:
     num_seeds: int
     """How often sampled items may be answered in all."""
 
-    def judge(self, scores: Sequence[Score], ids: Sequence[str], look: Look) -> Verdict:
+    def judge(self, scores: Sequence[Score], ids: Sequence[str], analysis: Analysis) -> Verdict:
         """Judge the answers to the items ``ids``."""
         return judge_accuracy(
-            scores, self.baseline, expected_ids=ids, rule=self.rule, clusters=self.clusters, look=look
+            scores, self.baseline, expected_ids=ids, rule=self.rule, clusters=self.clusters, analysis=analysis
         )
 
     def flip_rate(self, scores: Sequence[Score]) -> float:
@@ -78,7 +78,7 @@ def change_so_far(
 
     It is no look at the run: nothing is decided by it.
     """
-    evidence = weigh_so_far(scores, baseline, rule=rule, clusters=clusters)
+    evidence = interim_evidence(scores, baseline, rule=rule, clusters=clusters)
     if evidence is None:
         return ""
     delta, low, high = (f"{100 * value:+.1f}" for value in (evidence.delta, evidence.low, evidence.high))
@@ -119,8 +119,8 @@ def _in_blocks(test: SequentialTest, session: Session, *, stop_early: bool) -> t
         for stage in looks:
             records.append(session.run(test.task, ids[num_done : stage.num_items], display=display))
             record, num_done = join(records), stage.num_items
-            look = Look(stage.level, len(ids), last=num_done == len(ids), betting=stage.betting)
-            verdict = test.judge(record.scores, ids[:num_done], look)
+            analysis = Analysis(stage.level, len(ids), final=num_done == len(ids), betting=stage.betting)
+            verdict = test.judge(record.scores, ids[:num_done], analysis)
             # Few items may seem incomparable by chance: only the last look calls a run an ERROR.
             if verdict.outcome in ("PASS", "REGRESSED"):
                 break
@@ -169,10 +169,10 @@ def _judge_together(test: SequentialTest, scores: Sequence[Score], runs: Sequenc
     pooled = _pool([s for run in runs for s in run.scores], scores, different)
     # Items of earlier runs that this one leaves out stay: fewer items must not be a way to leave the lost ones behind.
     ids, level = tuple(dict.fromkeys(score.sample_id for score in pooled)), test.rule.alpha
-    verdict = test.judge(pooled, ids, Look(level / 2 ** max(1, len(different)), len(ids)))
+    verdict = test.judge(pooled, ids, Analysis(level / 2 ** max(1, len(different)), len(ids)))
     if verdict.outcome in ("PASS", "ERROR"):
         return verdict
-    usual = test.judge(pooled, ids, Look(level, len(ids)))
+    usual = test.judge(pooled, ids, Analysis(level, len(ids)))
     if usual.outcome == "REGRESSED":
         return usual
     if any(run.outcome == "REGRESSED" for run in runs):
