@@ -13,6 +13,8 @@ from quantguard.numerics import QuantTensor
 from quantguard.records import QuantArgs
 
 _NO_BIAS = torch.empty(0)
+# From so many tokens on, laying a weight out is no more of the work than turning the result around.
+_MANY_TOKENS = 512
 
 
 def unsupported(weights: QuantArgs) -> str | None:
@@ -106,4 +108,8 @@ def multiply_rows(
 
 
 def _multiply(x: torch.Tensor, data: torch.Tensor) -> torch.Tensor:
-    return torch._int_mm(x, data.t())  # noqa: SLF001 - torch's only integer product
+    # oneDNN lays the second factor out anew in each call. Of a few tokens and a weight it had better be the tokens,
+    # though the result is turned around then.
+    if len(x) < _MANY_TOKENS:
+        return torch._int_mm(data, x.t()).t().contiguous()  # noqa: SLF001 - torch's only integer product
+    return torch._int_mm(x, data.t())  # noqa: SLF001 - as above

@@ -32,16 +32,32 @@ def unsupported(weights: QuantArgs) -> str | None:
 
 def pack(weight: QuantTensor) -> Buffers:
     """Lay the weight out in pieces of 128 inputs, two weights to a byte where four bits hold them."""
-    padded = torch.nn.functional.pad(weight.data, (0, -weight.data.shape[1] % weight_only.PIECE))
-    pieces = padded.unflatten(1, (-1, weight_only.PIECE)).view(torch.uint8)
-    if int4_linear.unsupported(weight.args) is None:
-        nibbles = (pieces + 8).unflatten(-1, (4, -1))
-        words = (nibbles[..., 0::2, :] | (nibbles[..., 1::2, :] << 4)).transpose(-1, -2)
-        pieces = words.flatten(-2)
-    buffers = {"data": pieces.contiguous(), "scale": weight.scale.contiguous()}
+    data = lay_out(weight.data, nibbles=int4_linear.unsupported(weight.args) is None)
+    buffers = {"data": data, "scale": weight.scale.contiguous()}
     if weight.zero_point is not None:
         buffers["zero_point"] = weight.zero_point.contiguous()
     return buffers
+
+
+def lay_out(data: torch.Tensor, *, nibbles: bool) -> torch.Tensor:
+    """Cut int8 ``[out_features, in_features]`` into pieces of 128, the last padded with zeros.
+
+    Returns uint8 ``[out_features, pieces, 128]``, or in nibbles ``[out_features, pieces, 64]``.
+    """
+    padded = torch.nn.functional.pad(data, (0, -data.shape[1] % weight_only.PIECE))
+    pieces = padded.unflatten(1, (-1, weight_only.PIECE)).view(torch.uint8)
+    if nibbles:
+        quarters = (pieces + 8).unflatten(-1, (4, -1))
+        words = (quarters[..., 0::2, :] | (quarters[..., 1::2, :] << 4)).transpose(-1, -2)
+        pieces = words.flatten(-2)
+    return pieces.contiguous()
+
+
+def unpack(nibbles: torch.Tensor) -> torch.Tensor:
+    """Return the int8 weight of packed pieces, ``[out_features, pieces * 128]``."""
+    data = torch.empty(len(nibbles), nibbles.shape[1] * weight_only.PIECE, dtype=torch.int8)
+    weight_only.unpack(nibbles.numpy(), data.numpy(), torch.get_num_threads(), launcher())
+    return data
 
 
 def apply(x: torch.Tensor, weight: Buffers, bias: torch.Tensor | None, *, args: QuantArgs) -> torch.Tensor:

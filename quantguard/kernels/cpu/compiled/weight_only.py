@@ -74,6 +74,15 @@ def dequantize(weight, scale, zero_point, y, group_halves, num_parts, launch):
 
 
 @compiled()
+def unpack(weight, y, num_parts, launch):
+    """Write the integers of nibbles to ``y``, int8 ``[out_features, in_features]`` in pieces."""
+    if launch and num_parts > 1:
+        run_parts(_unpack_rows, (weight, y), len(weight), num_parts, launch)
+    else:
+        _unpack_rows(weight, y, 0, len(weight))
+
+
+@compiled()
 def _multiply_rows(x, x_sums, weight, scale, zero_point, bias, y, group_halves, start, stop):
     num_halves, num_groups = 2 * weight.shape[1], scale.shape[1]
     row = np.empty(weight.shape[1] * PIECE, np.int8)
@@ -165,6 +174,13 @@ def _dequantize_rows_looked_up(weight, scale, zero_point, y, group_halves, start
 def _table(tables, group):
     """Return the address of a group's table of 64 bytes."""
     return address(tables) + 64 * group
+
+
+@compiled()
+def _unpack_rows(weight, y, start, stop):
+    num_pieces = weight.shape[1]
+    for piece in range(start * num_pieces, stop * num_pieces):
+        lines.unpack_words(address(weight) + piece * HALF, address(y) + piece * PIECE)
 
 
 @compiled()
