@@ -138,6 +138,10 @@ def test_the_product_of_a_cpu_without_amx_agrees_too(op: str, monkeypatch: pytes
     candidate = resolve(op, "cpu")
     for shape in SHAPES:
         assert_linear_agrees(op, candidate, shape, torch.float32, activation_bits=8)
+    # The tokens laid out in place of the weight, as for a large one.
+    monkeypatch.setattr(int8_linear, "_LARGE_WEIGHT", 0)
+    for shape in SHAPES:
+        assert_linear_agrees(op, candidate, shape, torch.float32, activation_bits=8)
     group = QuantArgs(num_bits=4, strategy="group", group_size=64)
     assert "on a CPU without AMX" in str(candidate.unsupported(group))
 

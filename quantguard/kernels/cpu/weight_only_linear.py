@@ -66,7 +66,9 @@ def apply(x: torch.Tensor, weight: Buffers, bias: torch.Tensor | None, *, args: 
     Beside the result a call takes up to 16 MiB, for the part of the weight that is dequantized at a time.
     """
     x = x.detach()
-    return _multiply(x, weight, bias, args) if len(x) <= _FEW_TOKENS else _dequantize_and_multiply(x, weight, bias, args)
+    return (
+        _multiply(x, weight, bias, args) if len(x) <= _FEW_TOKENS else _dequantize_and_multiply(x, weight, bias, args)
+    )
 
 
 def _multiply(x: torch.Tensor, weight: Buffers, bias: torch.Tensor | None, args: QuantArgs) -> torch.Tensor:
