@@ -13,7 +13,7 @@ from quantguard.errors import MeasurementError
 from quantguard.gates._session import Peak
 from quantguard.kernels.ascend import device
 from quantguard.modeling import LoadedModel
-from quantguard.modeling.attention import new_cache
+from quantguard.modeling.integer_cache import new_cache
 from quantguard.modeling.swapping import weight_bytes
 
 Work = Callable[[], object]

@@ -1,11 +1,11 @@
 """Values are rotated and what reads them is not."""
 
 import torch
-from _lab import Lab
 
 from quantguard.modeling import Block
 from quantguard.modeling.rotating import rotate_value_heads
 from quantguard.transforms import hadamard
+from tests.support.fault_lab import Lab
 
 AREA = "transforms"
 RECIPE = "quarot-w8a8kv8"
@@ -14,7 +14,7 @@ EXPECTED = ("accuracy", "layerwise")
 
 def plant(lab: Lab) -> None:
     def one_side(block: Block, matrix: torch.Tensor) -> None:
-        output = block.groups[1].linears[0].weight
+        output = block.attention.o.weight
         kept = output.detach().clone()
         rotate_value_heads(block, matrix)
         with torch.no_grad():

@@ -10,7 +10,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from quantguard.numerics.compiling import compiled
+from quantguard.numerics.compile_cache import compiled
 
 # What one step takes: bytes of two nibbles, numbers of 32 bits, and of 16.
 NIBBLE_BYTES, LANES, WORDS = 64, 16, 32
