@@ -5,9 +5,9 @@ from typing import ClassVar
 
 from quantguard.baselines.record import Acceptance
 from quantguard.errors import BaselineError
-from quantguard.records import LayerSketch
+from quantguard.records import Fingerprint, LayerSketch
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,7 +20,7 @@ class LayerProfile:
     platform: str
     model: str
     recipe: str
-    must_match: dict[str, str]
+    fingerprint: Fingerprint
     recorded: dict[str, str]
     acceptance: Acceptance
     layers: tuple[LayerSketch, ...]

@@ -8,17 +8,17 @@ import json
 import pathlib
 
 from quantguard.errors import BaselineError, RecordError
-from quantguard.records import from_json, to_json
+from quantguard.records import Fingerprint, from_json, to_json
 from quantguard.records.files import parse_json, read_text, seal, unseal, write_whole
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Noise:
     """Two runs of one model on ``num_items`` items: the share that changed between right and wrong, and on what day.
 
-    ``must_match`` is the fingerprint of the runs, and ``varied`` says what was different between them.
+    ``fingerprint`` is that of the runs, and ``varied`` says what was different between them.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -26,7 +26,7 @@ class Noise:
     num_flips: int
     varied: str
     on: str
-    must_match: dict[str, str]
+    fingerprint: Fingerprint
 
     def __post_init__(self) -> None:
         if self.schema_version != SCHEMA_VERSION or not 0 <= self.num_flips <= self.num_items or not self.num_items:

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from quantguard.errors import BaselineError
-from quantguard.records import RunRecord, Score
+from quantguard.records import Fingerprint, RunRecord, Score
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +31,7 @@ class BaselineItem:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Baseline:
-    """The accepted run of one gate; ``must_match`` is what a later run has to share with it to be compared."""
+    """The accepted run of one gate; ``fingerprint`` is what a later run has to share with it to be compared."""
 
     ROWS: ClassVar[str] = "items"
 
@@ -40,7 +40,7 @@ class Baseline:
     model: str
     recipe: str
     benchmark: str
-    must_match: dict[str, str]
+    fingerprint: Fingerprint
     recorded: dict[str, str]
     acceptance: Acceptance
     items: tuple[BaselineItem, ...]
@@ -85,7 +85,7 @@ def baseline_from_runs(candidate: RunRecord, reference: Sequence[Score], accepta
         model=candidate.model,
         recipe=candidate.recipe_name,
         benchmark=candidate.benchmark,
-        must_match=dict(candidate.must_match),
+        fingerprint=candidate.fingerprint,
         recorded=dict(candidate.recorded),
         acceptance=acceptance,
         items=tuple(

@@ -10,10 +10,11 @@ import pathlib
 from collections.abc import Sequence
 from typing import Literal
 
-from quantguard.baselines.fingerprint import changes
 from quantguard.baselines.noise import noise_path
 from quantguard.baselines.store import UPDATE_HINT, read_any
 from quantguard.errors import BaselineError
+from quantguard.records import Difference, Fingerprint
+from quantguard.records.fingerprint import shown
 
 _NOISE = "*.noise"
 
@@ -30,18 +31,18 @@ class Place:
     model: str
     recipe: str
     benchmark: str
-    must_match: dict[str, str]
+    fingerprint: Fingerprint
     reference: str | None = None
 
     def clash(self, other: "Place") -> str | None:
         """Say in what two gates with one place are not of the same run, or None where they are."""
-        names = ("platform", "model", "recipe", "benchmark")
-        ours = {name: getattr(self, name) for name in names} | self.must_match
-        theirs = {name: getattr(other, name) for name in names} | other.must_match
+        names = ["platform", "model", "recipe", "benchmark"]
         if None not in (self.reference, other.reference):
-            ours["reference"], theirs["reference"] = str(self.reference), str(other.reference)
-        changed = sorted(key for key in {*ours, *theirs} if ours.get(key) != theirs.get(key))
-        return "; ".join(f"{key} is {_brief(ours.get(key))} and {_brief(theirs.get(key))}" for key in changed) or None
+            names.append("reference")
+        pairs = [(name, getattr(self, name), getattr(other, name)) for name in names]
+        found = [Difference(name, ours, theirs) for name, ours, theirs in pairs if ours != theirs]
+        found += self.fingerprint.differences(other.fingerprint)
+        return "; ".join(f"{name} is {shown(ours)} and {shown(theirs)}" for name, ours, theirs in found) or None
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,10 +78,6 @@ def survey(root: pathlib.Path, places: Sequence[Place], *, whole: bool, kept: Se
     return tuple(dict.fromkeys(sorted(notices, key=lambda notice: (notice.kind, notice.path))))
 
 
-def _brief(value: str | None) -> str:
-    return "absent" if value is None else value if len(value) <= 40 else f"{value[:12]}…"
-
-
 def _fits(root: pathlib.Path, path: pathlib.Path, patterns: Sequence[str]) -> bool:
     return any(fnmatch.fnmatchcase(path.relative_to(root).as_posix(), pattern) for pattern in patterns)
 
@@ -94,7 +91,7 @@ def _of_used(place: Place) -> Notice | None:
         stored = read_any(path)
     except BaselineError:
         return Notice(kind="damaged", path=place.path, why="it cannot be read", command=update)
-    changed = changes(stored.must_match, place.must_match)
+    changed = [difference.name for difference in stored.fingerprint.differences(place.fingerprint)]
     if not changed:
         return None
     return Notice(kind="stale", path=place.path, why=f"{', '.join(changed)} changed", command=update)
@@ -106,7 +103,7 @@ def _of_unused(root: pathlib.Path, path: pathlib.Path, missing: Sequence[Place],
     except BaselineError:
         return _unused(root, path, "no gate uses it, and it cannot be read") if whole else None
     for place in missing:
-        if stored.must_match == place.must_match and stored.platform == place.platform:
+        if stored.fingerprint == place.fingerprint and stored.platform == place.platform:
             names = f" --model '{place.model}' --recipe '{place.recipe}' --benchmark '{place.benchmark}'"
             return Notice(
                 kind="renamed",

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from quantguard.baselines import Baseline, baseline_path, read
-from quantguard.baselines.fingerprint import changes
 from quantguard.baselines.survey import Place
 from quantguard.errors import BaselineError
 from quantguard.gates._session import Session, SupportsDecoding
@@ -55,10 +54,11 @@ def require_same(
                 f" Put it where it belongs, or type: {_UPDATE_CHANGED}"
             )
     now = session.fingerprint(gate.benchmark, session.config(gate.benchmark, gate))
-    changed = changes(baseline.must_match, now)
+    changed = baseline.fingerprint.differences(now)
     if changed:
-        facts = "; ".join(f"{key} {how}" for key, how in changed.items())
-        raise BaselineError(f"the baseline {path} is stale: {facts}. If that is meant, type: {_UPDATE_CHANGED}")
+        raise BaselineError(
+            f"the baseline {path} is stale: {'; '.join(map(str, changed))}. If that is meant, type: {_UPDATE_CHANGED}"
+        )
     drawn = session.draw(gate.benchmark, gate.subset) if growing or gate.subset is not None else ()
     return items_of(baseline.sample_ids, drawn, gate.subset, path)
 
@@ -123,7 +123,7 @@ def place_of(gate: SupportsSubject, session: Session) -> Place:
         model=session.model,
         recipe=session.recipe,
         benchmark=subject,
-        must_match=session.fingerprint(gate.benchmark, session.config(gate.benchmark, gate)),
+        fingerprint=session.fingerprint(gate.benchmark, session.config(gate.benchmark, gate)),
         reference=session.reference,
     )
 

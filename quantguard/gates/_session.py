@@ -10,6 +10,7 @@ from quantguard.baselines import Baseline, LayerProfile
 from quantguard.baselines.survey import Place
 from quantguard.records import (
     Counterpart,
+    Fingerprint,
     GenerationConfig,
     LayerError,
     LayerReport,
@@ -151,7 +152,7 @@ class Session(Protocol):
     def join(self, records: Sequence[RunRecord]) -> RunRecord:
         """Return one record of a run that was made in blocks."""
 
-    def fingerprint(self, benchmark: str, config: GenerationConfig) -> dict[str, str]:
+    def fingerprint(self, benchmark: str, config: GenerationConfig) -> Fingerprint:
         """Return what a baseline has to share with a run of the candidate, before anything runs."""
 
     def draw(self, benchmark: str, subset: int | None) -> tuple[str, ...]:
@@ -172,7 +173,7 @@ class Session(Protocol):
     def fidelity(self, benchmark: str, subset: int | None) -> RunRecord:
         """Compare the candidate's predictions with full precision's on a benchmark's text or answers."""
 
-    def layer_fingerprint(self) -> dict[str, str]:
+    def layer_fingerprint(self) -> Fingerprint:
         """Return what a stored profile of the candidate's layers has to share with it."""
 
     def layer_sketches(self) -> tuple[LayerSketch, ...]:

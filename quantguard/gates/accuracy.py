@@ -336,7 +336,7 @@ def _comparable(gate: Gate, session: Session, path: str) -> tuple[Baseline | Non
     except BaselineError:
         return None, drawn
     now = session.fingerprint(gate.benchmark, session.config(gate.benchmark, gate))
-    if previous.must_match.get("data") == now["data"]:
+    if previous.fingerprint.question.data == now.question.data:
         return previous, items_to_measure(previous.sample_ids, drawn, gate.subset, path)
     num_samples = len(registry.benchmarks[gate.benchmark].load().samples)
     return None, session.draw(gate.benchmark, min(num_samples, max(len(drawn), len(previous.sample_ids))))

@@ -61,7 +61,7 @@ def check(gate: Gate, session: Session) -> GateResult:
         )
         if limit is not None
     ]
-    verdicts.append(judge_decoding(found, dtype=record.must_match["dtype"]))
+    verdicts.append(judge_decoding(found, dtype=str(record.fingerprint.runtime.dtype)))
     return _result(gate, session, dataclasses.replace(record, notes=notes), worst_of(verdicts))
 
 

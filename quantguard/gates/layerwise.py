@@ -3,21 +3,19 @@
 import dataclasses
 import math
 import pathlib
+from collections.abc import Sequence
 
 from quantguard.baselines import Acceptance, LayerProfile, baseline_path, read
-from quantguard.baselines.fingerprint import changes
 from quantguard.baselines.layer_profile import SCHEMA_VERSION
 from quantguard.baselines.survey import Place
 from quantguard.errors import BaselineError, UsageError
 from quantguard.gates._accepting import author, today
 from quantguard.gates._session import GateResult, Session
-from quantguard.records import LayerError, LayerSketch, Verdict
+from quantguard.records import Difference, LayerError, LayerSketch, Verdict
 
 LIMIT = "ceiling"
 METRIC = "layer error"
 _SUBJECT = "layers"
-# What two platforms may differ in and still be compared where that is asked for.
-_OF_THE_PLATFORM = frozenset({"dtype", "threads"})
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +56,7 @@ def check(gate: Gate, session: Session) -> GateResult:
         return _measured(session, found, str(path))
     try:
         stored = read(path, LayerProfile)
-        _require_same(stored, found, str(path))
+        _require_same(stored, found, stored.fingerprint.differences(found.fingerprint), str(path))
     except BaselineError:
         if session.update == "changed":
             return _measured(session, found, str(path))
@@ -81,7 +79,7 @@ def place(gate: Gate, session: Session) -> Place | None:
         model=session.model,
         recipe=session.recipe,
         benchmark=_SUBJECT,
-        must_match=session.layer_fingerprint(),
+        fingerprint=session.layer_fingerprint(),
         reference=session.reference,
     )
 
@@ -105,23 +103,17 @@ def _beside_platform(gate: Gate, platform: str, session: Session) -> GateResult:
     stored = read(path, LayerProfile)
     # Measured as one of the platform that is asked for, so that everything else has to be the same.
     found = dataclasses.replace(_profile(session), platform=platform)
-    then, now = stored.must_match, found.must_match
+    then, now = stored.fingerprint, found.fingerprint
+    changed = (*then.question.differences(now.question), *then.model.differences(now.model))
+    _require_same(stored, found, changed, str(path), where=f" on {platform}")
     notes = [
-        f"{key} is {then[key]} on {platform}, {now[key]} here"
-        for key in sorted(_OF_THE_PLATFORM & then.keys() & now.keys())
-        if then[key] != now[key]
+        f"{name} is {there} on {platform}, {here} here"
+        for name, there, here in then.runtime.differences(now.runtime)
+        if there is not None and here is not None
     ]
-    _require_same(
-        _without(stored, _OF_THE_PLATFORM), _without(found, _OF_THE_PLATFORM), str(path), where=f" on {platform}"
-    )
     verdict = _judge(distances(found.layers, stored.layers), gate, f"the stored profile of {platform}")
     result = _result(session, verdict)
     return dataclasses.replace(result, notes=(*result.notes, *notes))
-
-
-def _without(profile: LayerProfile, keys: frozenset[str]) -> LayerProfile:
-    kept = {key: value for key, value in profile.must_match.items() if key not in keys}
-    return dataclasses.replace(profile, must_match=kept)
 
 
 def distances(found: tuple[LayerSketch, ...], expected: tuple[LayerSketch, ...]) -> tuple[LayerError, ...]:
@@ -142,7 +134,7 @@ def _profile(session: Session) -> LayerProfile:
         platform=session.platform,
         model=session.model,
         recipe=session.recipe,
-        must_match=session.layer_fingerprint(),
+        fingerprint=session.layer_fingerprint(),
         recorded={},
         acceptance=Acceptance(by=author(), on=today(), why=session.accepted_regression or "measured"),
         layers=session.layer_sketches(),
@@ -155,16 +147,19 @@ def _measured(session: Session, found: LayerProfile, path: str) -> GateResult:
     return dataclasses.replace(_result(session, verdict), pending=found, pending_path=path)
 
 
-def _require_same(stored: LayerProfile, found: LayerProfile, path: str, *, where: str = "") -> None:
-    """Raise BaselineError where the profile belongs to something else than what ran; ``where`` it is to be mended."""
+def _require_same(
+    stored: LayerProfile, found: LayerProfile, changed: Sequence[Difference], path: str, *, where: str = ""
+) -> None:
+    """Raise BaselineError where the profile belongs to something else than what ran; ``where`` it is to be mended.
+
+    ``changed`` are the differences of the fingerprints, as far as they count.
+    """
     update = f"If that is meant, type{where}: pytest --quantguard --quantguard-update=changed"
     for name in ("platform", "model", "recipe"):
         if getattr(stored, name) != getattr(found, name):
             raise BaselineError(f"the baseline {path} is foreign: it is for {name} {getattr(stored, name)!r}")
-    changed = changes(stored.must_match, found.must_match)
     if changed:
-        facts = "; ".join(f"{key} {how}" for key, how in changed.items())
-        raise BaselineError(f"the baseline {path} is stale: {facts}. {update}")
+        raise BaselineError(f"the baseline {path} is stale: {'; '.join(map(str, changed))}. {update}")
     if [layer.name for layer in stored.layers] != [layer.name for layer in found.layers]:
         raise BaselineError(f"the baseline {path} is stale: it has other layers than the model. {update}")
 

@@ -14,7 +14,7 @@ from quantguard.pipeline.calibration_items import require_unseen
 from quantguard.pipeline.in_process import InProcess
 from quantguard.pipeline.progress import Progress, silent
 from quantguard.pipeline.watching import Watch, watching
-from quantguard.records import GenerationConfig, RunRecord, Sample, Score
+from quantguard.records import Fingerprint, GenerationConfig, RunRecord, Sample, Score
 
 # Nothing is generated; this stands for it in the fingerprint.
 NOTHING = GenerationConfig(max_new_tokens=1)
@@ -27,12 +27,12 @@ def run(
     *,
     progress: Progress = silent,
     watch: Watch | None = None,
-    matching: dict[str, str] | None = None,
+    fingerprint: Fingerprint | None = None,
 ) -> RunRecord:
     """Choose for every sample and record; raises UsageError for a model whose logits are not at hand.
 
-    ``watch`` shows the choices where a display is open already; absent, ``progress`` opens one. ``matching`` is the
-    fingerprint, where it has been worked out.
+    ``watch`` shows the choices where a display is open already; absent, ``progress`` opens one. ``fingerprint`` is
+    given where it has been worked out.
     """
     if not isinstance(subject, InProcess):
         raise UsageError(f"{data.name} reads logits, so it takes a model of this process, not {subject.name}")
@@ -54,7 +54,7 @@ def run(
         generation_config=None,
         scores=tuple(scores),
         kernels=subject.kernels(),
-        must_match=matching or provenance.must_match(subject, data, NOTHING, batch_size=1),
+        fingerprint=fingerprint or provenance.fingerprint(subject, data, NOTHING, batch_size=1),
         recorded=provenance.recorded(subject, NOTHING, batch_size=1),
         metrics={
             "accuracy": statistics.fmean(score.value or 0.0 for score in scores),

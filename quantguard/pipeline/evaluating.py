@@ -3,7 +3,6 @@
 import contextlib
 import os
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 
 from quantguard import registry
 from quantguard.benchmarks import Benchmark, choose_subset
@@ -14,13 +13,13 @@ from quantguard.modeling import LoadedModel
 from quantguard.pipeline import choosing, fidelity, provenance
 from quantguard.pipeline.calibration_items import require_unseen
 from quantguard.pipeline.generating import Answered, generate
-from quantguard.pipeline.generation_store import GenerationStore, Policy, Shelf
+from quantguard.pipeline.generation_store import GenerationStore, Policy
 from quantguard.pipeline.in_process import InProcess
 from quantguard.pipeline.opening import load
 from quantguard.pipeline.progress import Progress, silent
 from quantguard.pipeline.scoring import Scoring, how_scored, reasoning, summarize
 from quantguard.pipeline.watching import Watch, watching
-from quantguard.records import Generation, GenerationConfig, RunRecord, Sample
+from quantguard.records import Fingerprint, Generation, GenerationConfig, RunRecord, Sample, to_json
 
 
 def evaluate(
@@ -86,24 +85,25 @@ def run(
     policy: Policy = "resume",
     known: dict[str, Generation] | None = None,
     watch: Watch | None = None,
-    matching: dict[str, str] | None = None,
+    fingerprint: Fingerprint | None = None,
 ) -> RunRecord:
     """Generate, score and record; the scores come in the order of samples, epoch by epoch.
 
     Answers are kept in ``store``, where there is one, as ``policy`` says; those that it has are not asked for again.
     Neither are those that are ``known``, to which new ones are added. Without a ``watch``, ``progress`` opens one.
-    ``matching`` is the fingerprint, where it has been worked out.
+    ``fingerprint`` is given where it has been worked out.
     """
     batch_size = subject.default_batch_size if batch_size is None else batch_size
     if batch_size < 1:
         raise UsageError(f"batch_size is {batch_size}; at least one item runs at once")
     require_unseen(subject, data, samples)
     requests = requests_of(data, samples, config)
-    matching = matching or provenance.must_match(subject, data, config, batch_size=batch_size)
+    fingerprint = fingerprint or provenance.fingerprint(subject, data, config, batch_size=batch_size)
     recorded = provenance.recorded(subject, config, batch_size=batch_size)
     with contextlib.ExitStack() as stack:
-        facts = matching | recorded | {"subject": subject.name}
-        shelf = None if store is None else stack.enter_context(_shelf(store, facts, policy))
+        # Whatever the items and their scorer, an answer depends on its own prompt alone.
+        facts = {"subject": subject.name, "fingerprint": to_json(fingerprint.of_answers()), "recorded": recorded}
+        shelf = None if store is None else stack.enter_context(store.shelf(facts, policy))
         seen = watch or stack.enter_context(watching(progress, f"{subject.name} on {data.name}", len(requests)))
         scoring = stack.enter_context(Scoring(data, samples, seen.scored))
         told = _telling(scoring, seen)
@@ -121,17 +121,12 @@ def run(
         generation_config=config,
         scores=scores,
         kernels=subject.kernels(),
-        must_match=matching,
+        fingerprint=fingerprint,
         recorded=recorded | how_scored(data),
         metrics=metrics,
         notes=(*subject.notes, *([resumed] if resumed and policy == "resume" else [])),
         generations=generations,
     )
-
-
-def _shelf(store: GenerationStore, facts: dict[str, str], policy: Policy) -> AbstractContextManager[Shelf | None]:
-    """Open the shelf of a run: whatever the items and their scorer, an answer depends on its own prompt alone."""
-    return store.shelf({key: value for key, value in facts.items() if key not in ("data", "scorer")}, policy)
 
 
 def _telling(scoring: Scoring, seen: Watch) -> Answered:

@@ -50,7 +50,7 @@ def run(subject: Subject, data: Benchmark, samples: Sequence[Sample], *, progres
         generation_config=None,
         scores=(),
         kernels=subject.kernels(),
-        must_match=provenance.must_match(subject, data, NOTHING, batch_size=1),
+        fingerprint=provenance.fingerprint(subject, data, NOTHING, batch_size=1),
         recorded=provenance.recorded(subject, NOTHING, batch_size=1),
         metrics=compare_logits(subject.loaded, reference, sequences, starts=starts)
         | compare_ways(subject.loaded, reference, batches(sequences, starts or [1] * len(sequences), reach=reach)),

@@ -29,15 +29,23 @@ from quantguard.pipeline.progress import Progress, silent
 from quantguard.pipeline.quantizing import quantize
 from quantguard.pipeline.rerun_store import RerunStore
 from quantguard.pipeline.watching import Watch, watching
-from quantguard.records import Generation, GenerationConfig, LayerError, LayerReport, LayerSketch, RunRecord, TimedBlock
+from quantguard.records import (
+    Fingerprint,
+    Generation,
+    GenerationConfig,
+    LayerError,
+    LayerReport,
+    LayerSketch,
+    Question,
+    RunRecord,
+    TimedBlock,
+)
 from quantguard.records.codec import digest
 from quantguard.records.evaluation import recipe_name
 from quantguard.stats import Method
 
 # What both models of a check read once, to see that they are two.
 _ANY_TEXT = "Sue has 31 toys and finds 22 more. How many toys has Sue now?"
-# What of a model's identity says how it is asked, and not what its layers compute.
-_NOT_OF_LAYERS = frozenset({"engine", "prompt", "batch_size", "stop_ids"})
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +80,7 @@ class PipelineSession:
         self._candidate, self._reference, self._settings = candidate, reference, settings
         # The candidate's answers by decoding: the gates of one check share them.
         self._answers: dict[GenerationConfig, dict[str, Generation]] = {}
-        self._fingerprints: dict[tuple[str, GenerationConfig], dict[str, str]] = {}
+        self._fingerprints: dict[tuple[str, GenerationConfig], Fingerprint] = {}
         self._is_another = False
         self._watch: Watch | None = None
         self.model = candidate.name
@@ -110,20 +118,20 @@ class PipelineSession:
             mode=gate.mode,
         )
 
-    def fingerprint(self, benchmark: str, config: GenerationConfig) -> dict[str, str]:
+    def fingerprint(self, benchmark: str, config: GenerationConfig) -> Fingerprint:
         """Return what a baseline has to share with a run of the candidate."""
         # A seed is no part of it, and the tokens of all prompts are worked out once.
         key = benchmark, dataclasses.replace(config, seed=0)
         if key not in self._fingerprints:
             data, candidate = registry.benchmarks[benchmark].load(), self._candidate
             batch_size = 1 if data.task == "choice" else candidate.default_batch_size
-            self._fingerprints[key] = provenance.must_match(candidate, data, config, batch_size=batch_size)
+            self._fingerprints[key] = provenance.fingerprint(candidate, data, config, batch_size=batch_size)
         return self._fingerprints[key]
 
     def rerun_key(self, benchmark: str, config: GenerationConfig, baseline: Baseline) -> str:
         """Name a gate by its baseline, its place and all that its answers depend on but the seed."""
         recorded = provenance.recorded(self._candidate, config, batch_size=self._candidate.default_batch_size)
-        facts = self.fingerprint(benchmark, config) | {k: v for k, v in recorded.items() if k != "seed"}
+        facts = [self.fingerprint(benchmark, config), {k: v for k, v in recorded.items() if k != "seed"}]
         return digest([str(self.baselines.absolute()), self.platform, self.model, facts, own_sources(), baseline])
 
     def join(self, records: Sequence[RunRecord]) -> RunRecord:
@@ -179,13 +187,10 @@ class PipelineSession:
         samples = choose_subset(data, count, seed=SUBSET_SEED)
         return fidelity.run(self._candidate, data, samples, progress=self._settings.progress)
 
-    def layer_fingerprint(self) -> dict[str, str]:
+    def layer_fingerprint(self) -> Fingerprint:
         """Return what a stored profile of the candidate's layers has to share with it, the text among it."""
         candidate, _ = self._here("layerwise")
-        facts = self._candidate.identity(batch_size=1)
-        return {key: value for key, value in facts.items() if key not in _NOT_OF_LAYERS} | {
-            "data": digest(traced_text(candidate))
-        }
+        return self._candidate.fingerprint(Question(), batch_size=1).of_layers(digest(traced_text(candidate)))
 
     def layer_sketches(self) -> tuple[LayerSketch, ...]:
         """Return a sketch of what every layer of the candidate puts out on a fixed text."""
@@ -283,9 +288,11 @@ class PipelineSession:
     ) -> RunRecord:
         data, settings = registry.benchmarks[benchmark].load(), self._settings
         samples = evaluating.named_samples(data, sample_ids)
-        matching = self.fingerprint(benchmark, config) if subject is self._candidate else None
+        fingerprint = self.fingerprint(benchmark, config) if subject is self._candidate else None
         if data.task == "choice":
-            return choosing.run(subject, data, samples, progress=settings.progress, watch=watch, matching=matching)
+            return choosing.run(
+                subject, data, samples, progress=settings.progress, watch=watch, fingerprint=fingerprint
+            )
         return evaluating.run(
             subject,
             data,
@@ -296,7 +303,7 @@ class PipelineSession:
             policy=policy,
             known=known,
             watch=watch,
-            matching=matching,
+            fingerprint=fingerprint,
         )
 
 

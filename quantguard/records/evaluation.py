@@ -4,6 +4,7 @@ import dataclasses
 from typing import Any, Literal
 
 from quantguard.errors import RecordError, UsageError
+from quantguard.records.fingerprint import Fingerprint
 from quantguard.records.quantization import Recipe
 
 FinishReason = Literal["stop", "length"]
@@ -85,8 +86,9 @@ class RunRecord:
     """One evaluated run: what ran, on what, with which kernels, and what came out.
 
     ``recipe`` absent is the full-precision model, or one that is ``served`` as it is. ``kernels`` maps each op to the
-    backend that ran it, with the number of layers. ``must_match`` and ``recorded`` are the two halves of the
-    fingerprint. ``metrics`` are rates and means over the run; ``notes`` are things that a reader should know.
+    backend that ran it, with the number of layers. ``fingerprint`` is what another run has to share with it to be
+    compared, ``recorded`` what a reader may want to know of it. ``metrics`` are rates and means over the run; ``notes``
+    are things that a reader should know.
     """
 
     model: str
@@ -96,7 +98,7 @@ class RunRecord:
     generation_config: GenerationConfig | None
     scores: tuple[Score, ...]
     kernels: dict[str, str]
-    must_match: dict[str, str]
+    fingerprint: Fingerprint
     recorded: dict[str, str]
     metrics: dict[str, float] = dataclasses.field(default_factory=dict)
     notes: tuple[str, ...] = ()

@@ -42,6 +42,7 @@ from quantguard.pipeline.session import PipelineSession, Settings
 from quantguard.records import LayerSketch, RunRecord, Verdict, to_json
 from quantguard.records.files import dump_record, file_sha256, seal, write_whole
 from quantguard.report import files
+from tests.support.fingerprints import fingerprint_of
 
 NUM_ITEMS = 24
 GATE = accuracy.Gate(tol=0.5)
@@ -119,7 +120,7 @@ def test_damaged_noise_is_no_noise(runs: Runs, tmp_path: pathlib.Path) -> None:
     session: Any = PipelineSession(recording, None, Settings(baselines=tmp_path))
     stored = accuracy._path(GATE, session)
     write(stored, baseline_from_runs(runs.candidate, runs.reference.scores, ACCEPTANCE))
-    noise = Noise(num_items=24, num_flips=1, varied="order", on="2026-01-01", must_match=runs.candidate.must_match)
+    noise = Noise(num_items=24, num_flips=1, varied="order", on="2026-01-01", fingerprint=runs.candidate.fingerprint)
     write_noise(noise_path(stored), noise)
 
     whole = _planning.known_noise(stored, read(stored))
@@ -139,7 +140,7 @@ def test_a_damaged_profile_of_layers_never_decides_a_gate(tmp_path: pathlib.Path
     session: Any = types.SimpleNamespace(
         platform="cpu", model="m", recipe="r", baselines=tmp_path, update=None, accepted_regression=None
     )
-    session.layer_fingerprint, session.layer_sketches, session.notes = lambda: {"weights": "w"}, lambda: layers, tuple
+    session.layer_fingerprint, session.layer_sketches, session.notes = fingerprint_of, lambda: layers, tuple
     gate = layerwise.Gate()
     path = tmp_path / "cpu/m/r/layers.json"
     write(path, layerwise._profile(session))

@@ -11,6 +11,7 @@ from quantguard.benchmarks import SUBSET_SEED, choose_subset
 from quantguard.errors import BaselineError
 from quantguard.gates import accuracy, reasoning
 from quantguard.gates._matching import LackingItemsError, items_of, items_to_measure, subject_of
+from tests.support.fingerprints import fingerprint_of
 
 IDS = tuple("abcdefgh")
 
@@ -107,11 +108,11 @@ def test_the_usual_ways_keep_their_names() -> None:
 
 
 def test_gates_of_one_place_clash_where_they_are_not_of_the_same_run() -> None:
-    place = Place(path="p", platform="cpu", model="m", recipe="r", benchmark="b", must_match={"weights": "w"})
+    place = Place(path="p", platform="cpu", model="m", recipe="r", benchmark="b", fingerprint=fingerprint_of())
     assert place.clash(place) is None
     assert place.clash(dataclasses.replace(place, reference="full")) is None
     named = dataclasses.replace(place, reference="other")
     assert named.clash(dataclasses.replace(place, reference="full")) == "reference is other and full"
-    assert place.clash(dataclasses.replace(place, must_match={"weights": "v", "dtype": "d"})) == (
+    assert place.clash(dataclasses.replace(place, fingerprint=fingerprint_of(weights="v", dtype="d"))) == (
         "dtype is absent and d; weights is w and v"
     )

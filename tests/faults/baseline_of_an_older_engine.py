@@ -4,10 +4,12 @@ import dataclasses
 
 from _lab import Lab
 
+from tests.support.fingerprints import with_facts
+
 AREA = "baselines"
 RECIPE = "w8a8"
 EXPECTED = ("accuracy",)
 
 
 def plant(lab: Lab) -> None:
-    lab.rewrite(lambda b: dataclasses.replace(b, must_match=b.must_match | {"engine": "transformers/1"}))
+    lab.rewrite(lambda b: dataclasses.replace(b, fingerprint=with_facts(b.fingerprint, engine="transformers/1")))

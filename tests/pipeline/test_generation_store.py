@@ -13,8 +13,9 @@ from quantguard.engines._prompting import Request
 from quantguard.errors import MeasurementError
 from quantguard.pipeline import GenerationStore, evaluating, generation_store
 from quantguard.pipeline.generation_store import Policy
-from quantguard.records import Generation, GenerationConfig, Recipe, RunRecord
+from quantguard.records import Fingerprint, Generation, GenerationConfig, Question, Recipe, RunRecord
 from quantguard.registry import benchmarks
+from tests.support.fingerprints import fingerprint_of
 
 # A lock may be waited for.
 pytestmark = pytest.mark.timeout(60, func_only=True)
@@ -48,8 +49,8 @@ class Echo:
     def kernels(self) -> dict[str, str]:
         return {}
 
-    def identity(self, *, batch_size: int) -> dict[str, str]:
-        return {"weights": self.weights, "batch_size": str(batch_size)}
+    def fingerprint(self, question: Question, *, batch_size: int) -> Fingerprint:
+        return dataclasses.replace(fingerprint_of(weights=self.weights, batch_size=batch_size), question=question)
 
     def circumstances(self) -> dict[str, str]:
         return {}

@@ -21,6 +21,7 @@ from quantguard.records.judgement import Basis
 from quantguard.report.several import several_lines
 from quantguard.stats import Method
 from quantguard.verdict import AccuracyRule, judge_accuracy
+from tests.support.fingerprints import fingerprint_of
 
 N = 300
 IDS = tuple(f"i{index}" for index in range(N))
@@ -61,7 +62,7 @@ class Bench:
             generation_config=config,
             scores=tuple(score(id_, self.answer(int(id_[1:]), config.seed)) for id_ in sample_ids),
             kernels={},
-            must_match={},
+            fingerprint=fingerprint_of(),
             recorded={},
             metrics={"accuracy": 1.0},
         )
