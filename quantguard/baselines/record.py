@@ -2,12 +2,9 @@
 
 import dataclasses
 from collections.abc import Sequence
-from typing import ClassVar
 
 from quantguard.errors import BaselineError
 from quantguard.records import Fingerprint, RunRecord, Score
-
-SCHEMA_VERSION = 2
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,9 +30,6 @@ class BaselineItem:
 class Baseline:
     """The accepted run of one gate; ``fingerprint`` is what a later run has to share with it to be compared."""
 
-    ROWS: ClassVar[str] = "items"
-
-    schema_version: int
     platform: str
     model: str
     recipe: str
@@ -46,8 +40,6 @@ class Baseline:
     items: tuple[BaselineItem, ...]
 
     def __post_init__(self) -> None:
-        if self.schema_version != SCHEMA_VERSION:
-            raise BaselineError(f"schema_version is {self.schema_version}; this quantguard reads {SCHEMA_VERSION}")
         if not self.items:
             raise BaselineError("it holds no items")
         keys = [(item.sample_id, item.epoch) for item in self.items]
@@ -80,7 +72,6 @@ def baseline_from_runs(candidate: RunRecord, reference: Sequence[Score], accepta
             f"the full-precision run lacks {len(missing)} items of the candidate's, such as {missing[0]}"
         )
     return Baseline(
-        schema_version=SCHEMA_VERSION,
         platform=candidate.platform,
         model=candidate.model,
         recipe=candidate.recipe_name,

@@ -12,7 +12,8 @@ from quantguard.gates import GateResult, accuracy
 from quantguard.gates._matching import subject_of
 from quantguard.gates._proposing import Proposal, propose
 from quantguard.records import RunRecord, Score
-from quantguard.records.files import parse_json, read_record, read_text
+from quantguard.records.files import parse_json, read_text
+from quantguard.records.record_file import read_record
 from quantguard.report.files import read_results
 from quantguard.verdict import AccuracyRule
 

@@ -13,7 +13,7 @@ from quantguard import registry
 from quantguard.engines._prompting import Request
 from quantguard.errors import DataError, EngineError, UsageError
 from quantguard.records import Fingerprint, Generation, GenerationConfig, Question, Recipe, RunRecord
-from quantguard.records.files import read_record
+from quantguard.records.record_file import read_record
 
 VERSION = "replay/1"
 

@@ -6,7 +6,6 @@ import pathlib
 from collections.abc import Sequence
 
 from quantguard.baselines import Acceptance, LayerProfile, baseline_path, read
-from quantguard.baselines.layer_profile import SCHEMA_VERSION
 from quantguard.baselines.survey import Place
 from quantguard.errors import BaselineError, UsageError
 from quantguard.gates._accepting import author, today
@@ -130,7 +129,6 @@ def distances(found: tuple[LayerSketch, ...], expected: tuple[LayerSketch, ...])
 
 def _profile(session: Session) -> LayerProfile:
     return LayerProfile(
-        schema_version=SCHEMA_VERSION,
         platform=session.platform,
         model=session.model,
         recipe=session.recipe,

@@ -6,7 +6,6 @@ import subprocess
 import pytest
 
 from quantguard.baselines import Acceptance, Baseline, BaselineItem, read, write
-from quantguard.baselines.record import SCHEMA_VERSION
 from quantguard.errors import BaselineError
 from quantguard.records import Score
 from tests.support.fingerprints import fingerprint_of
@@ -21,7 +20,6 @@ def score(sample_id: str, value: float) -> Score:
 def baseline(recipe: str, *, lost: int | None = None, why: str = "measured") -> Baseline:
     """Fifty items, of which one may be lost."""
     return Baseline(
-        schema_version=SCHEMA_VERSION,
         platform="cpu",
         model="m",
         recipe=recipe,

@@ -13,7 +13,6 @@ import pytest
 from hypothesis import strategies as st
 
 from quantguard.baselines import Acceptance, Baseline, BaselineItem, baseline_path, dump, read, write
-from quantguard.baselines.record import SCHEMA_VERSION
 from quantguard.errors import BaselineError
 from quantguard.records import Score
 from tests.support.fingerprints import fingerprint_of
@@ -27,7 +26,6 @@ def score(sample_id: str, value: float) -> Score:
 
 def baseline(why: str = "test", num_items: int = 3) -> Baseline:
     return Baseline(
-        schema_version=SCHEMA_VERSION,
         platform="cpu",
         model="m",
         recipe="r",

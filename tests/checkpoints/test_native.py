@@ -21,9 +21,10 @@ from quantguard.errors import ModelError, UsageError
 from quantguard.modeling import Block, LoadedModel, block_state
 from quantguard.pipeline import checking
 from quantguard.pipeline.opening import full_precision_of
-from quantguard.records import CalibrationArgs, Recipe, from_json
+from quantguard.records import CalibrationArgs, Recipe
 from quantguard.records.codec import digest
-from quantguard.records.files import file_sha256, seal, unseal
+from quantguard.records.files import file_sha256
+from quantguard.records.sealed_file import seal, unseal
 
 FEW = CalibrationArgs(dataset="worked-problems", num_samples=4, max_length=64)
 TOKENS = torch.arange(3, 33)[None]
@@ -167,7 +168,7 @@ def test_a_run_that_was_killed_in_its_last_moment_can_be_finished(copied: pathli
     scratch = copied / native.UNFINISHED
     scratch.mkdir()
     manifest = unseal(json.loads(before))
-    begun = from_json(native.Manifest, {**manifest, "files": {}, "blocks": {}})
+    begun = dataclasses.replace(native.MANIFEST_FILE.parse(before.decode()), files={}, blocks={})
     (scratch / "settings.json").write_text(json.dumps({"settings": digest([begun, torch.get_num_threads()])}))
     for index, state in enumerate(manifest["blocks"].values()):
         (scratch / f"block-{index + 1}.json").write_text(json.dumps(seal({"state": state, "beyond": []})))

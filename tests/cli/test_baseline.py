@@ -24,13 +24,12 @@ from quantguard.baselines import (
     write,
     write_noise,
 )
-from quantguard.baselines.record import SCHEMA_VERSION
 from quantguard.baselines.suites import remember
 from quantguard.baselines.survey import Notice
 from quantguard.cli import __main__ as cli
 from quantguard.gates import GateResult
 from quantguard.records import GenerationConfig, LayerSketch, QuantArgs, Recipe, RunRecord, Score, Verdict
-from quantguard.records.files import dump_record
+from quantguard.records.record_file import dump_record
 from quantguard.report import files
 from tests.support.fingerprints import fingerprint_of
 
@@ -149,7 +148,6 @@ def test_one_file_is_compared_with_what_git_has(
 def test_profiles_of_layers_are_shown_and_compared(tmp_path: pathlib.Path, command: Command) -> None:
     layers = (LayerSketch(name="layer.0", op=None, buckets=(1.0, 2.0)), LayerSketch(name="b", op=None, buckets=(1, 1)))
     profile = LayerProfile(
-        schema_version=SCHEMA_VERSION,
         platform="cpu",
         model="m",
         recipe="r",

@@ -10,7 +10,8 @@ from gatelab import copy_baselines, run
 import quantguard
 from quantguard.engines import replay
 from quantguard.errors import QuantguardError
-from quantguard.records.files import dump_record, read_record, seal, unseal
+from quantguard.records.record_file import dump_record, read_record
+from quantguard.records.sealed_file import seal, unseal
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,6 @@ from typing import Any
 
 from quantguard import baselines, registry
 from quantguard.baselines import Acceptance, Baseline
-from quantguard.baselines.record import SCHEMA_VERSION
 from quantguard.gates import TEST, GateResult
 from quantguard.gates._comparing import beside
 from quantguard.records import Generation, GenerationConfig, LayerReport, RunRecord, Score, TimedBlock, Verdict
@@ -230,7 +229,6 @@ def baseline(accepted: float, reference: float = 0.85, n: int = 100) -> Baseline
     sides = {"accepted": accepted, "reference": reference}
     rows = [{side: score(f"wp-{i}", float(i < rate * n), "1") for side, rate in sides.items()} for i in range(n)]
     return Baseline(
-        schema_version=SCHEMA_VERSION,
         platform="cpu",
         model="tiny-reasoner",
         recipe="w8a8",
