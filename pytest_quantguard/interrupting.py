@@ -37,9 +37,6 @@ class Interrupting:
         """Count the answers of this process, or what its workers have written down since it began."""
         if fixtures.STORE in self._config.stash:
             return self._config.stash[fixtures.STORE].num_kept()
-        from quantguard import catalog  # noqa: PLC0415
+        from quantguard.pipeline.generation_store import num_kept_since  # noqa: PLC0415
 
-        files = (catalog.cache_root() / "generations").glob("*.jsonl")
-        fresh = [file for file in files if file.stat().st_mtime >= self._began]
-        # The first line of each says what its answers are of; one that was being written has no end yet.
-        return sum(max(0, file.read_bytes().count(b"\n") - 1) for file in fresh)
+        return num_kept_since(self._began)

@@ -103,12 +103,12 @@ def run(
     with contextlib.ExitStack() as stack:
         # Whatever the items and their scorer, an answer depends on its own prompt alone.
         facts = {"subject": subject.name, "fingerprint": to_json(fingerprint.of_answers()), "recorded": recorded}
-        shelf = None if store is None else stack.enter_context(store.shelf(facts, policy))
+        kept = None if store is None else stack.enter_context(store.answers_of(facts, policy))
         seen = watch or stack.enter_context(watching(progress, f"{subject.name} on {data.name}", len(requests)))
         scoring = stack.enter_context(Scoring(data, samples, seen.scored))
         told = _telling(scoring, seen)
         generations, resumed = generate(
-            subject, requests, config, batch_size=batch_size, answered=told, shelf=shelf, known=known
+            subject, requests, config, batch_size=batch_size, answered=told, kept=kept, known=known
         )
         scores = scoring.finish(generations)
         metrics = summarize(scores) | reasoning(generations)

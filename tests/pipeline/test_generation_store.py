@@ -12,6 +12,7 @@ from quantguard.benchmarks import choose_subset
 from quantguard.engines._prompting import Request
 from quantguard.errors import MeasurementError
 from quantguard.pipeline import GenerationStore, evaluating, generation_store
+from quantguard.pipeline.answer_file import NAME
 from quantguard.pipeline.generation_store import Policy
 from quantguard.records import Fingerprint, Generation, GenerationConfig, Question, Recipe, RunRecord
 from quantguard.registry import benchmarks
@@ -198,20 +199,11 @@ def test_fresh_measures_everything_anew(tmp_path: pathlib.Path) -> None:
         assert later.asked == 10
 
 
-def test_the_half_line_of_a_killed_process_is_left_out(tmp_path: pathlib.Path) -> None:
-    broken_off(tmp_path)
-    [path] = tmp_path.glob("*.jsonl")
-    path.write_bytes(path.read_bytes()[:-20])
-    later = Echo()
-    run(later, GenerationStore(tmp_path))
-    assert later.asked == 5
-
-
 def test_damage_is_an_error_that_says_what_to_type(tmp_path: pathlib.Path) -> None:
     broken_off(tmp_path)
-    [path] = tmp_path.glob("*.jsonl")
-    path.write_text(path.read_text().replace('"num_tokens"', '"tokens"', 1))
-    with pytest.raises(MeasurementError, match=f"damaged: .*rm -r '{path}'"):
+    path = tmp_path / NAME
+    path.write_bytes(path.read_bytes().replace(b'"num_tokens"', b'"num_tokers"', 1))
+    with pytest.raises(MeasurementError, match=rf"damaged: it was edited.* Type: rm '{path}'\*"):
         run(Echo(), GenerationStore(tmp_path))
 
 
