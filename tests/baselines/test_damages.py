@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from damaging import Damage, of_bytes, of_json, plant
 
 import quantguard
 from pytest_quantguard.declared import GateFile
@@ -44,6 +43,7 @@ from quantguard.records import LayerSketch, RunRecord, Verdict
 from quantguard.records.files import file_sha256, write_whole
 from quantguard.records.record_file import dump_record
 from quantguard.report import files
+from tests.support.file_damages import Damage, of_bytes, of_json, plant
 from tests.support.fingerprints import fingerprint_of
 
 NUM_ITEMS = 24

@@ -5,13 +5,13 @@ import pathlib
 from typing import Any
 
 import pytest
-from gatelab import copy_baselines, run
 
 import quantguard
 from quantguard.engines import replay
 from quantguard.errors import QuantguardError
 from quantguard.records.record_file import dump_record, read_record
 from quantguard.records.sealed_file import seal, unseal
+from tests.support.gate_runs import copy_baselines, run
 
 
 @pytest.fixture(scope="module")

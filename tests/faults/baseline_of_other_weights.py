@@ -2,8 +2,7 @@
 
 import dataclasses
 
-from _lab import Lab
-
+from tests.support.fault_lab import Lab
 from tests.support.fingerprints import with_facts
 
 AREA = "baselines"

@@ -2,9 +2,8 @@
 
 from typing import Any
 
-from _lab import Lab
-
 from quantguard.engines import _decoding
+from tests.support.fault_lab import Lab
 
 AREA = "engine"
 RECIPE = "w8a8"
