@@ -9,7 +9,17 @@ from quantguard.records import Fingerprint, LayerSketch
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class LayerProfile:
-    """The layers of an accepted model in the order in which they run."""
+    """The layers of an accepted model.
+
+    Attributes:
+        platform: Where it ran, such as ``cpu``.
+        model: The name of the model.
+        recipe: The name of the recipe.
+        fingerprint: What a later model has to share with it to be compared, the text that both read among it.
+        recorded: What a reader may want to know of the run, and nothing is compared by.
+        acceptance: Who accepted it, when and why.
+        layers: The sketches, in the order in which layers run.
+    """
 
     platform: str
     model: str

@@ -13,9 +13,14 @@ from quantguard.records.sealed_file import SealedFile
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Noise:
-    """Two runs of one model on ``num_items`` items: the share that changed between right and wrong, and on what day.
+    """Two runs of one model on the same items.
 
-    ``fingerprint`` is that of the runs, and ``varied`` says what was different between them.
+    Attributes:
+        num_items: How many items were judged in both runs.
+        num_flips: How many of them changed between right and wrong.
+        varied: What was different between the runs, such as their order.
+        on: The day, ISO, UTC.
+        fingerprint: That of both runs.
     """
 
     num_items: int

@@ -9,7 +9,13 @@ from quantguard.records import Fingerprint, RunRecord, Score
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Acceptance:
-    """Who accepted the run, on which day (ISO, UTC) and why."""
+    """Why a run is what later ones are held against.
+
+    Attributes:
+        by: Who accepted it.
+        on: The day, ISO, UTC.
+        why: The reason that was given, or that it is no worse than tolerated.
+    """
 
     by: str
     on: str
@@ -18,7 +24,14 @@ class Acceptance:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class BaselineItem:
-    """The outcomes of one item and epoch."""
+    """The outcomes of one item and epoch.
+
+    Attributes:
+        sample_id: The item.
+        epoch: Which of its answers, from 0 on.
+        reference: The outcome of the full-precision model.
+        accepted: The outcome of the accepted run.
+    """
 
     sample_id: str
     epoch: int
@@ -28,7 +41,18 @@ class BaselineItem:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Baseline:
-    """The accepted run of one gate; ``fingerprint`` is what a later run has to share with it to be compared."""
+    """The accepted run of one gate.
+
+    Attributes:
+        platform: Where it ran, such as ``cpu``.
+        model: The name of the model.
+        recipe: The name of the recipe.
+        benchmark: The benchmark, with every way of decoding that is not the usual one.
+        fingerprint: What a later run has to share with it to be compared.
+        recorded: What a reader may want to know of the run, and nothing is compared by.
+        acceptance: Who accepted it, when and why.
+        items: The outcomes, in the order in which items were drawn.
+    """
 
     platform: str
     model: str

@@ -16,7 +16,14 @@ from quantguard.records.sealed_file import SealedFile
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Suite:
-    """A whole run on one platform, with the time (ISO, UTC) of its end; unused files by path with their sha256."""
+    """A whole run on one platform.
+
+    Attributes:
+        root: The folder of the baselines.
+        platform: The platform.
+        at: When the run ended, ISO, UTC.
+        unused: The sha256 of every file that it had no use for, by path.
+    """
 
     root: str
     platform: str

@@ -61,7 +61,10 @@ def check(gate: Gate, session: Session) -> GateResult:
         )
         if limit is not None
     ]
-    verdicts.append(judge_decoding(found, dtype=str(record.fingerprint.runtime.dtype)))
+    dtype = record.fingerprint.runtime.dtype
+    # Only a server does not tell, and it has no logits to compare either.
+    assert dtype is not None
+    verdicts.append(judge_decoding(found, dtype=dtype))
     return _result(gate, session, dataclasses.replace(record, notes=notes), worst_of(verdicts))
 
 

@@ -1,7 +1,6 @@
 """Showing how far a long run is: tqdm draws, the words are ours."""
 
 import contextlib
-import io
 import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -52,20 +51,15 @@ class _Meter(tqdm.tqdm):  # type: ignore[type-arg] # generic in its stubs alone
     def format_dict(self) -> Any:
         """What tqdm fills its line with."""
         note = self._note() if callable(self._note) else self._note
-        return super().format_dict | {"note": f", {note}" if note else ""}
+        return {**super().format_dict, "note": f", {note}" if note else ""}
 
 
 class _Log(_Meter):
-    def display(self, msg: str | None = None, pos: int | None = None) -> bool:
-        """Write a line of its own, which nothing takes away again."""
+    def display(self, msg: str | None = None, pos: int | None = None) -> None:
+        """Write a line of its own; the empty one, which takes a line away on a terminal, has no place in a log."""
         del pos
-        print(self if msg is None else msg, file=self.fp, flush=True)
-        return True
-
-    def close(self) -> None:
-        """End it; what takes a line away again on a terminal has no place in a log."""
-        self.fp = io.StringIO()
-        super().close()
+        if msg != "":
+            print(msg or self, file=self.fp, flush=True)
 
 
 def bar(stream: TextIO) -> Progress:
