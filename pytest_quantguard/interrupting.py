@@ -27,9 +27,15 @@ class Interrupting:
         if not self._interrupted:
             return
         from quantguard import catalog  # noqa: PLC0415 - most runs are not interrupted
+        from quantguard.errors import MeasurementError  # noqa: PLC0415
+        from quantguard.records.answer_file import FOLDER  # noqa: PLC0415
 
-        count = self._num_kept()
-        kept = f"{count} answers are kept in {catalog.cache_root() / 'generations'}" if count else "no answer is kept"
+        try:
+            count = self._num_kept()
+        except (OSError, MeasurementError) as error:
+            terminalreporter.write_line(f"quantguard: interrupted; {error}", yellow=True)
+            return
+        kept = f"{count} answers are kept in {catalog.cache_root() / FOLDER}" if count else "no answer is kept"
         more = "; the same command goes on with them within a day" if count else ""
         terminalreporter.write_line(f"quantguard: interrupted; {kept}{more}", yellow=True)
 
@@ -37,6 +43,7 @@ class Interrupting:
         """Count the answers of this process, or what its workers have written down since it began."""
         if fixtures.STORE in self._config.stash:
             return self._config.stash[fixtures.STORE].num_kept()
-        from quantguard.pipeline.generation_store import num_kept_since  # noqa: PLC0415
+        from quantguard import catalog  # noqa: PLC0415
+        from quantguard.records.answer_file import FOLDER, NAME, count_of_runs_since  # noqa: PLC0415
 
-        return num_kept_since(self._began)
+        return count_of_runs_since(catalog.cache_root() / FOLDER / NAME, self._began)

@@ -20,8 +20,8 @@ import filelock
 from quantguard import catalog
 from quantguard.engines._prompting import Request
 from quantguard.errors import MeasurementError
-from quantguard.pipeline.answer_file import NAME, AnswerFile
 from quantguard.records import Generation
+from quantguard.records.answer_file import FOLDER, NAME, AnswerFile
 from quantguard.records.codec import digest
 
 # How long what a broken run left may be gone on with.
@@ -97,7 +97,7 @@ class GenerationStore:
         told: Told where answers cannot be kept, which no verdict needs; absent, that raises MeasurementError.
     """
 
-    folder: pathlib.Path = dataclasses.field(default_factory=lambda: catalog.cache_root() / "generations")
+    folder: pathlib.Path = dataclasses.field(default_factory=lambda: catalog.cache_root() / FOLDER)
     fresh: bool = False
     told: Told = refuse
     _used: list[tuple[Policy, KeptAnswers]] = dataclasses.field(default_factory=list)
@@ -126,7 +126,7 @@ class GenerationStore:
             with AnswerFile(self.folder / NAME) as file:
                 for kept in done:
                     file.drop(kept.run)
-        except OSError as error:
+        except (OSError, MeasurementError) as error:
             self.told(
                 f"answers that this run is done with cannot be removed, and the next one would go on with them:"
                 f" {error}. Type: rm '{self.folder / NAME}'*"
@@ -167,15 +167,6 @@ class GenerationStore:
         kept = KeptAnswers(run, began, file.answers(run), self.told)
         self._used.append((policy, kept))
         return kept
-
-
-def num_kept_since(seconds: float) -> int:
-    """Count the answers of runs that were added to since a time in seconds of the epoch, by whatever process."""
-    path = GenerationStore().folder / NAME
-    if not path.is_file():
-        return 0
-    with AnswerFile(path) as file:
-        return file.count_of_runs_since(seconds)
 
 
 def key_of(request: Request) -> str:

@@ -37,9 +37,9 @@ from quantguard.engines import replay
 from quantguard.errors import QuantguardError
 from quantguard.gates import EarlierRun, GateResult, _planning, accuracy, layerwise
 from quantguard.pipeline import GenerationStore, RerunStore
-from quantguard.pipeline.answer_file import NAME
 from quantguard.pipeline.session import PipelineSession, Settings
 from quantguard.records import LayerSketch, RunRecord, Verdict
+from quantguard.records.answer_file import NAME
 from quantguard.records.files import file_sha256, write_whole
 from quantguard.records.record_file import dump_record
 from quantguard.report import files

@@ -12,9 +12,9 @@ from quantguard.benchmarks import choose_subset
 from quantguard.engines._prompting import Request
 from quantguard.errors import MeasurementError
 from quantguard.pipeline import GenerationStore, evaluating, generation_store
-from quantguard.pipeline.answer_file import NAME
 from quantguard.pipeline.generation_store import Policy
 from quantguard.records import Fingerprint, Generation, GenerationConfig, Question, Recipe, RunRecord
+from quantguard.records.answer_file import NAME
 from quantguard.registry import benchmarks
 from tests.support.fingerprints import fingerprint_of
 

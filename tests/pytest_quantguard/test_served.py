@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from quantguard import catalog
-from quantguard.pipeline.answer_file import NAME, AnswerFile
+from quantguard.records.answer_file import NAME, count_of_runs_since
 from quantguard.registry import benchmarks
 from tests.support.gate_runs import run
 from tests.support.openai_server import Answer, Script, completion, serving
@@ -185,8 +185,7 @@ class TransformersServe:
 
 def num_kept(folder: pathlib.Path) -> int:
     """Count all answers that are kept."""
-    with AnswerFile(folder / "generations" / NAME) as file:
-        return file.count_of_runs_since(0.0)
+    return count_of_runs_since(folder / "generations" / NAME, 0.0)
 
 
 @pytest.mark.skipif(not SMOLLM2.exists(), reason="needs the model; type: quantguard fetch smollm2-135m")

@@ -12,9 +12,8 @@ import pytest
 
 from pytest_quantguard import collecting
 from quantguard import catalog
-from quantguard.pipeline.answer_file import AnswerFile
-from quantguard.pipeline.generation_store import num_kept_since
 from quantguard.records import sealed_file
+from quantguard.records.answer_file import NAME, AnswerFile, count_of_runs_since
 from quantguard.report import files
 from tests.support.gate_runs import copy_baselines, run, write_gate
 
@@ -156,7 +155,7 @@ def test_what_fails_in_a_worker_is_told_too(pytester: pytest.Pytester) -> None:
     copy_baselines(pytester)
     pytester.makeconftest(
         """
-        from quantguard.pipeline.answer_file import AnswerFile
+        from quantguard.records.answer_file import NAME, AnswerFile, count_of_runs_since
 
         def pytest_configure(config):
             if hasattr(config, "workerinput"):
@@ -218,7 +217,8 @@ def test_a_run_that_is_interrupted_says_what_is_kept(
     )
     command = [sys.executable, "-m", "pytest", "--quantguard", *options]
     with subprocess.Popen(command, cwd=pytester.path, stdout=subprocess.PIPE, text=True) as process:
-        while num_kept_since(0.0) < 3:
+        file = cache / "generations" / NAME
+        while count_of_runs_since(file, 0.0) < 3:
             assert process.poll() is None
             time.sleep(0.05)
         process.send_signal(signal.SIGINT)
@@ -229,4 +229,4 @@ def test_a_run_that_is_interrupted_says_what_is_kept(
     [line] = [line for line in shown.splitlines() if line.startswith("quantguard: interrupted; ")]
     assert f"answers are kept in {cache}/generations; the same command goes on with them within a day" in line
     assert int(line.split()[2]) >= 3
-    assert num_kept_since(0.0) >= 3
+    assert count_of_runs_since(file, 0.0) >= 3

@@ -20,7 +20,8 @@ from quantguard.records import Generation, from_json, to_json
 from quantguard.records.files import parse_json
 from quantguard.records.sealed_file import seal, unseal
 
-NAME = "answers.sqlite"
+# Where it lies below the cache, and what it is called.
+FOLDER, NAME = "generations", "answers.sqlite"
 _VERSION = 1
 # A writer holds the file for the moment of one answer.
 _LOCK_SECONDS = 60
@@ -164,6 +165,17 @@ class AnswerFile:
 
     def _damaged(self, problem: object) -> MeasurementError:
         return MeasurementError(f"the kept answers in {self._path} are damaged: {problem}. Type: rm '{self._path}'*")
+
+
+def count_of_runs_since(path: pathlib.Path, seconds: float) -> int:
+    """Count all answers in a file, where there is one, of the runs to which one was added since a time.
+
+    The time is in seconds of the epoch. Raises what :class:`AnswerFile` does.
+    """
+    if not path.is_file():
+        return 0
+    with AnswerFile(path) as file:
+        return file.count_of_runs_since(seconds)
 
 
 def _row(table: dict[str, Any]) -> bytes:

@@ -17,8 +17,8 @@ import pytest
 from hypothesis import strategies as st
 
 from quantguard.errors import MeasurementError
-from quantguard.pipeline.answer_file import NAME, AnswerFile
 from quantguard.records import Generation
+from quantguard.records.answer_file import NAME, AnswerFile
 
 pytestmark = pytest.mark.timeout(120, func_only=True)
 
@@ -192,7 +192,7 @@ def test_a_crash_within_a_write_leaves_what_was_there_and_no_lock(path: pathlib.
 def test_a_file_that_stays_locked_is_waited_for_and_then_told(
     path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("quantguard.pipeline.answer_file._LOCK_SECONDS", 0.2)
+    monkeypatch.setattr("quantguard.records.answer_file._LOCK_SECONDS", 0.2)
     with AnswerFile(path) as file, contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(OSError, match=f"database is locked: {path}"):
