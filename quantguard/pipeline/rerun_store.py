@@ -42,7 +42,7 @@ class _Memory:
 _FILE = SealedFile(
     record=_Memory,
     error=MeasurementError,
-    damaged="the earlier runs in {path} are damaged: {problem}. Type: rm '{path}'",
+    damaged="the earlier runs in {path} are damaged: {problem}. Type: rm -r '{path}'",
 )
 
 

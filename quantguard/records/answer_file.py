@@ -164,7 +164,7 @@ class AnswerFile:
             raise OSError(f"another process holds {self._path}") from error
 
     def _damaged(self, problem: object) -> MeasurementError:
-        return MeasurementError(f"the kept answers in {self._path} are damaged: {problem}. Type: rm '{self._path}'*")
+        return MeasurementError(f"the kept answers in {self._path} are damaged: {problem}. Type: rm -r '{self._path}'*")
 
 
 def count_of_runs_since(path: pathlib.Path, seconds: float) -> int:

@@ -203,7 +203,7 @@ def test_damage_is_an_error_that_says_what_to_type(tmp_path: pathlib.Path) -> No
     broken_off(tmp_path)
     path = tmp_path / NAME
     path.write_bytes(path.read_bytes().replace(b'"num_tokens"', b'"num_tokers"', 1))
-    with pytest.raises(MeasurementError, match=rf"damaged: it was edited.* Type: rm '{path}'\*"):
+    with pytest.raises(MeasurementError, match=rf"damaged: it was edited.* Type: rm -r '{path}'\*"):
         run(Echo(), GenerationStore(tmp_path))
 
 

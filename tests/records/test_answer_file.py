@@ -205,7 +205,7 @@ def test_a_file_that_stays_locked_is_waited_for_and_then_told(
 def test_what_is_no_such_file_or_of_another_version_says_what_to_type(path: pathlib.Path) -> None:
     path.parent.mkdir()
     path.write_text("no database at all, but long enough to be read as the head of one" * 9)
-    with pytest.raises(MeasurementError, match=rf"are damaged: file is not a database. Type: rm '{path}'\*"):
+    with pytest.raises(MeasurementError, match=rf"are damaged: file is not a database. Type: rm -r '{path}'\*"):
         AnswerFile(path)
     path.unlink()
     with AnswerFile(path) as file:
