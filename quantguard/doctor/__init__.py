@@ -1,10 +1,10 @@
-"""Finding out what can be used on this machine, and what is missing for the rest.
+"""The examination of this machine: what can be used on it, and what is missing for the rest.
 
-A backend says so itself by ``kernels/<backend>/doctor.py`` with ``missing() -> list[Lack]``, and ``trial_device()``
-where a trial does not run on the CPU; a benchmark by a function ``missing()`` in its module. Both may do without: then
-a backend is tried on one small linear and a benchmark is loaded, which is done anyhow where nothing is missing.
+A backend lists what it is missing in ``kernels/<backend>/doctor.py``, by ``missing() -> list[MissingRequirement]``,
+with ``trial_device()`` if its trial does not run on the CPU; a benchmark by ``missing()`` in its module. Both are
+optional. If nothing is missing, a backend is tried on one small linear, and a benchmark is loaded.
 """
 
-from quantguard.doctor.examining import diagnose
+from quantguard.doctor.examination import diagnose
 
 __all__ = ["diagnose"]

@@ -8,7 +8,7 @@ import dataclasses
 from quantguard.errors import UsageError
 from quantguard.gates._session import GateResult, Session
 from quantguard.records import RunRecord, Verdict
-from quantguard.verdict import judge_ceiling, judge_decoding, worst_of
+from quantguard.verdict import judge_ceiling, judge_decode_gap, worst_of
 
 LIMIT = "ceiling"
 
@@ -64,7 +64,7 @@ def check(gate: Gate, session: Session) -> GateResult:
     dtype = record.fingerprint.runtime.dtype
     # Only a server does not tell, and it has no logits to compare either.
     assert dtype is not None
-    verdicts.append(judge_decoding(found, dtype=dtype))
+    verdicts.append(judge_decode_gap(found, dtype=dtype))
     return _result(gate, session, dataclasses.replace(record, notes=notes), worst_of(verdicts))
 
 

@@ -82,7 +82,7 @@ def extend_attention(config: Any, block: Block) -> AttentionExtension:
 
     Raises ModelError where the model's attention cannot be extended.
     """
-    attention: Any = block.attention
+    attention: Any = block.attention.module
     existing = getattr(attention, "extension", None)
     if isinstance(existing, AttentionExtension):
         return existing

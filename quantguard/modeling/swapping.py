@@ -43,7 +43,7 @@ def swap_linears(
     for name, layer in layers.items():
         require_finite(_floats(name, layer), where="in the quantized model")
     replaced = {name: linear for name, linear in block.linears.items() if name in layers}
-    for group in block.groups:
+    for group in block.groups.values():
         for part, name, linear in zip(group.parts, group.names, group.linears, strict=True):
             if name in layers:
                 setattr(

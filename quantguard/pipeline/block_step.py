@@ -113,7 +113,7 @@ class BlockStep:
 
     def _layers(self, calibration: BlockCalibration | None) -> dict[str, QuantizedLayer]:
         layers: dict[str, QuantizedLayer] = {}
-        for group in self.block.groups:
+        for group in self.block.groups.values():
             settings = {name: self.recipe.layer_args(name) for name in group.names}
             for args in dict.fromkeys(args for args in settings.values() if args is not None):
                 members = {

@@ -10,7 +10,7 @@ import torch
 from quantguard import registry
 from quantguard.engines._decoding import stop_ids
 from quantguard.engines._prompting import Request, words_of_tokenizer
-from quantguard.host import ascend
+from quantguard.host import npu_software
 from quantguard.modeling import LoadedModel
 from quantguard.modeling.identity import configuration_facts
 from quantguard.modeling.swapping import kernels_in_use
@@ -52,7 +52,7 @@ class InProcess:
     def platform(self) -> str:
         """The family of an NPU, else the type of the device."""
         on_npu = self.loaded.device_type == "npu"
-        return ascend.this_host().platform() if on_npu else self.loaded.device_type
+        return npu_software.installed_npu_software().platform() if on_npu else self.loaded.device_type
 
     def kernels(self) -> dict[str, str]:
         """Return the backend of every operation that has been replaced, with the number of layers."""
@@ -94,7 +94,7 @@ class InProcess:
             "threads": str(torch.get_num_threads()),
             **({} if self.loaded.files_sha256 is None else {"files": self.loaded.files_sha256}),
             **({"calibration_items": " ".join(items)} if (items := self.loaded.calibration_items) else {}),
-            **ascend.this_host().facts(),
+            **npu_software.installed_npu_software().facts(),
         }
 
     def generate(

@@ -2,7 +2,7 @@
 
 from quantguard.records.checkpoint import Defect
 from quantguard.records.codec import from_json, to_json
-from quantguard.records.diagnosis import Diagnosis, Finding, Lack, Software
+from quantguard.records.diagnosis import Diagnosis, Finding, MissingRequirement, Software
 from quantguard.records.evaluation import FinishReason, Generation, GenerationConfig, RunRecord, Sample, Score
 from quantguard.records.fingerprint import Difference, Fingerprint, ModelIdentity, Question, Runtime
 from quantguard.records.judgement import OUTCOMES, Counterpart, Outcome, Verdict
@@ -22,11 +22,11 @@ __all__ = [
     "FinishReason",
     "Generation",
     "GenerationConfig",
-    "Lack",
     "LayerArgs",
     "LayerError",
     "LayerReport",
     "LayerSketch",
+    "MissingRequirement",
     "ModelIdentity",
     "Outcome",
     "Override",

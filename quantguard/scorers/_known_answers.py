@@ -1,6 +1,6 @@
-"""Texts whose score is known beforehand: a scorer that gets one of them wrong is not asked about a model's.
+"""Texts with a known score: a scorer that gets one of them wrong may not score a model's answers.
 
-Nothing else would tell: where a scorer takes everything for right, accuracy only rises.
+Nothing else would reveal a scorer that accepts everything: accuracy only rises.
 """
 
 import types
@@ -11,7 +11,7 @@ from quantguard.records import FinishReason, Generation, Sample
 
 
 class KnownAnswer(NamedTuple):
-    """What a model may write, the answer that is asked for, and what that scores, 0..1."""
+    """A text that a model may write, the target, and the right score, 0..1."""
 
     text: str
     target: str
@@ -19,9 +19,9 @@ class KnownAnswer(NamedTuple):
 
 
 def require_sound(scorer: types.ModuleType, name: str) -> None:
-    """Score the ``KNOWN_ANSWERS`` of a scorer, where it has some; raise MeasurementError for a wrong score.
+    """Score the ``KNOWN_ANSWERS`` of a scorer, if it has any; raise MeasurementError for a wrong score.
 
-    A right answer scores nothing where it was cut off at the token limit.
+    Each is also scored as cut off at the token limit, where even a right answer scores 0.
     """
     known: tuple[KnownAnswer, ...] = getattr(scorer, "KNOWN_ANSWERS", ())
     for answer in known:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from quantguard import registry
-from quantguard.benchmarks import Benchmark, _files, choose_subset
+from quantguard.benchmarks import Benchmark, _data_files, choose_subset
 from quantguard.errors import DataError
 from quantguard.records import Generation, Sample
 from quantguard.scorers import math
@@ -21,9 +21,11 @@ from quantguard.scorers._answers import last_boxed
 # A process that may hang scores.
 pytestmark = pytest.mark.timeout(300)
 
-FOLDER = os.environ.get(_files.VARIABLE)
+FOLDER = os.environ.get(_data_files.VARIABLE)
 NAMES = {"gsm8k": 1319, "math-500": 500, "aime-120": 120}
-needs_data = pytest.mark.skipif(FOLDER is None, reason=f"needs the benchmarks' files: export {_files.VARIABLE}=FOLDER")
+needs_data = pytest.mark.skipif(
+    FOLDER is None, reason=f"needs the benchmarks' files: export {_data_files.VARIABLE}=FOLDER"
+)
 
 
 def judged(text: str, target: str, *, finish_reason: str = "stop") -> tuple[float | None, str]:
@@ -96,8 +98,8 @@ def plant(folder: pathlib.Path, rows: list[dict[str, Any]], monkeypatch: pytest.
     path.parent.mkdir()
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     module = registry.benchmarks["gsm8k"]
-    monkeypatch.setenv(_files.VARIABLE, str(folder))
-    monkeypatch.setattr(module, "ORIGIN", dataclasses.replace(module.ORIGIN, sha256=_files.content_hash(ROWS)))
+    monkeypatch.setenv(_data_files.VARIABLE, str(folder))
+    monkeypatch.setattr(module, "ORIGIN", dataclasses.replace(module.ORIGIN, sha256=_data_files.content_hash(ROWS)))
     return module
 
 
@@ -133,10 +135,10 @@ def test_without_its_file_a_benchmark_says_where_it_comes_from_and_where_to_put_
     module = registry.benchmarks[name]
     monkeypatch.setattr(importlib.util, "find_spec", lambda _name: None)
     for folder in (None, str(tmp_path)):
-        monkeypatch.delenv(_files.VARIABLE, raising=False)
+        monkeypatch.delenv(_data_files.VARIABLE, raising=False)
         if folder:
-            monkeypatch.setenv(_files.VARIABLE, folder)
-        with pytest.raises(DataError, match=f"export {_files.VARIABLE}=FOLDER") as caught:
+            monkeypatch.setenv(_data_files.VARIABLE, folder)
+        with pytest.raises(DataError, match=f"export {_data_files.VARIABLE}=FOLDER") as caught:
             module.load()
         assert module.ORIGIN.file in str(caught.value)
         assert module.ORIGIN.where in str(caught.value)
@@ -156,7 +158,7 @@ def test_rows_come_from_the_hub_where_datasets_is_installed(
 
     hub = types.SimpleNamespace(load_dataset=load_dataset)
     module = plant(tmp_path, ROWS, monkeypatch)
-    monkeypatch.delenv(_files.VARIABLE)
+    monkeypatch.delenv(_data_files.VARIABLE)
     monkeypatch.setattr(importlib.util, "find_spec", lambda _name: object())
     monkeypatch.setattr(importlib, "import_module", lambda _name: hub)
     assert len(module.load().samples) == len(ROWS)

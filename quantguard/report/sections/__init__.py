@@ -1,5 +1,5 @@
 """The sections of the report's page: one file each.
 
-A member has ``TITLE``; ``ORDER``, small numbers first; ``TEMPLATE``, Jinja that is escaped and whose texts are made
-visible by the page; and ``context(report)``, the template's names, or None where there is nothing to show.
+A member has ``TITLE``; ``ORDER``, small numbers first; ``TEMPLATE``, in Jinja, whose values the page escapes and makes
+visible; and ``context(report)``, which returns the template's variables, or None if there is nothing to show.
 """
