@@ -144,7 +144,7 @@ def _is_same(one: Stored, other: Stored) -> bool:
         nested = _nests(one, other) or _nests(other, one)
     else:
         nested = type(one) is type(other)
-    return nested and one.must_match == other.must_match
+    return nested and one.fingerprint == other.fingerprint
 
 
 def _nests(one: Baseline, other: Baseline) -> bool:

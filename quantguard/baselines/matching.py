@@ -66,7 +66,7 @@ class StoredBaseline:
         drawn, previous = task.draw(task.subset), self.baseline
         if previous is None:
             return None, drawn
-        if previous.must_match.get("data") == self.location.must_match["data"]:
+        if previous.fingerprint.question.data == self.location.fingerprint.question.data:
             return previous, items_to_measure(previous.sample_ids, drawn, task.subset, self.location.path)
         num_samples = len(task.benchmark.samples)
         return None, task.draw(min(num_samples, max(len(drawn), len(previous.sample_ids))))
@@ -105,7 +105,7 @@ def _require_same(baseline: Baseline, location: BaselineLocation, task: Task, *,
                 f"the baseline {location.path} is foreign: it is for {name} {stated!r}, and the gate is for {actual!r}."
                 f" Put it where it belongs, or type: {_UPDATE_CHANGED}"
             )
-    location.require_fingerprint(baseline.must_match)
+    location.require_fingerprint(baseline.fingerprint)
     drawn = task.draw(task.subset) if growing or task.subset is not None else ()
     return items_of(baseline.sample_ids, drawn, task.subset, location.path)
 

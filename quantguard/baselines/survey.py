@@ -10,7 +10,6 @@ import pathlib
 from collections.abc import Sequence
 from typing import Literal
 
-from quantguard.baselines.fingerprint import changes
 from quantguard.baselines.noise import noise_path
 from quantguard.baselines.store import UPDATE_HINT, BaselineLocation, read_any
 from quantguard.errors import BaselineError
@@ -66,7 +65,7 @@ def _of_used(location: BaselineLocation) -> Notice | None:
         stored = read_any(path)
     except BaselineError:
         return Notice(kind="damaged", path=location.path, why="it cannot be read", command=update)
-    changed = changes(stored.must_match, location.must_match)
+    changed = [difference.name for difference in stored.fingerprint.differences(location.fingerprint)]
     if not changed:
         return None
     return Notice(kind="stale", path=location.path, why=f"{', '.join(changed)} changed", command=update)
@@ -80,7 +79,7 @@ def _of_unused(
     except BaselineError:
         return _unused(root, path, "no gate uses it, and it cannot be read") if whole else None
     for location in missing:
-        if stored.must_match == location.must_match and stored.platform == location.platform:
+        if stored.fingerprint == location.fingerprint and stored.platform == location.platform:
             names = f" --model '{location.model}' --recipe '{location.recipe}' --benchmark '{location.benchmark}'"
             return Notice(
                 kind="renamed",

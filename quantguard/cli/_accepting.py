@@ -6,19 +6,17 @@ import pathlib
 from typing import NamedTuple
 
 from quantguard.baselines import Baseline, baseline_path, read, write
-from quantguard.baselines.fingerprint import changes
 from quantguard.benchmarks import Benchmarks, task_name
 from quantguard.errors import BaselineError, RecordError, UsageError
 from quantguard.gates import GateResult
 from quantguard.gates.accuracy import Gate
 from quantguard.gates.accuracy.updating import Proposal, propose
 from quantguard.records import RunRecord, Score
-from quantguard.records.files import parse_json, read_record, read_text
+from quantguard.records.files import parse_json, read_text
+from quantguard.records.record_file import read_record
 from quantguard.report.output_files import read_results
 from quantguard.verdict import USUAL_TOLERANCE, AccuracyRule
 
-# What quantization changes between a candidate and its full precision.
-_OF_QUANTIZATION = ("recipe", "calibration", "config.tie_word_embeddings")
 _WHOLE = "pytest --quantguard --quantguard-early-stop=off --quantguard-report=DIR"
 
 
@@ -143,15 +141,18 @@ def _reference(
             raise BaselineError(
                 f"a baseline holds full precision beside the run, and there is none at {path}. Type: {how}"
             )
-        if differing := changes(previous.must_match, record.must_match):
+        if differing := [difference.name for difference in previous.fingerprint.differences(record.fingerprint)]:
             raise BaselineError(
                 f"the run is not of what {path} is of: {', '.join(differing)} differ, so its full precision may too."
                 f" Type: {how}; or measure both, pytest --quantguard --quantguard-update=changed"
             )
         return previous.scores("reference")
     full = read_record(given)
-    shared = (record.must_match.keys() | full.must_match.keys()) - set(_OF_QUANTIZATION)
-    changed = sorted(key for key in shared if full.must_match.get(key) != record.must_match.get(key))
+    both = [
+        dataclasses.replace(one.fingerprint, model=one.fingerprint.model.before_quantization())
+        for one in (record, full)
+    ]
+    changed = [difference.name for difference in both[0].differences(both[1])]
     if full.recipe is not None or full.served or full.platform != record.platform or changed:
         what = ", ".join(changed) or f"it is {full.recipe_name} on {full.platform}"
         raise BaselineError(f"{given} is not full precision of the same run: {what}. Type: {how}")
@@ -163,7 +164,7 @@ def _refuse_partial(
 ) -> None:
     """Raise BaselineError for a run that left items out, which would shrink the baseline without a word."""
     done = {(score.sample_id, score.epoch) for score in record.scores}
-    same_data = previous is not None and previous.must_match.get("data") == record.must_match.get("data")
+    same_data = previous is not None and previous.fingerprint.question.data == record.fingerprint.question.data
     wanted = {(item.sample_id, item.epoch) for item in previous.items} if previous is not None and same_data else set()
     if wanted - done:
         raise BaselineError(

@@ -3,7 +3,7 @@
 import argparse
 import pathlib
 
-from quantguard.records.files import read_record
+from quantguard.records.record_file import read_record
 from quantguard.verdict import USUAL_TOLERANCE, judge
 
 HELP = "judge one recorded run against another"

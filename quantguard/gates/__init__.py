@@ -16,7 +16,17 @@ from typing import Any, Literal, Protocol
 from quantguard.baselines import Baseline, LayerProfile
 from quantguard.baselines.store import BaselineLocation
 from quantguard.benchmarks import Benchmark, Benchmarks, Task
-from quantguard.records import Counterpart, Generation, LayerReport, Outcome, RunRecord, Score, TimedBlock, Verdict
+from quantguard.records import (
+    Counterpart,
+    Fingerprint,
+    Generation,
+    LayerReport,
+    Outcome,
+    RunRecord,
+    Score,
+    TimedBlock,
+    Verdict,
+)
 from quantguard.records.candidate import Candidate
 from quantguard.run_options import RunOptions
 
@@ -180,7 +190,7 @@ class Session(Protocol):
     measured: MutableMapping[str, Baseline]
     """The baselines that gates of this run have measured, by path, whether they are on the disk or not."""
 
-    def fingerprint(self, task: Task | None = None) -> dict[str, str]:
+    def fingerprint(self, task: Task | None = None) -> Fingerprint:
         """Return what a baseline of a task has to share with a run of the candidate, or what its layers have to."""
 
     def run(self, task: Task, sample_ids: Sequence[str], *, display: Display | None = None) -> RunRecord:

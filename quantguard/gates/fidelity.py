@@ -65,7 +65,10 @@ def check(gate: Gate, session: Session) -> GateResult:
         )
         if limit is not None
     ]
-    verdicts.append(judge_decode_gap(found, dtype=record.must_match["dtype"]))
+    dtype = record.fingerprint.runtime.dtype
+    # Only a server does not tell, and it has no logits to compare either.
+    assert dtype is not None
+    verdicts.append(judge_decode_gap(found, dtype=dtype))
     record = dataclasses.replace(record, notes=notes)
     return result_of("fidelity", session.candidate, gate.benchmark, worst_of(verdicts), record=record)
 

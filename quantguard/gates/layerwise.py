@@ -3,16 +3,15 @@
 import dataclasses
 import math
 import pathlib
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from quantguard.baselines import Acceptance, LayerProfile, read
+from quantguard.baselines import Acceptance, LayerProfile, baseline_path, read
 from quantguard.baselines.acceptance import author, today
-from quantguard.baselines.fingerprint import changes
-from quantguard.baselines.layer_profile import SCHEMA_VERSION
 from quantguard.baselines.store import BaselineLocation, locate
 from quantguard.errors import BaselineError, UsageError
 from quantguard.gates import GateResult, Session, result_of
-from quantguard.records import LayerError, LayerSketch, Verdict
+from quantguard.records import Difference, Fingerprint, LayerError, LayerSketch, Verdict
 
 if TYPE_CHECKING:
     from quantguard.measures.layers import Layers
@@ -20,8 +19,6 @@ if TYPE_CHECKING:
 LIMIT = "ceiling"
 METRIC = "layer error"
 _SUBJECT = "layers"
-# What two platforms may differ in and still be compared where that is asked for.
-_OF_THE_PLATFORM = frozenset({"dtype", "threads"})
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +59,7 @@ def check(gate: Gate, session: Session) -> GateResult:
         return _measured(session, found, location.path)
     try:
         stored = read(path, LayerProfile)
-        _require_same(stored, found, location.path)
+        _require_same(stored, found, stored.fingerprint.differences(found.fingerprint), location.path)
     except BaselineError:
         if update == "changed":
             return _measured(session, found, location.path)
@@ -86,9 +83,9 @@ def _location(layers: "Layers", session: Session) -> BaselineLocation:
     return locate(session.options.baselines, session.candidate, _SUBJECT, _fingerprint(layers, session))
 
 
-def _fingerprint(layers: "Layers", session: Session) -> dict[str, str]:
+def _fingerprint(layers: "Layers", session: Session) -> Fingerprint:
     """Return what a stored profile has to share with the candidate, the text that was read among it."""
-    return session.fingerprint() | {"data": layers.text_sha256}
+    return session.fingerprint().of_layers(layers.text_sha256)
 
 
 def _compare_with_platform(gate: Gate, platform: str, layers: "Layers", session: Session) -> GateResult:
@@ -96,31 +93,33 @@ def _compare_with_platform(gate: Gate, platform: str, layers: "Layers", session:
     here = session.candidate.platform
     if platform == here:
         raise UsageError(f"layerwise(platform={platform!r}) runs on {platform} itself: leave platform out")
-    there = dataclasses.replace(session.candidate, platform=platform)
-    path = locate(session.options.baselines, there, _SUBJECT, {}).path
-    if not pathlib.Path(path).is_file():
+    candidate = session.candidate
+    path = baseline_path(
+        session.options.baselines,
+        platform=platform,
+        model=candidate.model,
+        recipe=candidate.recipe,
+        benchmark=_SUBJECT,
+    )
+    if not path.is_file():
         raise BaselineError(
             f"there is no profile {path} to compare {here} with. Measure it on {platform}, by a gate"
             " @quantguard.layerwise() there and: pytest --quantguard --quantguard-update=new"
         )
-    stored = read(pathlib.Path(path), LayerProfile)
+    stored = read(path, LayerProfile)
     # Measured as one of the platform that is asked for, so that everything else has to be the same.
     found = dataclasses.replace(_profile(layers, session), platform=platform)
-    then, now = stored.must_match, found.must_match
+    then, now = stored.fingerprint, found.fingerprint
+    changed = (*then.question.differences(now.question), *then.model.differences(now.model))
+    _require_same(stored, found, changed, str(path), where=f" on {platform}")
     notes = [
-        f"{key} is {then[key]} on {platform}, {now[key]} here"
-        for key in sorted(_OF_THE_PLATFORM & then.keys() & now.keys())
-        if then[key] != now[key]
+        f"{name} is {there} on {platform}, {here} here"
+        for name, there, here in then.runtime.differences(now.runtime)
+        if there is not None and here is not None
     ]
-    _require_same(_without(stored, _OF_THE_PLATFORM), _without(found, _OF_THE_PLATFORM), path, where=f" on {platform}")
     verdict = _judge(distances(found.layers, stored.layers), gate, f"the stored profile of {platform}")
     result = _result(session, verdict)
     return dataclasses.replace(result, notes=(*result.notes, *notes))
-
-
-def _without(profile: LayerProfile, keys: frozenset[str]) -> LayerProfile:
-    kept = {key: value for key, value in profile.must_match.items() if key not in keys}
-    return dataclasses.replace(profile, must_match=kept)
 
 
 def distances(found: tuple[LayerSketch, ...], expected: tuple[LayerSketch, ...]) -> tuple[LayerError, ...]:
@@ -137,11 +136,10 @@ def distances(found: tuple[LayerSketch, ...], expected: tuple[LayerSketch, ...])
 
 def _profile(layers: "Layers", session: Session) -> LayerProfile:
     return LayerProfile(
-        schema_version=SCHEMA_VERSION,
         platform=session.candidate.platform,
         model=session.candidate.model,
         recipe=session.candidate.recipe,
-        must_match=_fingerprint(layers, session),
+        fingerprint=_fingerprint(layers, session),
         recorded={},
         acceptance=Acceptance(by=author(), on=today(), why=session.options.accepted_regression or "measured"),
         layers=layers.sketches(),
@@ -154,16 +152,19 @@ def _measured(session: Session, found: LayerProfile, path: str) -> GateResult:
     return dataclasses.replace(_result(session, verdict), pending=found, pending_path=path)
 
 
-def _require_same(stored: LayerProfile, found: LayerProfile, path: str, *, where: str = "") -> None:
-    """Raise BaselineError where the profile belongs to something else than what ran; ``where`` it is to be mended."""
+def _require_same(
+    stored: LayerProfile, found: LayerProfile, changed: Sequence[Difference], path: str, *, where: str = ""
+) -> None:
+    """Raise BaselineError where the profile belongs to something else than what ran; ``where`` it is to be mended.
+
+    ``changed`` are the differences of the fingerprints, as far as they count.
+    """
     update = f"If that is meant, type{where}: pytest --quantguard --quantguard-update=changed"
     for name in ("platform", "model", "recipe"):
         if getattr(stored, name) != getattr(found, name):
             raise BaselineError(f"the baseline {path} is foreign: it is for {name} {getattr(stored, name)!r}")
-    changed = changes(stored.must_match, found.must_match)
     if changed:
-        facts = "; ".join(f"{key} {how}" for key, how in changed.items())
-        raise BaselineError(f"the baseline {path} is stale: {facts}. {update}")
+        raise BaselineError(f"the baseline {path} is stale: {'; '.join(map(str, changed))}. {update}")
     if [layer.name for layer in stored.layers] != [layer.name for layer in found.layers]:
         raise BaselineError(f"the baseline {path} is stale: it has other layers than the model. {update}")
 

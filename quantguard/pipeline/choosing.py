@@ -15,7 +15,7 @@ from quantguard.pipeline import provenance
 from quantguard.pipeline.display import displaying
 from quantguard.pipeline.in_process import InProcess
 from quantguard.pipeline.progress import Progress, silent
-from quantguard.records import RunRecord, Sample, Score
+from quantguard.records import Fingerprint, RunRecord, Sample, Score
 
 
 def run(
@@ -25,12 +25,12 @@ def run(
     *,
     progress: Progress = silent,
     display: Display | None = None,
-    matching: dict[str, str] | None = None,
+    fingerprint: Fingerprint | None = None,
 ) -> RunRecord:
     """Choose for every sample and record; raises UsageError for a model whose logits are not at hand.
 
-    ``display`` shows the choices where one is open already; absent, ``progress`` opens one. ``matching`` is the
-    fingerprint, where it has been worked out.
+    ``display`` shows the choices where one is open already; absent, ``progress`` opens one. ``fingerprint`` is given
+    where it has been worked out.
     """
     if not isinstance(subject, InProcess):
         raise UsageError(f"{data.name} reads logits, so it takes a model of this process, not {subject.name}")
@@ -52,7 +52,7 @@ def run(
         generation_config=None,
         scores=tuple(scores),
         kernels=subject.kernels(),
-        must_match=matching or provenance.must_match(subject, data, NOTHING, batch_size=1),
+        fingerprint=fingerprint or provenance.fingerprint(subject, data, NOTHING, batch_size=1),
         recorded=provenance.recorded(subject, NOTHING, batch_size=1),
         metrics={
             "accuracy": statistics.fmean(score.value or 0.0 for score in scores),

@@ -3,7 +3,6 @@
 import contextlib
 import os
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 
 from quantguard import registry
 from quantguard.benchmarks import NOTHING, Benchmark, choose_subset
@@ -17,12 +16,12 @@ from quantguard.modeling import LoadedModel
 from quantguard.pipeline import choosing, provenance
 from quantguard.pipeline.display import displaying
 from quantguard.pipeline.generating import Answered, generate
-from quantguard.pipeline.generation_store import GenerationStore, Policy, Shelf
+from quantguard.pipeline.generation_store import GenerationStore, Policy
 from quantguard.pipeline.in_process import InProcess
 from quantguard.pipeline.opening import full_precision_of, load
 from quantguard.pipeline.progress import Progress, silent
 from quantguard.pipeline.scoring import Scoring, how_scored
-from quantguard.records import Generation, GenerationConfig, RunRecord, Sample
+from quantguard.records import Fingerprint, Generation, GenerationConfig, RunRecord, Sample, to_json
 from quantguard.verdict.metrics import reasoning, summarize
 
 
@@ -92,13 +91,13 @@ def run(
     policy: Policy = "resume",
     known: dict[str, Generation] | None = None,
     display: Display | None = None,
-    matching: dict[str, str] | None = None,
+    fingerprint: Fingerprint | None = None,
 ) -> RunRecord:
     """Generate, score and record; the scores come in the order of samples, epoch by epoch.
 
     Answers are kept in ``store``, where there is one, as ``policy`` says; those that it has are not asked for again.
     Neither are those that are ``known``, to which new ones are added. Without a ``display``, ``progress`` opens one.
-    ``matching`` is the fingerprint, where it has been worked out.
+    ``fingerprint`` is given where it has been worked out.
     """
     batch_size = subject.default_batch_size if batch_size is None else batch_size
     if batch_size < 1:
@@ -106,16 +105,17 @@ def run(
     if isinstance(subject, InProcess):
         require_unseen(subject.loaded, data, samples)
     requests = requests_of(data, samples, config)
-    matching = matching or provenance.must_match(subject, data, config, batch_size=batch_size)
+    fingerprint = fingerprint or provenance.fingerprint(subject, data, config, batch_size=batch_size)
     recorded = provenance.recorded(subject, config, batch_size=batch_size) | subject.generation_facts()
     with contextlib.ExitStack() as stack:
-        facts = matching | recorded | {"subject": subject.name}
-        shelf = None if store is None else stack.enter_context(_shelf(store, facts, policy))
+        # Whatever the items and their scorer, an answer depends on its own prompt alone.
+        facts = {"subject": subject.name, "fingerprint": to_json(fingerprint.of_answers()), "recorded": recorded}
+        kept = None if store is None else stack.enter_context(store.answers_of(facts, policy))
         seen = display or stack.enter_context(displaying(progress, f"{subject.name} on {data.name}", len(requests)))
         scoring = stack.enter_context(Scoring(data, samples, seen.scored))
         told = _telling(scoring, seen)
         generations, resumed = generate(
-            subject, requests, config, batch_size=batch_size, answered=told, shelf=shelf, known=known
+            subject, requests, config, batch_size=batch_size, answered=told, kept=kept, known=known
         )
         scores = scoring.finish(generations)
         metrics = summarize(scores) | reasoning(generations)
@@ -128,7 +128,7 @@ def run(
         generation_config=config,
         scores=scores,
         kernels=subject.kernels(),
-        must_match=matching,
+        fingerprint=fingerprint,
         recorded=recorded | how_scored(data),
         metrics=metrics,
         notes=(*subject.notes, *([resumed] if resumed and policy == "resume" else [])),
@@ -146,16 +146,11 @@ def record_of(subject: Subject, data: Benchmark, metrics: dict[str, float]) -> R
         generation_config=None,
         scores=(),
         kernels=subject.kernels(),
-        must_match=provenance.must_match(subject, data, NOTHING, batch_size=1),
+        fingerprint=provenance.fingerprint(subject, data, NOTHING, batch_size=1),
         recorded=provenance.recorded(subject, NOTHING, batch_size=1),
         metrics=metrics,
         notes=subject.notes,
     )
-
-
-def _shelf(store: GenerationStore, facts: dict[str, str], policy: Policy) -> AbstractContextManager[Shelf | None]:
-    """Open the shelf of a run: whatever the items and their scorer, an answer depends on its own prompt alone."""
-    return store.shelf({key: value for key, value in facts.items() if key not in ("data", "scorer")}, policy)
 
 
 def _telling(scoring: Scoring, seen: Display) -> Answered:

@@ -23,9 +23,8 @@ def measure_noise(
     if data.task != "generate":
         raise UsageError(f"{data.name} generates nothing: two runs of a model choose alike, so there is no noise")
     size = subject.default_batch_size
-    matching = provenance.must_match(subject, data, config, batch_size=size)
-    if matching != baseline.must_match:
-        changed = sorted(k for k in {*matching, *baseline.must_match} if matching.get(k) != baseline.must_match.get(k))
+    fingerprint = provenance.fingerprint(subject, data, config, batch_size=size)
+    if changed := [difference.name for difference in baseline.fingerprint.differences(fingerprint)]:
         raise UsageError(f"the baseline is of another run: {', '.join(changed)} differ. Update it first, or leave it")
     other = dataclasses.replace(config, seed=config.seed + 1) if config.temperature else config
     samples = evaluating.named_samples(data, baseline.sample_ids)
@@ -41,5 +40,5 @@ def measure_noise(
         num_flips=sum(old != new for old, new in judged),
         varied="order, batch size" + (", seed" if config.temperature else ""),
         on=dt.datetime.now(dt.UTC).date().isoformat(),
-        must_match=matching,
+        fingerprint=fingerprint,
     )

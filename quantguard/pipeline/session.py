@@ -28,7 +28,7 @@ from quantguard.pipeline.progress import Progress, silent
 from quantguard.pipeline.quantizing import quantize
 from quantguard.pipeline.rerun_store import RerunStore
 from quantguard.pipeline.serving import Service
-from quantguard.records import Generation, GenerationConfig, LayerReport, RunRecord
+from quantguard.records import Fingerprint, Generation, GenerationConfig, LayerReport, Question, RunRecord
 from quantguard.records.candidate import Candidate
 from quantguard.records.codec import digest
 from quantguard.records.evaluation import recipe_name
@@ -36,8 +36,6 @@ from quantguard.run_options import RunOptions, Target
 
 # What both models of a check read once, to see that they are two.
 _ANY_TEXT = "Sue has 31 toys and finds 22 more. How many toys has Sue now?"
-# What of a model's identity says how it is asked, and not what its layers compute.
-_NOT_OF_LAYERS = frozenset({"engine", "prompt", "batch_size", "stop_ids"})
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +83,7 @@ class PipelineSession:
         self._candidate, self._reference, self._state = candidate, reference, state
         # The candidate's answers by decoding: the gates of one check share them.
         self._answers: dict[GenerationConfig, dict[str, Generation]] = {}
-        self._fingerprints: dict[tuple[str, GenerationConfig], dict[str, str]] = {}
+        self._fingerprints: dict[tuple[str, GenerationConfig], Fingerprint] = {}
         self._is_another = False
         self.options = options
         self.benchmarks = state.benchmarks
@@ -99,16 +97,15 @@ class PipelineSession:
         # What is added here counts for this check alone until the whole test has ended well.
         self.measured: MutableMapping[str, Baseline] = collections.ChainMap({}, dict(state.measured))
 
-    def fingerprint(self, task: Task | None = None) -> dict[str, str]:
+    def fingerprint(self, task: Task | None = None) -> Fingerprint:
         """Return what a baseline of a task has to share with a run of the candidate, or what its layers have to."""
         if task is None:
-            facts = self._candidate.identity(batch_size=1)
-            return {key: value for key, value in facts.items() if key not in _NOT_OF_LAYERS}
+            return self._candidate.fingerprint(Question(), batch_size=1)
         # A seed is no part of it, and the tokens of all prompts are worked out once.
         key = task.benchmark.name, dataclasses.replace(task.config, seed=0)
         if key not in self._fingerprints:
             batch_size = 1 if task.benchmark.task == "choice" else self._candidate.default_batch_size
-            self._fingerprints[key] = provenance.must_match(
+            self._fingerprints[key] = provenance.fingerprint(
                 self._candidate, task.benchmark, task.config, batch_size=batch_size
             )
         return self._fingerprints[key]
@@ -206,9 +203,9 @@ class PipelineSession:
     ) -> RunRecord:
         data, progress = task.benchmark, self._state.progress
         samples = evaluating.named_samples(data, sample_ids)
-        matching = self.fingerprint(task) if subject is self._candidate else None
+        fingerprint = self.fingerprint(task) if subject is self._candidate else None
         if data.task == "choice":
-            return choosing.run(subject, data, samples, progress=progress, display=display, matching=matching)
+            return choosing.run(subject, data, samples, progress=progress, display=display, fingerprint=fingerprint)
         return evaluating.run(
             subject,
             data,
@@ -219,7 +216,7 @@ class PipelineSession:
             policy=policy,
             known=known,
             display=display,
-            matching=matching,
+            fingerprint=fingerprint,
         )
 
 

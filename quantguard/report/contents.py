@@ -124,7 +124,7 @@ def _flips(result: GateResult, benchmarks: Benchmarks) -> tuple[Flip, ...]:
         return ()
     scores = {(score.sample_id, score.epoch): score for score in record.scores}
     texts = {(generation.sample_id, generation.epoch): generation.text for generation in record.generations}
-    samples = _samples(benchmarks, record.benchmark, record.must_match.get("data"))
+    samples = _samples(benchmarks, record.benchmark, record.fingerprint.question.data)
     return tuple(
         Flip(
             before=other.score,

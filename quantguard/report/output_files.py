@@ -12,7 +12,8 @@ from quantguard.benchmarks import Benchmarks
 from quantguard.errors import RecordError
 from quantguard.gates import GateResult
 from quantguard.records import from_json, to_json
-from quantguard.records.files import parse_json, read_text, seal, unseal, write_together
+from quantguard.records.files import parse_json, read_text, write_together
+from quantguard.records.sealed_file import seal, unseal
 from quantguard.report import page
 from quantguard.report.contents import Entry, collect_report
 from quantguard.report.markdown import markdown

@@ -11,6 +11,7 @@ from quantguard.baselines.matching import LackingItemsError, items_of, items_to_
 from quantguard.benchmarks import SUBSET_SEED, choose_subset, task_name
 from quantguard.errors import BaselineError
 from quantguard.gates import accuracy, reasoning
+from tests.support.fingerprints import fingerprint_of
 
 IDS = tuple("abcdefgh")
 
@@ -108,12 +109,12 @@ def test_the_usual_ways_keep_their_names() -> None:
 
 def test_gates_of_one_location_clash_where_they_are_not_of_the_same_run() -> None:
     location = BaselineLocation(
-        path="p", platform="cpu", model="m", recipe="r", benchmark="b", must_match={"weights": "w"}
+        path="p", platform="cpu", model="m", recipe="r", benchmark="b", fingerprint=fingerprint_of()
     )
     assert location.clash(location) is None
     assert location.clash(dataclasses.replace(location, reference="full")) is None
     named = dataclasses.replace(location, reference="other")
     assert named.clash(dataclasses.replace(location, reference="full")) == "reference is other and full"
-    assert location.clash(dataclasses.replace(location, must_match={"weights": "v", "dtype": "d"})) == (
+    assert location.clash(dataclasses.replace(location, fingerprint=fingerprint_of(weights="v", dtype="d"))) == (
         "dtype is absent and d; weights is w and v"
     )

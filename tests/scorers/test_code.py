@@ -537,7 +537,7 @@ def test_the_record_says_how_programs_were_run_and_other_ways_do_not_compare(
         monkeypatch.setenv(probe.VARIABLE, unsafe)
         record = quantguard.evaluate("tiny-reasoner", "livecodebench", max_new_tokens=2)
         assert record.recorded["sandbox"] == sandbox.isolation().name
-        assert record.must_match["scorer"] == f"{code.VERSION} {sandbox.isolation().kind}"
+        assert record.fingerprint.question.scorer == f"{code.VERSION} {sandbox.isolation().kind}"
         assert record.metrics["truncated"] == 1
         records[unsafe] = record
     if len(records) == 2:

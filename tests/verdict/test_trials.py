@@ -21,6 +21,7 @@ from quantguard.report.multiple_testing import multiple_testing_lines
 from quantguard.run_options import RunOptions
 from quantguard.stats import Method
 from quantguard.verdict import AccuracyRule, judge_accuracy
+from tests.support.fingerprints import fingerprint_of
 
 N = 300
 IDS = tuple(f"i{index}" for index in range(N))
@@ -93,7 +94,7 @@ class Bench:
             generation_config=task.config,
             scores=tuple(score(id_, self.answer(int(id_[1:]), task.config.seed)) for id_ in sample_ids),
             kernels={},
-            must_match={},
+            fingerprint=fingerprint_of(),
             recorded={},
             metrics={"accuracy": 1.0},
         )

@@ -130,7 +130,7 @@ def check(gate: Gate, session: Session) -> GateResult:
     if options.inconclusive == "fail":
         require_decidable(len(test.sample_ids), rule=gate.rule, accuracy=test.baseline_accuracy, noise=noise)
     # A gate of fewer items is another; a limit is no part of a gate, and leaves no lost items behind.
-    facts = gate.against, gate.rule, gate.cluster, len(stored.items), location.must_match, baseline
+    facts = gate.against, gate.rule, gate.cluster, len(stored.items), location.fingerprint, baseline
     verdict, record = decide(test, session, session.earlier_runs(*facts))
     record = with_length_ratio(record, baseline.scores("reference"))
     gain = note_on_gain(record.scores, baseline.scores("baseline"), named="the accepted run", clusters=test.clusters)

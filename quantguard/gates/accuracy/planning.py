@@ -77,7 +77,7 @@ class Plan:
 def known_noise(path: pathlib.Path, baseline: Baseline) -> float | None:
     """Return the flip rate between two runs of the model that a baseline is of, where it was measured."""
     noise = read_noise(noise_path(path))
-    return noise.flip_rate if noise is not None and noise.must_match == baseline.must_match else None
+    return noise.flip_rate if noise is not None and noise.fingerprint == baseline.fingerprint else None
 
 
 def noise_notes(flip_rate: float, noise: float | None) -> list[str]:

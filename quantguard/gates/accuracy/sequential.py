@@ -14,7 +14,6 @@ import statistics
 from collections.abc import Mapping, Sequence
 
 from quantguard import stats
-from quantguard.baselines.fingerprint import changes
 from quantguard.benchmarks import Task
 from quantguard.errors import MeasurementError
 from quantguard.gates import EarlierRun, EarlierRuns, Estimate, Session
@@ -143,7 +142,7 @@ def join(records: Sequence[RunRecord]) -> RunRecord:
     first = records[0]
     if len(records) == 1:
         return first
-    if different := sorted({key for record in records for key in changes(first.must_match, record.must_match)}):
+    if different := sorted({d.name for record in records for d in first.fingerprint.differences(record.fingerprint)}):
         raise MeasurementError(f"blocks of one run differ in {', '.join(different)}: something changed while it ran")
     seen = [(score.sample_id, score.epoch) for record in records for score in record.scores]
     if len(set(seen)) != len(seen):
