@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -87,7 +88,7 @@ def reference(
     inverse = torch.linalg.inv(damped[order][:, order])
     factor = torch.linalg.cholesky(inverse, upper=True)
     groups = torch.tensor([column // (args.group_size or WIDTH) for column in order])
-    terms = {"scale": scale.double(), "zero_point": zero_point, "args": args}
+    terms: dict[str, Any] = {"scale": scale.double(), "zero_point": zero_point, "args": args}
     data = torch.empty(ROWS, WIDTH, dtype=torch.int8)
     data[:, order] = gptq.round_one_by_one(weight.double().t()[order], factor, groups, **terms).t()
     return data
@@ -120,7 +121,7 @@ def both_bodies(args: QuantArgs, width: int, *, fault: bool = False) -> tuple[to
     work, order, alive = weight.t()[:width], torch.arange(width), torch.zeros(width, dtype=torch.bool)
     factor = gptq._inverse_factor(stats.gram[:width, :width], order, alive, 0.01)
     scale, zero_point = choose_group_scales(weight[:, :width], args)
-    terms = {"scale": scale, "zero_point": zero_point, "args": args}
+    terms: dict[str, Any] = {"scale": scale, "zero_point": zero_point, "args": args}
     groups = order // (args.group_size or width)
     plain = gptq.round_one_by_one(work, factor, groups, **terms)
     if fault:

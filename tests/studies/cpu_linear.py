@@ -102,7 +102,10 @@ def candidates(
     tokens, width, outputs = shape
     x = torch.randn(tokens, width, generator=torch.Generator().manual_seed(0)).bfloat16()
     linear = nn.Linear(width, outputs)
-    floats = {"fp32": functools.partial(linear, x.float()), "torch.ao W8A8 per tensor": torch_ao(linear, x.float())}
+    floats: dict[str, Call] = {
+        "fp32": functools.partial(linear, x.float()),
+        "torch.ao W8A8 per tensor": torch_ao(linear, x.float()),
+    }
     linear = copy.deepcopy(linear).bfloat16()
     found: dict[str, Call] = {"bf16": functools.partial(linear, x), **floats}
     for name, (weights, activations) in PRECISIONS.items():
@@ -177,12 +180,12 @@ def onednn_product(weight: torch.Tensor, x: torch.Tensor) -> Call:
     packed = torch.ops.onednn.qlinear_prepack(data, None)
     tokens = torch.randint(0, 256, x.shape, dtype=torch.uint8)
     scale, zero_point = torch.ones(len(data)), torch.zeros(len(data), dtype=torch.int32)
-    rest = (packed, scale, zero_point, None, 1.0, 0, torch.float32, "none", [], "")
+    rest: tuple[Any, ...] = (packed, scale, zero_point, None, 1.0, 0, torch.float32, "none", [], "")
     return lambda: torch.ops.onednn.qlinear_pointwise(tokens, 1.0, 128, *rest)
 
 
 def vllm_w8a8(linear: nn.Linear, x: torch.Tensor) -> Call:
-    """Return what vLLM runs on a CPU without AMX (``CPUInt8ScaledMMLinearKernel``): its quantization, oneDNN's product."""
+    """Return what vLLM runs without AMX (``CPUInt8ScaledMMLinearKernel``): its quantization, oneDNN's product."""
     ops = torch.ops._C
     weight: Any = nearest.quantize_weight(
         linear.weight.detach(), QuantArgs(num_bits=8, strategy="channel"), stats=None, options={}

@@ -50,7 +50,8 @@ def lay_out(data: torch.Tensor, *, nibbles: bool) -> torch.Tensor:
         quarters = (pieces + 8).unflatten(-1, (4, -1))
         words = (quarters[..., 0::2, :] | (quarters[..., 1::2, :] << 4)).transpose(-1, -2)
         pieces = words.flatten(-2)
-    return pieces.contiguous()
+    laid_out: torch.Tensor = pieces.contiguous()
+    return laid_out
 
 
 def unpack(nibbles: torch.Tensor) -> torch.Tensor:
