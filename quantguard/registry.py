@@ -48,7 +48,7 @@ class Registry(Mapping[str, types.ModuleType]):
         found = {entry.name: entry.value for entry in importlib.metadata.entry_points(group=package)}
         folder = pathlib.Path(__file__).parent.joinpath(*self.family.split("."))
         for module in pkgutil.iter_modules([str(folder)]):
-            if not module.name.startswith("_") and not module.ispkg:
+            if not module.name.startswith("_"):
                 found[module.name.replace("_", "-")] = f"{package}.{module.name}"
         return found
 

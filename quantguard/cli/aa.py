@@ -48,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
 def _measure(args: argparse.Namespace) -> tuple[pathlib.Path, Noise]:
     import quantguard  # noqa: PLC0415 - the facade, whose functions import torch
     from quantguard import registry  # noqa: PLC0415
-    from quantguard.pipeline.in_process import InProcess  # noqa: PLC0415
+    from quantguard.engines.transformers.in_process import InProcess  # noqa: PLC0415
     from quantguard.pipeline.noise import measure_noise  # noqa: PLC0415
     from quantguard.pipeline.progress import bar  # noqa: PLC0415
 

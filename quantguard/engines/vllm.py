@@ -15,8 +15,8 @@ from typing import Any
 
 import transformers
 
-from quantguard.engines._decoding import effective_facts
 from quantguard.engines._prompting import Request, render, seed_of, words_of_tokenizer
+from quantguard.engines.transformers.decoding import effective_facts
 from quantguard.errors import EngineError, UsageError
 from quantguard.modeling.configuration import read_config
 from quantguard.modeling.loading import find_folder, tokenizer_of, weights_sha256

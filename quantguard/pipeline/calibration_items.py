@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from quantguard import registry
 from quantguard.benchmarks import SUBSET_SEED, Benchmark, choose_subset
 from quantguard.engines._subject import Subject
+from quantguard.engines.transformers.in_process import InProcess
 from quantguard.errors import MeasurementError
 from quantguard.modeling import LoadedModel
-from quantguard.pipeline.in_process import InProcess
 from quantguard.records import CalibrationArgs, Sample
 
 _SHOWN = 5

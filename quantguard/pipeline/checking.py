@@ -9,8 +9,7 @@ import tqdm
 
 from quantguard import registry
 from quantguard.checkpoints import _checking as rules
-from quantguard.checkpoints import _native as native
-from quantguard.checkpoints import recognise
+from quantguard.checkpoints import native, recognise
 from quantguard.checkpoints._stored import StoredCheckpoint
 from quantguard.errors import UsageError
 from quantguard.modeling.stored_parameters import ties_head

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 from quantguard.benchmarks import Benchmark, continuations
 from quantguard.engines._subject import Subject
+from quantguard.engines.transformers.in_process import InProcess
 from quantguard.errors import UsageError
 from quantguard.modeling import LoadedModel
 from quantguard.modeling.likelihood import likelihoods
 from quantguard.pipeline import provenance
 from quantguard.pipeline.calibration_items import require_unseen
-from quantguard.pipeline.in_process import InProcess
 from quantguard.pipeline.progress import Progress, silent
 from quantguard.pipeline.watching import Watch, watching
 from quantguard.records import GenerationConfig, RunRecord, Sample, Score

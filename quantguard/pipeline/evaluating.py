@@ -9,13 +9,13 @@ from quantguard import registry
 from quantguard.benchmarks import Benchmark, choose_subset
 from quantguard.engines._prompting import Request
 from quantguard.engines._subject import Subject
+from quantguard.engines.transformers.in_process import InProcess
 from quantguard.errors import UsageError
 from quantguard.modeling import LoadedModel
 from quantguard.pipeline import choosing, fidelity, provenance
 from quantguard.pipeline.calibration_items import require_unseen
 from quantguard.pipeline.generating import Answered, generate
 from quantguard.pipeline.generation_store import GenerationStore, Policy, Shelf
-from quantguard.pipeline.in_process import InProcess
 from quantguard.pipeline.opening import load
 from quantguard.pipeline.progress import Progress, silent
 from quantguard.pipeline.scoring import Scoring, how_scored, reasoning, summarize

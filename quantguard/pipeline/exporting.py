@@ -6,7 +6,7 @@ import pathlib
 from collections.abc import Collection
 
 from quantguard import registry
-from quantguard.checkpoints import _native as native
+from quantguard.checkpoints import native
 from quantguard.errors import UsageError
 from quantguard.pipeline.progress import Progress, silent
 from quantguard.pipeline.saving import quantize_to_folder

@@ -6,6 +6,7 @@ from quantguard import registry
 from quantguard.benchmarks import Benchmark
 from quantguard.engines._prompting import Request, render
 from quantguard.engines._subject import Subject
+from quantguard.engines.transformers.in_process import InProcess
 from quantguard.errors import MeasurementError, UsageError
 from quantguard.modeling import LoadedModel
 from quantguard.modeling.comparing import compare_logits
@@ -13,7 +14,6 @@ from quantguard.pipeline import provenance
 from quantguard.pipeline.calibration_items import require_unseen
 from quantguard.pipeline.choosing import NOTHING
 from quantguard.pipeline.decode_steps import batches, compare_ways
-from quantguard.pipeline.in_process import InProcess
 from quantguard.pipeline.opening import full_precision_of
 from quantguard.pipeline.progress import Progress, silent
 from quantguard.records import Generation, GenerationConfig, RunRecord, Sample

@@ -11,9 +11,8 @@ import safetensors.torch
 import torch
 
 from quantguard import registry
-from quantguard.checkpoints import _native as native
-from quantguard.checkpoints import recognise
-from quantguard.checkpoints._native_writing import FolderWriter, write_json, write_tensors
+from quantguard.checkpoints import native, recognise
+from quantguard.checkpoints.native.write import FolderWriter, write_json, write_tensors
 from quantguard.errors import MeasurementError, ModelError, RecipeError, RecordError, UsageError
 from quantguard.modeling import Activations, Block, Decoder, LoadedModel, find_decoder, load, quantizable_linears
 from quantguard.modeling.block_state import block_state

@@ -4,9 +4,9 @@ import dataclasses
 
 from quantguard import registry
 from quantguard.engines._subject import Subject
+from quantguard.engines.transformers.in_process import ENGINE
 from quantguard.errors import UsageError
 from quantguard.modeling.loading import tokenizer_of
-from quantguard.pipeline.in_process import ENGINE
 from quantguard.pipeline.session import PipelineSession, Settings
 
 

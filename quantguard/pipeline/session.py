@@ -15,6 +15,7 @@ from quantguard import registry
 from quantguard.baselines import Baseline
 from quantguard.benchmarks import SUBSET_SEED, choose_subset
 from quantguard.engines._subject import Subject
+from quantguard.engines.transformers.in_process import InProcess
 from quantguard.errors import MeasurementError, UsageError
 from quantguard.gates._session import Bytes, Estimate, Peak, SupportsDecoding, Update
 from quantguard.modeling import LoadedModel, tracing
@@ -22,7 +23,6 @@ from quantguard.modeling.comparing import logits_behind
 from quantguard.modeling.swapping import kernels_in_use, weight_bytes
 from quantguard.pipeline import choosing, evaluating, fidelity, joining, peaks, provenance, timing
 from quantguard.pipeline.generation_store import GenerationStore, Policy, own_sources
-from quantguard.pipeline.in_process import InProcess
 from quantguard.pipeline.layer_trace import trace, traced_text
 from quantguard.pipeline.opening import full_precision_of, load, made_from
 from quantguard.pipeline.progress import Progress, silent

@@ -15,9 +15,8 @@ import torch
 
 import quantguard
 from quantguard import recipes
-from quantguard.checkpoints import _ct_config as ct_config
-from quantguard.checkpoints import _native as native
-from quantguard.checkpoints import recognise
+from quantguard.checkpoints import native, recognise
+from quantguard.checkpoints.compressed_tensors import config as ct_config
 from quantguard.errors import ModelError, QuantguardError
 from quantguard.modeling import LoadedModel
 from quantguard.pipeline import checking, opening

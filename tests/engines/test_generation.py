@@ -7,9 +7,9 @@ import torch
 
 import quantguard
 from quantguard.benchmarks import choose_subset
-from quantguard.engines import transformers as engine
-from quantguard.engines._decoding import sample
 from quantguard.engines._prompting import Request, render
+from quantguard.engines.transformers import generation as engine
+from quantguard.engines.transformers.decoding import sample
 from quantguard.errors import QuantguardError
 from quantguard.modeling import LoadedModel
 from quantguard.records import Generation, GenerationConfig

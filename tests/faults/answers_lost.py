@@ -4,8 +4,8 @@ from typing import Any
 
 from _lab import Lab
 
-from quantguard.engines import transformers
 from quantguard.engines._prompting import Request
+from quantguard.engines.transformers import generation
 from quantguard.modeling import LoadedModel
 
 AREA = "engine"
@@ -14,9 +14,9 @@ EXPECTED = ("accuracy", "fidelity")
 
 
 def plant(lab: Lab) -> None:
-    generate = transformers.generate
+    generate = generation.generate
 
     def lossy(loaded: LoadedModel, requests: list[Request], *args: Any, **more: Any) -> None:
         generate(loaded, requests[:-1], *args, **more)
 
-    lab.patch.setattr(transformers, "generate", lossy)
+    lab.patch.setattr(generation, "generate", lossy)

@@ -2,7 +2,7 @@
 
 from _lab import Lab
 
-from quantguard.engines import transformers
+from quantguard.engines.transformers import generation
 
 AREA = "engine"
 RECIPE = "w8a8"
@@ -11,7 +11,7 @@ EXPECTED = ("accuracy",)
 
 def plant(lab: Lab) -> None:
     lab.patch.setattr(
-        transformers,
+        generation,
         "token_ids",
         lambda model, text, _mode: model.tokenizer(text, add_special_tokens=False)["input_ids"],
     )

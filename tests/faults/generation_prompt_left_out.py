@@ -4,8 +4,8 @@ from typing import Any
 
 from _lab import Lab
 
-from quantguard.engines import transformers
 from quantguard.engines._prompting import render
+from quantguard.engines.transformers import generation
 
 AREA = "engine"
 RECIPE = "w8a8"
@@ -17,4 +17,4 @@ def plant(lab: Lab) -> None:
         prompt = render(model, text, mode).removesuffix("<|im_start|>assistant\n")
         return model.tokenizer(prompt, add_special_tokens=False)["input_ids"]
 
-    lab.patch.setattr(transformers, "token_ids", unopened)
+    lab.patch.setattr(generation, "token_ids", unopened)

@@ -6,8 +6,8 @@ from typing import Any
 
 from _lab import Lab
 
-from quantguard.engines import transformers
 from quantguard.engines._prompting import Request
+from quantguard.engines.transformers import generation
 from quantguard.modeling import LoadedModel
 
 AREA = "engine"
@@ -16,11 +16,11 @@ EXPECTED = ("accuracy",)
 
 
 def plant(lab: Lab) -> None:
-    generate = transformers.generate
+    generate = generation.generate
 
     def shuffled(loaded: LoadedModel, requests: list[Request], *args: Any, **more: Any) -> None:
         texts = random.Random(0).sample([request.text for request in requests], len(requests))
         mixed = [dataclasses.replace(request, text=text) for request, text in zip(requests, texts, strict=True)]
         generate(loaded, mixed, *args, **more)
 
-    lab.patch.setattr(transformers, "generate", shuffled)
+    lab.patch.setattr(generation, "generate", shuffled)

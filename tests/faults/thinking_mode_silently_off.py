@@ -2,8 +2,8 @@
 
 from _lab import Lab
 
-from quantguard.engines import transformers
 from quantguard.engines._prompting import token_ids
+from quantguard.engines.transformers import generation
 
 AREA = "engine"
 RECIPE = "w8a8"
@@ -11,4 +11,4 @@ EXPECTED = ("accuracy",)
 
 
 def plant(lab: Lab) -> None:
-    lab.patch.setattr(transformers, "token_ids", lambda model, text, _mode: token_ids(model, text, "no_think"))
+    lab.patch.setattr(generation, "token_ids", lambda model, text, _mode: token_ids(model, text, "no_think"))

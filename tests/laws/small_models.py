@@ -13,8 +13,8 @@ import transformers
 
 import quantguard
 from quantguard import registry
-from quantguard.engines import transformers as engine
 from quantguard.engines._prompting import Request
+from quantguard.engines.transformers import generation as engine
 from quantguard.modeling import BlockCalibration, Decoder, LoadedModel, embed, find_decoder
 from quantguard.records import CalibrationArgs, GenerationConfig, QuantArgs, Recipe
 

@@ -11,7 +11,7 @@ import torch
 from small_models import STREAMED, save, small_model
 
 import quantguard
-from quantguard.checkpoints._native_writing import write_tensors
+from quantguard.checkpoints.native.write import write_tensors
 from quantguard.errors import ModelError
 from quantguard.modeling import find_decoder
 from quantguard.modeling.finite import is_finite

@@ -13,11 +13,11 @@ import quantguard
 from quantguard import registry
 from quantguard.baselines.fingerprint import changes
 from quantguard.engines._prompting import render
+from quantguard.engines.transformers.in_process import InProcess
 from quantguard.errors import QuantguardError
 from quantguard.modeling import LoadedModel
 from quantguard.modeling.loading import find_folder
 from quantguard.pipeline import provenance
-from quantguard.pipeline.in_process import InProcess
 from quantguard.pipeline.session import Settings, open_session
 from quantguard.records import GenerationConfig
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from gatelab import assert_error, copy_baselines, run
 
-from quantguard.engines import transformers as engine
+from quantguard.engines.transformers import generation as engine
 
 GATE = """
 import quantguard

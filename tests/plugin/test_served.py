@@ -45,7 +45,7 @@ def test_served(guard):
 def not_under_ci(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CI", raising=False)
     monkeypatch.setattr("openai._base_client.INITIAL_RETRY_DELAY", 0.0)
-    monkeypatch.setattr("quantguard.engines._openai_client._LONGEST_PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr("quantguard.engines.openai.client._LONGEST_PAUSE_SECONDS", 0.0)
     monkeypatch.setattr("openai._base_client.MAX_RETRY_DELAY", 0.0)
 
 

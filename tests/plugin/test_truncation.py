@@ -3,7 +3,7 @@
 import pytest
 from gatelab import assert_error, copy_baselines, run, write_gate
 
-from quantguard.engines import transformers as engine
+from quantguard.engines.transformers import generation as engine
 
 
 def test_a_candidate_that_thinks_longer_is_an_error_that_says_so(

@@ -13,7 +13,7 @@ import pytest
 from quantguard import baselines, pipeline
 from quantguard.baselines import Acceptance, baseline_from_runs
 from quantguard.benchmarks import choose_subset, word_problems
-from quantguard.engines import transformers as engine
+from quantguard.engines.transformers import generation as engine
 from quantguard.gates import accuracy
 from quantguard.gates._matching import subject_of
 from quantguard.records import RunRecord

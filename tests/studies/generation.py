@@ -25,8 +25,9 @@ import quantguard
 from quantguard import registry
 from quantguard.benchmarks import choose_subset
 from quantguard.engines._prompting import Request, render
+from quantguard.engines.transformers import generation as engine
+from quantguard.engines.transformers.in_process import InProcess
 from quantguard.modeling import LoadedModel
-from quantguard.pipeline.in_process import InProcess
 from quantguard.records import Generation, GenerationConfig
 
 PEER_BATCH_SIZES = (32, 64, 128)
@@ -135,7 +136,7 @@ def timed(run: Callable[[Task], Any], task: Task) -> tuple[float, Any]:
 def generate(task: Task) -> dict[str, Generation]:
     """Answer with quantguard."""
     found: dict[str, Generation] = {}
-    registry.engines["transformers"].generate(
+    engine.generate(
         task.loaded,
         [Request(sample_id=key, epoch=0, text=text) for key, text in task.prompts.items()],
         GenerationConfig(max_new_tokens=task.max_new_tokens),

@@ -22,10 +22,10 @@ import torch
 
 from quantguard import pipeline, registry
 from quantguard.baselines import Acceptance, baseline_from_runs, baseline_path, write
-from quantguard.engines import transformers as engine
+from quantguard.engines.transformers import generation as engine
+from quantguard.engines.transformers.in_process import InProcess
 from quantguard.gates import accuracy
 from quantguard.pipeline import GenerationStore, PipelineSession, Settings
-from quantguard.pipeline.in_process import InProcess
 from quantguard.report import files
 from quantguard.scorers import boxed
 

@@ -24,7 +24,7 @@ from _plain_transformers import greedy
 
 import quantguard
 from quantguard import recipes, registry
-from quantguard.checkpoints import _native as native
+from quantguard.checkpoints import native
 from quantguard.engines._prompting import render
 from quantguard.modeling import LoadedModel, QuantLinear
 from quantguard.modeling.block_state import BlockState

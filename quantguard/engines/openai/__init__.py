@@ -17,8 +17,8 @@ import types
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from quantguard.engines._openai_address import EXAMPLE, checked
 from quantguard.engines._prompting import Request, words_of_tokenizer
+from quantguard.engines.openai.address import EXAMPLE, checked
 from quantguard.errors import EngineError, UsageError
 from quantguard.records import Generation, GenerationConfig
 
@@ -131,4 +131,4 @@ def _client() -> types.ModuleType:
     """Import what needs the package openai; raise EngineError where it is not installed."""
     if importlib.util.find_spec("openai") is None:
         raise EngineError("the engine openai needs the package of that name. Type: pip install 'quantguard[openai]'")
-    return importlib.import_module("quantguard.engines._openai_client")
+    return importlib.import_module("quantguard.engines.openai.client")

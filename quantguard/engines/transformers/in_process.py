@@ -7,9 +7,9 @@ from typing import Any
 
 import torch
 
-from quantguard import registry
-from quantguard.engines._decoding import effective_facts
 from quantguard.engines._prompting import Request, words_of_tokenizer
+from quantguard.engines.transformers import generation
+from quantguard.engines.transformers.decoding import effective_facts
 from quantguard.host import ascend
 from quantguard.modeling import LoadedModel
 from quantguard.modeling.swapping import kernels_in_use
@@ -70,7 +70,7 @@ class InProcess:
             "calibration": loaded.calibration_sha256 or "none",
             "prompt": words_of_tokenizer(loaded.tokenizer),
             "dtype": loaded.dtype,
-            "engine": str(registry.engines[self.engine].VERSION),
+            "engine": generation.VERSION,
             **effective_facts(loaded.model.config, loaded.model.generation_config, loaded.tokenizer),
         }
         if loaded.dtype != "float32":
@@ -97,4 +97,4 @@ class InProcess:
         finished: Callable[[Generation], None],
     ) -> None:
         """Answer every request; see the engine."""
-        registry.engines[self.engine].generate(self.loaded, requests, config, batch_size=batch_size, finished=finished)
+        generation.generate(self.loaded, requests, config, batch_size=batch_size, finished=finished)
