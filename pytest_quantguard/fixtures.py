@@ -134,8 +134,8 @@ class Guard:
 
     def _check_all(self, gates: dict[str, Any], target: _Target) -> list[GateResult]:
         from pytest_quantguard import storing  # noqa: PLC0415 - as what follows
-        from quantguard import registry  # noqa: PLC0415 - the flow below loads torch, so nothing here is on top
         from quantguard.errors import QuantguardError  # noqa: PLC0415
+        from quantguard.gates import members as kinds  # noqa: PLC0415 - the flow below loads torch, so nothing here is on top
 
         results: list[GateResult] = []
         session: PipelineSession | None = None
@@ -144,7 +144,7 @@ class Guard:
                 try:
                     session = session or self._open(target, progress)
                     storing.claim(self._item.config, self._item.nodeid, suite.place_of(name, gate, session))
-                    result = registry.gates[name].check(gate, session)
+                    result = kinds[name].check(gate, session)
                     # One result of a check says how the layers fared: it is the same model in all.
                     layers = session.layer_reports() if not results else ()
                     result = dataclasses.replace(result, layers=result.layers or layers)

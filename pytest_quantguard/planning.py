@@ -39,18 +39,19 @@ PLANS = pytest.StashKey[list[str]]()
 
 def plan_gates(item: pytest.Item, gates: dict[str, Any], options: Options, target: Target) -> list[tuple[str, str]]:
     """Plan every gate that can be planned; return the kinds of those that cannot decide, with what is the matter."""
-    from quantguard import registry  # noqa: PLC0415 - an unrelated run does not pay for it
     from quantguard.errors import QuantguardError  # noqa: PLC0415
+    from quantguard.gates import Plannable  # noqa: PLC0415 - an unrelated run does not pay for it
+    from quantguard.gates import members as kinds  # noqa: PLC0415 - an unrelated run does not pay for it
 
     lines = item.stash.setdefault(PLANS, [])
     problems = []
     for kind, gate in gates.items():
-        make = getattr(registry.gates[kind], "plan", None)
-        if make is None:
+        able = kinds.able(kind, Plannable)
+        if able is None:
             lines.append(f"{kind}: measured when it runs, on no items")
             continue
         try:
-            plan = make(gate, _request(options, target))
+            plan = able.plan(gate, _request(options, target))
         except QuantguardError as error:
             problems.append((kind, str(error)))
             lines.append(f"{kind}: {error}")

@@ -36,13 +36,14 @@ def clash(config: pytest.Config, gate: str, target: Mapping[str, str], gates: Ma
 
     Gates that differ in ``subset`` alone share a baseline, since their draws are nested.
     """
-    from quantguard import registry  # noqa: PLC0415 - an unrelated run does not pay for what only gates need
+    from quantguard.gates import Stored  # noqa: PLC0415 - an unrelated run does not pay for what only gates need
+    from quantguard.gates import members as kinds  # noqa: PLC0415 - an unrelated run does not pay for what only gates need
 
     claims = config.stash.setdefault(_CLAIMS, {})
     mine = _Claim(gate, _facts(target))
     for kind, settings in gates.items():
-        name = getattr(registry.gates[kind], "baseline_name", None)
-        subject = None if name is None else name(settings)
+        stored = kinds.able(kind, Stored)
+        subject = None if stored is None else stored.baseline_name(settings)
         if subject is None:
             continue
         other = claims.setdefault(_names(target, subject), mine)

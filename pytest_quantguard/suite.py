@@ -62,15 +62,15 @@ def is_whole(session: pytest.Session, options: Options, ended: set[str]) -> bool
 
 def place_of(name: str, gate: Any, session: Any) -> Place | None:
     """Return where the baseline of a gate belongs; None for one that has none, or whose fingerprint cannot be told."""
-    from quantguard import registry  # noqa: PLC0415 - an unrelated run does not pay for what only gates need
     from quantguard.errors import QuantguardError  # noqa: PLC0415
+    from quantguard.gates import Stored  # noqa: PLC0415 - an unrelated run does not pay for what only gates need
+    from quantguard.gates import members as kinds  # noqa: PLC0415 - an unrelated run does not pay for what only gates need
 
-    make = getattr(registry.gates[name], "place", None)
-    if make is None or session is None:
+    stored = kinds.able(name, Stored)
+    if stored is None or session is None:
         return None
     try:
-        place: Place | None = make(gate, session)
+        return stored.place(gate, session)
     except QuantguardError:
         # The gate itself has said it.
         return None
-    return place

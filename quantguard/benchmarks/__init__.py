@@ -1,5 +1,50 @@
-"""Benchmarks: one file each, with ``load()`` returning a Benchmark."""
+"""Benchmarks: fixed sets of items with the conventions to run them by."""
+
+from collections.abc import Sequence
+from typing import Any, Protocol
 
 from quantguard.benchmarks._benchmark import SUBSET_SEED, Benchmark, choose_subset, continuations, held_back
+from quantguard.records import Lack, Sample
+from quantguard.registry import Registry
 
-__all__ = ["SUBSET_SEED", "Benchmark", "choose_subset", "continuations", "held_back"]
+__all__ = [
+    "SUBSET_SEED",
+    "Benchmark",
+    "BenchmarkSource",
+    "Downloaded",
+    "Text",
+    "choose_subset",
+    "continuations",
+    "held_back",
+    "members",
+]
+
+
+class BenchmarkSource(Protocol):
+    """What a benchmark's file has."""
+
+    def load(self) -> Benchmark:
+        """Return the benchmark; raise DataError where its items are not here or are not what was pinned."""
+
+
+class Downloaded(Protocol):
+    """A benchmark that needs more than its file, such as items from elsewhere or a sandbox."""
+
+    DESCRIPTION: str
+    """What it asks, in a few words, told without its items."""
+
+    LICENCE: str
+    """The licence of its items."""
+
+    def missing(self) -> list[Lack]:
+        """Return what a run would lack here."""
+
+
+class Text(Protocol):
+    """A benchmark of the task ``fidelity``: a text that the model reads."""
+
+    def token_sequences(self, tokenizer: Any, samples: Sequence[Sample]) -> list[list[int]]:
+        """Return the windows of tokens that the model reads; raise DataError where they are too few."""
+
+
+members = Registry("benchmarks", BenchmarkSource, kind="benchmark", abilities=[Downloaded, Text])

@@ -9,9 +9,9 @@ import platformdirs
 
 from quantguard.errors import UnknownNameError
 from quantguard.records import CalibrationArgs, from_json
+from quantguard.registry import discover_toml
 
-_FOLDER = pathlib.Path(__file__).parent
-_PACKAGE = _FOLDER.parent
+_PACKAGE = pathlib.Path(__file__).parent.parent
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,14 +55,13 @@ class CatalogEntry:
 
 def names() -> list[str]:
     """List the names in the catalogue."""
-    return sorted(path.stem for path in _FOLDER.glob("*.toml"))
+    return list(discover_toml("catalog"))
 
 
 def find(name: str) -> CatalogEntry | None:
     """Return the entry of a short name, or None where the catalogue does not have it."""
-    if name not in names():
-        return None
-    return from_json(CatalogEntry, {"name": name, **tomllib.loads((_FOLDER / f"{name}.toml").read_text())})
+    path = discover_toml("catalog").get(name)
+    return None if path is None else from_json(CatalogEntry, {"name": name, **tomllib.loads(path.read_text())})
 
 
 def entry(name: str) -> CatalogEntry:

@@ -5,7 +5,7 @@ import dataclasses
 import pathlib
 from typing import NamedTuple
 
-from quantguard import registry
+from quantguard import benchmarks
 from quantguard.baselines import Baseline, baseline_path, read, write
 from quantguard.baselines.fingerprint import changes
 from quantguard.errors import BaselineError, RecordError, UsageError
@@ -104,7 +104,7 @@ def _subject(record: RunRecord) -> str:
     config = record.generation_config
     if config is None:
         return subject_of(accuracy.Gate(benchmark=record.benchmark))
-    usual = registry.benchmarks[record.benchmark].load().max_new_tokens
+    usual = benchmarks.members[record.benchmark].load().max_new_tokens
     return subject_of(
         accuracy.Gate(
             benchmark=record.benchmark,

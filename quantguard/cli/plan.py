@@ -3,7 +3,7 @@
 import argparse
 import pathlib
 
-from quantguard import registry, stats
+from quantguard import benchmarks, stats
 from quantguard.baselines import read
 from quantguard.errors import UsageError
 from quantguard.gates._planning import USUAL_FLIP_RATE, Plan, known_noise, make_plan, plan_from_baseline
@@ -60,7 +60,7 @@ def _from_baseline(args: argparse.Namespace) -> Plan:
 
 
 def _from_benchmark(args: argparse.Namespace) -> Plan:
-    data = registry.benchmarks[args.benchmark].load()
+    data = benchmarks.members[args.benchmark].load()
     num_items = data.default_subset if args.subset is None else args.subset
     if not 0 < num_items <= len(data.samples):
         raise UsageError(f"{args.benchmark} has {len(data.samples)} items; a subset of {num_items} is impossible")

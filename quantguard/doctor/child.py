@@ -4,7 +4,7 @@ import importlib
 import importlib.util
 from typing import Any
 
-from quantguard import registry
+from quantguard import benchmarks
 from quantguard.kernels.dispatch import REFERENCE
 from quantguard.records import Finding, to_json
 
@@ -31,11 +31,11 @@ def backend(name: str) -> dict[str, Any]:
 
 def benchmark(name: str) -> dict[str, Any]:
     """Return the finding on a benchmark: what it says is missing, or else nothing once its items are read."""
-    module = registry.benchmarks[name]
-    lacks = module.missing() if hasattr(module, "missing") else []
+    downloaded = benchmarks.members.able(name, benchmarks.Downloaded)
+    lacks = [] if downloaded is None else downloaded.missing()
     if lacks:
         return _finding(Finding(name=name, lacks=tuple(lacks)))
-    return _finding(Finding(name=name, note=f"items: {len(module.load().samples)}"))
+    return _finding(Finding(name=name, note=f"items: {len(benchmarks.members[name].load().samples)}"))
 
 
 def _finding(finding: Finding) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
-from quantguard import registry, stats
+from quantguard import benchmarks, stats
 from quantguard.baselines import Baseline, baseline_path, read
 from quantguard.baselines.survey import Place
 from quantguard.benchmarks import SUBSET_SEED, choose_subset
@@ -159,11 +159,11 @@ def plan(gate: Gate, request: PlanRequest) -> Plan:
         baseline = read(path)
         noise = known_noise(path, baseline) if gate.against == "baseline" else None
         stored = baseline.sample_ids
-        data = None if gate.subset is None else registry.benchmarks[gate.benchmark].load()
+        data = None if gate.subset is None else benchmarks.members[gate.benchmark].load()
         drawn = stored if data is None else tuple(s.id for s in choose_subset(data, gate.subset, seed=SUBSET_SEED))
         ids = items_of(stored, drawn, gate.subset, str(path))[: request.limit]
         return plan_from_baseline(baseline, ids, rule=gate.rule, against=gate.against, method=method, noise=noise)
-    num_items = gate.subset or registry.benchmarks[gate.benchmark].load().default_subset
+    num_items = gate.subset or benchmarks.members[gate.benchmark].load().default_subset
     return make_plan(
         num_items=min(num_items, request.limit or num_items),
         rule=gate.rule,
@@ -191,7 +191,7 @@ def _flip_rate(record: RunRecord, trial: Trial) -> float:
 def _trial(gate: Gate, session: Session, baseline: Baseline, items: tuple[str, ...], config: GenerationConfig) -> Trial:
     wanted = items[: session.limit]
     # A run that stops early may never come to an item that does not exist.
-    known = {sample.id for sample in registry.benchmarks[gate.benchmark].load().samples}
+    known = {sample.id for sample in benchmarks.members[gate.benchmark].load().samples}
     if unknown := [id_ for id_ in wanted if id_ not in known]:
         raise UsageError(f"{gate.benchmark} has no item {unknown[0]!r}")
     return Trial(
@@ -236,7 +236,7 @@ def _clusters(gate: Gate, sample_ids: Sequence[str]) -> dict[str, str] | None:
     if gate.cluster is None:
         return None
     wanted = set(sample_ids)
-    found = {s.id: s.metadata.get(gate.cluster) for s in registry.benchmarks[gate.benchmark].load().samples}
+    found = {s.id: s.metadata.get(gate.cluster) for s in benchmarks.members[gate.benchmark].load().samples}
     if missing := [id_ for id_ in wanted if found.get(id_) is None]:
         raise UsageError(
             f"accuracy(cluster={gate.cluster!r}): {len(missing)} items of {gate.benchmark} have no such metadata"
@@ -338,7 +338,7 @@ def _comparable(gate: Gate, session: Session, path: str) -> tuple[Baseline | Non
     now = session.fingerprint(gate.benchmark, session.config(gate.benchmark, gate))
     if previous.must_match.get("data") == now["data"]:
         return previous, items_to_measure(previous.sample_ids, drawn, gate.subset, path)
-    num_samples = len(registry.benchmarks[gate.benchmark].load().samples)
+    num_samples = len(benchmarks.members[gate.benchmark].load().samples)
     return None, session.draw(gate.benchmark, min(num_samples, max(len(drawn), len(previous.sample_ids))))
 
 

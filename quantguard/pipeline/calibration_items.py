@@ -2,10 +2,9 @@
 
 from collections.abc import Sequence
 
-from quantguard import registry
+from quantguard import calibration
 from quantguard.benchmarks import SUBSET_SEED, Benchmark, choose_subset
 from quantguard.engines._subject import Subject
-from quantguard.engines.transformers.in_process import InProcess
 from quantguard.errors import MeasurementError
 from quantguard.modeling import LoadedModel
 from quantguard.records import CalibrationArgs, Sample
@@ -15,16 +14,17 @@ _SHOWN = 5
 
 def calibration_items(args: CalibrationArgs) -> tuple[str, ...]:
     """Return the items of a benchmark, ``benchmark/id``, that a calibration set is made of, if of any."""
-    dataset = registry.calibration[args.dataset]
-    return tuple(dataset.items(args)) if hasattr(dataset, "items") else ()
+    dataset = calibration.members.able(args.dataset, calibration.Drawing)
+    return () if dataset is None else dataset.items(args)
 
 
 def require_unseen(subject: Subject, data: Benchmark, samples: Sequence[Sample]) -> None:
     """Raise MeasurementError where a model was calibrated on one of the samples, or does not say on which."""
-    if not isinstance(subject, InProcess):
+    loaded = subject.loaded
+    if loaded is None:
         return
-    _require_told(subject.loaded)
-    seen = set(subject.loaded.calibration_items)
+    _require_told(loaded)
+    seen = set(loaded.calibration_items)
     shared = [sample.id for sample in samples if f"{data.name}/{sample.id}" in seen]
     if shared:
         ids = ", ".join(shared[:_SHOWN]) + (", …" if len(shared) > _SHOWN else "")
@@ -49,7 +49,7 @@ def _require_told(loaded: LoadedModel) -> None:
     if loaded.recipe is None or loaded.calibration_sha256 is None or loaded.calibration_items:
         return
     args = loaded.recipe.calibration or loaded.calibration
-    if hasattr(registry.calibration[args.dataset], "items"):
+    if calibration.members.able(args.dataset, calibration.Drawing) is not None:
         raise MeasurementError(
             f"{loaded.name} was calibrated on items of {args.source}, and does not say which: it was quantized by an"
             " older quantguard. Quantize it again"

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 from quantguard.benchmarks import Benchmark, continuations
 from quantguard.engines._subject import Subject
-from quantguard.engines.transformers.in_process import InProcess
 from quantguard.errors import UsageError
 from quantguard.modeling import LoadedModel
 from quantguard.modeling.likelihood import likelihoods
@@ -34,14 +33,15 @@ def run(
     ``watch`` shows the choices where a display is open already; absent, ``progress`` opens one. ``matching`` is the
     fingerprint, where it has been worked out.
     """
-    if not isinstance(subject, InProcess):
+    loaded = subject.loaded
+    if loaded is None:
         raise UsageError(f"{data.name} reads logits, so it takes a model of this process, not {subject.name}")
     require_unseen(subject, data, samples)
     scores, by_length = [], []
     opened = watching(progress, f"{subject.name} on {data.name}", len(samples))
     with opened if watch is None else contextlib.nullcontext(watch) as seen:
         for sample in samples:
-            score, right = _choose(subject.loaded, sample)
+            score, right = _choose(loaded, sample)
             scores.append(score)
             by_length.append(right)
             seen.scored(score)

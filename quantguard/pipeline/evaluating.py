@@ -5,11 +5,11 @@ import os
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 
-from quantguard import registry
+from quantguard import benchmarks
 from quantguard.benchmarks import Benchmark, choose_subset
+from quantguard.engines import transformers
 from quantguard.engines._prompting import Request
 from quantguard.engines._subject import Subject
-from quantguard.engines.transformers.in_process import InProcess
 from quantguard.errors import UsageError
 from quantguard.modeling import LoadedModel
 from quantguard.pipeline import choosing, fidelity, provenance
@@ -48,7 +48,7 @@ def evaluate(
     for settings that cannot be meant, DataError for absent data and EngineError where answers are missing.
     """
     subject = subject_of(model)
-    data: Benchmark = registry.benchmarks[benchmark].load()
+    data = benchmarks.members[benchmark].load()
     samples = choose_subset(data, subset, seed=seed) if sample_ids is None else named_samples(data, sample_ids)
     if data.task != "generate":
         if (mode, temperature, epochs, max_new_tokens) != (None, 0.0, 1, None):
@@ -70,8 +70,8 @@ def evaluate(
 def subject_of(model: LoadedModel | Subject | str | os.PathLike[str]) -> Subject:
     """Return what answers for a model, loading it where only its name is given."""
     if isinstance(model, (str, os.PathLike)):
-        return InProcess(load(model))
-    return InProcess(model) if isinstance(model, LoadedModel) else model
+        return transformers.connect(load(model))
+    return transformers.connect(model) if isinstance(model, LoadedModel) else model
 
 
 def run(

@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
-from quantguard import registry
+from quantguard import benchmarks
 from quantguard.benchmarks import Benchmark
+from quantguard.engines import transformers
 from quantguard.engines._prompting import Request, render
 from quantguard.engines._subject import Subject
-from quantguard.engines.transformers.in_process import InProcess
 from quantguard.errors import MeasurementError, UsageError
 from quantguard.modeling import LoadedModel
 from quantguard.modeling.comparing import compare_logits
@@ -27,21 +27,23 @@ def run(subject: Subject, data: Benchmark, samples: Sequence[Sample], *, progres
 
     Raises UsageError for a model whose logits are not at hand, and for multiple choice, which has no text.
     """
-    if not isinstance(subject, InProcess):
+    loaded = subject.loaded
+    if loaded is None:
         raise UsageError(f"{data.name} reads logits, so it takes a model of this process, not {subject.name}")
     if data.task == "choice":
         raise UsageError(f"{data.name} is multiple choice and has no text to compare predictions on")
     require_unseen(subject, data, samples)
-    reference = full_precision_of(subject.loaded)
+    reference = full_precision_of(loaded)
     starts: list[int] | None = None
     if data.task == "fidelity":
-        sequences: list[list[int]] = registry.benchmarks[data.name].token_sequences(subject.loaded.tokenizer, samples)
+        text = benchmarks.members.require(data.name, benchmarks.Text)
+        sequences = text.token_sequences(loaded.tokenizer, samples)
         reach = sum(map(len, sequences))
     else:
         sequences, starts = _answers(reference, data, samples, progress)
         reach = max(starts) + data.max_new_tokens
     # As far as any answer may come, and no farther than the model does.
-    reach = min(reach, subject.loaded.model.config.max_position_embeddings)
+    reach = min(reach, loaded.model.config.max_position_embeddings)
     return RunRecord(
         model=subject.name,
         recipe=subject.recipe,
@@ -52,8 +54,8 @@ def run(subject: Subject, data: Benchmark, samples: Sequence[Sample], *, progres
         kernels=subject.kernels(),
         must_match=provenance.must_match(subject, data, NOTHING, batch_size=1),
         recorded=provenance.recorded(subject, NOTHING, batch_size=1),
-        metrics=compare_logits(subject.loaded, reference, sequences, starts=starts)
-        | compare_ways(subject.loaded, reference, batches(sequences, starts or [1] * len(sequences), reach=reach)),
+        metrics=compare_logits(loaded, reference, sequences, starts=starts)
+        | compare_ways(loaded, reference, batches(sequences, starts or [1] * len(sequences), reach=reach)),
         notes=subject.notes,
     )
 
@@ -65,7 +67,7 @@ def _answers(
 
     Raises MeasurementError where the engine leaves an answer out.
     """
-    subject, answers = InProcess(reference), dict[str, str]()
+    subject, answers = transformers.connect(reference), dict[str, str]()
     requests = [Request(sample_id=sample.id, epoch=0, text=data.prompt(sample)) for sample in samples]
     with progress(f"{subject.name} on {data.name}", len(requests)) as advance:
 

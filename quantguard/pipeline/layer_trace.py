@@ -2,7 +2,7 @@
 
 import itertools
 
-from quantguard import registry
+from quantguard import calibration
 from quantguard.modeling import LoadedModel, tracing
 from quantguard.modeling.tracing import Trace
 from quantguard.pipeline.decode_steps import FAR, FEW, SINGLE, batches, written
@@ -17,7 +17,7 @@ _WORDS = {SINGLE: "1 row", FEW: f"{_NUM_LINES} rows", FAR: "1 row at position {r
 def traced_text(loaded: LoadedModel) -> list[int]:
     """Return the tokens that layers are traced on: the start of the model's calibration text."""
     args = loaded.calibration
-    sequences: list[list[int]] = registry.calibration[args.dataset].token_sequences(loaded, args)
+    sequences = calibration.members[args.dataset].token_sequences(loaded, args)
     return list(itertools.islice(itertools.chain.from_iterable(sequences), _READ_TOKENS))
 
 

@@ -3,7 +3,7 @@
 import dataclasses
 import datetime as dt
 
-from quantguard import registry
+from quantguard import benchmarks
 from quantguard.baselines import Baseline, Noise
 from quantguard.engines._subject import Subject
 from quantguard.errors import MeasurementError, UsageError
@@ -20,7 +20,7 @@ def measure_noise(
     Nothing is taken from earlier runs. Raises UsageError for a model that the baseline is not of, and for a benchmark
     whose answers are not generated, and MeasurementError where nothing could be judged.
     """
-    data = registry.benchmarks[baseline.benchmark.partition("@")[0]].load()
+    data = benchmarks.members[baseline.benchmark.partition("@")[0]].load()
     if data.task != "generate":
         raise UsageError(f"{data.name} generates nothing: two runs of a model choose alike, so there is no noise")
     size = subject.default_batch_size

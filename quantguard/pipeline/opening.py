@@ -7,7 +7,7 @@ import pathlib
 import torch
 
 from quantguard.checkpoints import _importing as importing
-from quantguard.checkpoints import native, recognise
+from quantguard.checkpoints import members, native, recognise
 from quantguard.errors import ModelError, UsageError
 from quantguard.modeling import LoadedModel
 from quantguard.modeling import load as load_full_precision
@@ -37,7 +37,7 @@ def load(
     form = recognise(found)
     if form is None:
         return load_full_precision(name, dtype=dtype, device=device)
-    stored = form.open_checkpoint(found)
+    stored = members[form].open_checkpoint(found)
     wanted = stored.dtype if dtype in (None, "auto") else getattr(torch, str(dtype), None)
     if not isinstance(wanted, torch.dtype):
         raise ModelError(f"unknown dtype {dtype!r}; possible: bfloat16, float16, float32")

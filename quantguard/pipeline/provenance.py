@@ -2,11 +2,10 @@
 
 import sys
 from importlib import metadata
-from types import ModuleType
 
 import torch
 
-from quantguard import registry
+from quantguard import benchmarks, scorers
 from quantguard.benchmarks import Benchmark, continuations
 from quantguard.engines._prompting import render, summary_of_tokens
 from quantguard.engines._subject import Subject
@@ -20,7 +19,6 @@ def must_match(subject: Subject, benchmark: Benchmark, config: GenerationConfig,
     ``tokens`` are those of all prompts of the benchmark, whichever items run: a smaller subset shares them with a
     larger one. What a record that is replayed says of its own is left as it is.
     """
-    scorer = registry.scorers[benchmark.scorer] if benchmark.scorer else None
     identity = subject.identity(batch_size=batch_size)
     tokens = {} if "tokens" in identity else {"tokens": _tokens(subject, benchmark, config.mode)}
     return (
@@ -29,7 +27,7 @@ def must_match(subject: Subject, benchmark: Benchmark, config: GenerationConfig,
         | {
             "data": benchmark.sha256,
             "decoding": digest({key: value for key, value in to_json(config).items() if key != "seed"}),
-            "scorer": _version(scorer),
+            "scorer": _version(benchmark.scorer),
         }
     )
 
@@ -39,8 +37,8 @@ def _tokens(subject: Subject, benchmark: Benchmark, mode: str | None) -> str:
     if subject.tokenizer is None:
         return "the server's"
     if benchmark.task == "fidelity":
-        texts = registry.benchmarks[benchmark.name].token_sequences(subject.tokenizer, benchmark.samples)
-        return summary_of_tokens(texts)
+        text = benchmarks.members.require(benchmark.name, benchmarks.Text)
+        return summary_of_tokens(text.token_sequences(subject.tokenizer, benchmark.samples))
     if benchmark.task == "choice":
         prompts = [f"{sample.input}{end}" for sample in benchmark.samples for end in ("", *continuations(sample))]
     else:
@@ -63,8 +61,9 @@ def versions() -> dict[str, str]:
     }
 
 
-def _version(scorer: ModuleType | None) -> str:
+def _version(scorer: str | None) -> str:
     """Return a scorer's version, with what else its scores depend on, such as how programs are isolated."""
     if scorer is None:
         return "none"
-    return f"{scorer.VERSION} {scorer.variant()}" if hasattr(scorer, "variant") else str(scorer.VERSION)
+    version, dependent = scorers.members[scorer].VERSION, scorers.members.able(scorer, scorers.Dependent)
+    return version if dependent is None else f"{version} {dependent.variant()}"

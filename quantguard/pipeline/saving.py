@@ -10,7 +10,7 @@ from typing import Any
 import safetensors.torch
 import torch
 
-from quantguard import registry
+from quantguard.calibration import members as calibration_sets
 from quantguard.checkpoints import native, recognise
 from quantguard.checkpoints.native.write import FolderWriter, write_json, write_tensors
 from quantguard.errors import MeasurementError, ModelError, RecipeError, RecordError, UsageError
@@ -87,7 +87,7 @@ def needs_whole_model(model: str | os.PathLike[str], recipe: Recipe) -> str | No
     for name, transform in create_transforms(recipe).items():
         if transform.learns:
             return f"{name} learns on the whole model"
-    if registry.calibration[calibration.dataset].RUNS_MODEL:
+    if calibration_sets[calibration.dataset].RUNS_MODEL:
         return f"calibration on {calibration.dataset} runs the model"
     return None
 

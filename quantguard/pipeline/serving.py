@@ -2,10 +2,8 @@
 
 import dataclasses
 
-from quantguard import registry
+from quantguard import engines
 from quantguard.engines._subject import Subject
-from quantguard.engines.transformers.in_process import ENGINE
-from quantguard.errors import UsageError
 from quantguard.modeling.loading import tokenizer_of
 from quantguard.pipeline.session import PipelineSession, Settings
 
@@ -19,12 +17,9 @@ class Service:
     tokenizer: str | None = None
 
     def connect(self, model: str) -> Subject:
-        """Return the model; raises what the engine raises, and UsageError for the engine that loads models itself."""
-        if self.engine == ENGINE:
-            raise UsageError(f"the engine {ENGINE} runs models of this process: leave engine and endpoint out")
+        """Return the model; raises what the engine raises."""
         tokenizer = None if self.tokenizer is None else tokenizer_of(self.tokenizer)
-        subject: Subject = registry.engines[self.engine].connect(model, url=self.url, tokenizer=tokenizer)
-        return subject
+        return engines.members[self.engine].connect(model, url=self.url, tokenizer=tokenizer)
 
 
 def open_served(model: str, service: Service, *, reference: str | None, settings: Settings) -> PipelineSession:

@@ -11,13 +11,13 @@ from typing import Literal
 
 import torch
 
-from quantguard import registry
+from quantguard import benchmarks
 from quantguard.baselines import Baseline
 from quantguard.benchmarks import SUBSET_SEED, choose_subset
+from quantguard.engines import transformers
 from quantguard.engines._subject import Subject
-from quantguard.engines.transformers.in_process import InProcess
 from quantguard.errors import MeasurementError, UsageError
-from quantguard.gates._session import Bytes, Estimate, Peak, SupportsDecoding, Update
+from quantguard.gates._session import Bytes, Estimate, Peak, Reruns, SupportsDecoding, Update
 from quantguard.modeling import LoadedModel, tracing
 from quantguard.modeling.comparing import logits_behind
 from quantguard.modeling.swapping import kernels_in_use, weight_bytes
@@ -84,13 +84,14 @@ class PipelineSession:
         self.accepted_regression = settings.accepted_regression
         self.limit = settings.limit
         self.seed = settings.seed
-        self.early_stop, self.inconclusive, self.reruns = settings.early_stop, settings.inconclusive, settings.reruns
+        self.early_stop, self.inconclusive = settings.early_stop, settings.inconclusive
+        self.reruns: Reruns | None = settings.reruns
         # What is added here counts for this check alone until the whole test has ended well.
         self.measured: MutableMapping[str, Baseline] = collections.ChainMap({}, dict(settings.measured))
 
     def config(self, benchmark: str, gate: SupportsDecoding) -> GenerationConfig:
         """Return how text is generated for a gate; raise UsageError for a benchmark that generates nothing."""
-        data = registry.benchmarks[benchmark].load()
+        data = benchmarks.members[benchmark].load()
         if data.task == "fidelity":
             raise UsageError(
                 f"{benchmark} has no accuracy to gate; use it with: quantguard evaluate --benchmark {benchmark}"
@@ -115,7 +116,7 @@ class PipelineSession:
         # A seed is no part of it, and the tokens of all prompts are worked out once.
         key = benchmark, dataclasses.replace(config, seed=0)
         if key not in self._fingerprints:
-            data, candidate = registry.benchmarks[benchmark].load(), self._candidate
+            data, candidate = benchmarks.members[benchmark].load(), self._candidate
             batch_size = 1 if data.task == "choice" else candidate.default_batch_size
             self._fingerprints[key] = provenance.must_match(candidate, data, config, batch_size=batch_size)
         return self._fingerprints[key]
@@ -135,7 +136,7 @@ class PipelineSession:
 
         Afterwards the baseline itself says which items a gate runs.
         """
-        data = registry.benchmarks[benchmark].load()
+        data = benchmarks.members[benchmark].load()
         return tuple(sample.id for sample in choose_subset(data, subset, seed=SUBSET_SEED))
 
     @contextlib.contextmanager
@@ -174,7 +175,7 @@ class PipelineSession:
 
     def fidelity(self, benchmark: str, subset: int | None) -> RunRecord:
         """Compare the candidate's predictions with full precision's on a benchmark's text or answers."""
-        data = registry.benchmarks[benchmark].load()
+        data = benchmarks.members[benchmark].load()
         count = fidelity.NUM_ANSWERED if subset is None and data.task == "generate" else subset
         samples = choose_subset(data, count, seed=SUBSET_SEED)
         return fidelity.run(self._candidate, data, samples, progress=self._settings.progress)
@@ -237,9 +238,8 @@ class PipelineSession:
 
     def layer_reports(self) -> tuple[LayerReport, ...]:
         """Return how each decoder layer of the candidate came out of quantization, learning curves left out."""
-        if not isinstance(self._candidate, InProcess):
-            return ()
-        return tuple(dataclasses.replace(report, losses=()) for report in self._candidate.loaded.layer_reports)
+        loaded = self._candidate.loaded
+        return () if loaded is None else tuple(dataclasses.replace(one, losses=()) for one in loaded.layer_reports)
 
     def notes(self) -> tuple[str, ...]:
         """Return what a reader should know of how the candidate was made."""
@@ -247,12 +247,12 @@ class PipelineSession:
 
     def _require_another(self) -> None:
         """Raise MeasurementError where both models are the same one; it is looked at once, on a few tokens."""
-        ours, theirs = self._candidate, self._reference
-        if self._is_another or not isinstance(ours, InProcess) or not isinstance(theirs, InProcess):
+        ours, theirs = self._candidate.loaded, None if self._reference is None else self._reference.loaded
+        if self._is_another or ours is None or theirs is None:
             return
         if ours.recipe is not None:
-            tokens = ours.loaded.tokenizer(_ANY_TEXT, add_special_tokens=False)["input_ids"]
-            mine, other = (logits_behind(one.loaded, tokens, len(tokens) - 1) for one in (ours, theirs))
+            tokens = ours.tokenizer(_ANY_TEXT, add_special_tokens=False)["input_ids"]
+            mine, other = (logits_behind(one, tokens, len(tokens) - 1) for one in (ours, theirs))
             if torch.equal(mine, other):
                 raise MeasurementError(
                     f"{self.model} with {self.recipe} computes what full precision does, to the last bit: it is its own"
@@ -263,12 +263,14 @@ class PipelineSession:
 
     def _here(self, what: str) -> tuple[LoadedModel, LoadedModel]:
         """Return both models; raise UsageError where they are not in this process."""
-        if not isinstance(self._candidate, InProcess) or not isinstance(self._reference, InProcess):
+        candidate = self._candidate.loaded
+        reference = None if self._reference is None else self._reference.loaded
+        if candidate is None or reference is None:
             raise UsageError(
                 f"a {what} gate measures a model of this process, and {self.model} answers by the engine"
                 f" {self._candidate.engine}: take the marker off, or check the model itself, guard.check('PATH')"
             )
-        return self._candidate.loaded, self._reference.loaded
+        return candidate, reference
 
     def _run(
         self,
@@ -281,7 +283,7 @@ class PipelineSession:
         known: dict[str, Generation] | None = None,
         watch: Watch | None = None,
     ) -> RunRecord:
-        data, settings = registry.benchmarks[benchmark].load(), self._settings
+        data, settings = benchmarks.members[benchmark].load(), self._settings
         samples = evaluating.named_samples(data, sample_ids)
         matching = self.fingerprint(benchmark, config) if subject is self._candidate else None
         if data.task == "choice":
@@ -312,7 +314,9 @@ def open_session(
     if reference is not None:
         loaded = made_from(loaded, reference)
     candidate = loaded if recipe is None else quantize(loaded, recipe, backend=backend)
-    return PipelineSession(InProcess(candidate), InProcess(full_precision_of(candidate)), settings)
+    return PipelineSession(
+        transformers.connect(candidate), transformers.connect(full_precision_of(candidate)), settings
+    )
 
 
 @functools.lru_cache(maxsize=1)

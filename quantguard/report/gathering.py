@@ -7,7 +7,7 @@ import pathlib
 from collections.abc import Sequence
 from importlib import metadata
 
-from quantguard import registry
+from quantguard import benchmarks
 from quantguard.baselines.history import Point, history_of
 from quantguard.baselines.survey import Notice
 from quantguard.errors import BaselineError, QuantguardError
@@ -117,7 +117,7 @@ def _flips(result: GateResult) -> tuple[Flip, ...]:
 def _samples(benchmark: str, sha256: str | None) -> dict[str, Sample]:
     """Return the items by id; none where the benchmark is not here, or is not what the run was made on."""
     try:
-        data = registry.benchmarks[benchmark].load()
+        data = benchmarks.members[benchmark].load()
     except QuantguardError:
         return {}
     return {sample.id: sample for sample in data.samples} if data.sha256 == sha256 else {}

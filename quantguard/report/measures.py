@@ -2,7 +2,7 @@
 
 from typing import Literal, NamedTuple
 
-from quantguard import registry
+from quantguard import gates
 from quantguard.gates import GateResult
 
 Limit = Literal["drop", "floor", "ceiling"]
@@ -25,8 +25,8 @@ class Measure(NamedTuple):
 
 
 def measure_of(result: GateResult) -> Measure:
-    """Return how a result is read, as its gate says by ``LIMIT``; a gate that says nothing has plain numbers."""
-    limit = getattr(registry.gates[result.gate], "LIMIT", None) if result.gate in registry.gates else None
+    """Return how a result is read, as its gate says by ``LIMIT``; what is of no gate has plain numbers."""
+    limit = gates.members[result.gate].LIMIT if result.gate in gates.members else None
     return {
         "drop": Measure("drop", 100.0, " points"),
         "floor": Measure("floor", 1.0, "×"),

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from packaging.requirements import Requirement
 
-from quantguard import catalog, kernels, registry
+from quantguard import benchmarks, catalog, kernels
 from quantguard.doctor import examining, software
 from quantguard.records import Diagnosis, Finding, Lack, Software
 from quantguard.report import doctor as report
@@ -86,7 +86,7 @@ def test_a_sound_machine_is_sound_and_everything_there_is_was_examined(tmp_path:
     found = asked(tmp_path, status=0)
     for name in ("reference", "cpu", "text-fidelity", "word-problems", "tiny-reasoner"):
         assert found[name]["usable"], found[name]
-    assert {*kernels.backends(), *registry.benchmarks, *catalog.names()} <= set(found)
+    assert {*kernels.backends(), *benchmarks.members, *catalog.names()} <= set(found)
     assert found["torch"]["version"].startswith("2.")
     assert found["torch_npu"]["version"] is None
 

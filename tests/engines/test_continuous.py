@@ -11,6 +11,7 @@ import pytest
 import torch
 
 import quantguard
+from quantguard import benchmarks
 from quantguard.benchmarks import choose_subset
 from quantguard.engines._prompting import Request
 from quantguard.engines.transformers import continuous
@@ -20,7 +21,6 @@ from quantguard.engines.transformers.decoding import Decoding, Row
 from quantguard.modeling import LoadedModel
 from quantguard.modeling.slots import SlotCache
 from quantguard.records import GenerationConfig
-from quantguard.registry import benchmarks
 
 LIMITED = GenerationConfig(max_new_tokens=40)
 RECIPES = (None, "w8a8", "smoothquant-w8a8kv8", "smoothquant-w8a8kv8-static", "quarot-w8a8kv8", "w3a16")
@@ -34,7 +34,7 @@ def model() -> LoadedModel:
 
 def requests(count: int = 14) -> list[Request]:
     """Return items of unlike length, some of them twice."""
-    samples = choose_subset(benchmarks["word-problems"].load(), count, seed=5)
+    samples = choose_subset(benchmarks.members["word-problems"].load(), count, seed=5)
     once = [Request(sample_id=sample.id, epoch=0, text=sample.input) for sample in samples]
     return once + [dataclasses.replace(request, epoch=1) for request in once[::3]]
 

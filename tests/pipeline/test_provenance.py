@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import quantguard
-from quantguard import registry
+from quantguard import benchmarks
 from quantguard.baselines.fingerprint import changes
 from quantguard.engines._prompting import render
 from quantguard.engines.transformers.in_process import InProcess
@@ -25,7 +25,7 @@ GREEDY = GenerationConfig(max_new_tokens=20)
 
 
 def fingerprint(model: LoadedModel, benchmark: str = "word-problems", mode: str | None = None) -> dict[str, str]:
-    data = registry.benchmarks[benchmark].load()
+    data = benchmarks.members[benchmark].load()
     config = dataclasses.replace(GREEDY, mode=mode)
     return provenance.must_match(InProcess(model), data, config, batch_size=8)
 

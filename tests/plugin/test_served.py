@@ -17,8 +17,7 @@ import pytest
 from gatelab import run
 from serving import Answer, Script, completion, serving
 
-from quantguard import catalog
-from quantguard.registry import benchmarks
+from quantguard import benchmarks, catalog
 
 # A server is waited for.
 pytestmark = pytest.mark.timeout(300)
@@ -51,7 +50,7 @@ def not_under_ci(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def targets() -> dict[str, str]:
-    return {sample.input: str(sample.target) for sample in benchmarks["word-problems"].load().samples}
+    return {sample.input: str(sample.target) for sample in benchmarks.members["word-problems"].load().samples}
 
 
 @pytest.fixture

@@ -10,11 +10,11 @@ import markupsafe
 import planted_results
 import pytest
 
-from quantguard import registry
+from quantguard import gates
 from quantguard.baselines.history import history_of
 from quantguard.errors import BaselineError
 from quantguard.gates import GateResult
-from quantguard.report import files, measures, page, text, wording
+from quantguard.report import files, measures, page, sections, text, wording
 from quantguard.report.gathering import gather
 from quantguard.report.markdown import markdown
 
@@ -131,14 +131,14 @@ def test_an_external_link_is_caught(tag: str) -> None:
         check_needs_nothing_and_runs_nothing_else(page.html(gather([])).replace("<main", f"{tag}<main"))
 
 
-@pytest.mark.parametrize("name", list(registry.gates))
+@pytest.mark.parametrize("name", list(gates.members))
 def test_every_gate_says_what_its_margin_is(name: str) -> None:
-    assert registry.gates[name].LIMIT in ("drop", "floor", "ceiling")
+    assert gates.members[name].LIMIT in ("drop", "floor", "ceiling")
 
 
-@pytest.mark.parametrize("name", list(registry.report_sections))
+@pytest.mark.parametrize("name", list(sections.members))
 def test_every_section_is_shown_or_has_nothing_to_show(name: str) -> None:
-    section = registry.report_sections[name]
+    section = sections.members[name]
     assert section.TITLE
     assert section.ORDER > 0
     for results in PLANTED.values():

@@ -22,7 +22,7 @@ from typing import Any
 import torch
 
 import quantguard
-from quantguard import registry
+from quantguard import benchmarks
 from quantguard.benchmarks import choose_subset
 from quantguard.engines._prompting import Request, render
 from quantguard.engines.transformers import generation as engine
@@ -46,14 +46,14 @@ class Task:
 
 def word_problems(items: int) -> Task:
     """Ask tiny-reasoner the word problems through its chat template, with the benchmark's limit."""
-    data = registry.benchmarks["word-problems"].load()
+    data = benchmarks.members["word-problems"].load()
     prompts = {sample.id: sample.input for sample in choose_subset(data, items, seed=0)}
     return Task(loaded=quantguard.load("tiny-reasoner"), prompts=prompts, max_new_tokens=data.max_new_tokens)
 
 
 def few_shot(items: int) -> Task:
     """Let SmolLM2-135M go on behind examples that all prompts share: 190 of some 240 tokens."""
-    data = registry.benchmarks["word-problems"].load()
+    data = benchmarks.members["word-problems"].load()
     chosen = choose_subset(data, items, seed=0)
     shots = [sample for sample in data.samples if sample not in chosen][:NUM_SHOTS]
     head = "".join(f"Question: {shot.input}\nAnswer: {shot.target}\n\n" for shot in shots)

@@ -20,7 +20,7 @@ from typing import Any
 
 import torch
 
-from quantguard import pipeline, registry
+from quantguard import gates, pipeline
 from quantguard.baselines import Acceptance, baseline_from_runs, baseline_path, write
 from quantguard.engines.transformers import generation as engine
 from quantguard.engines.transformers.in_process import InProcess
@@ -97,7 +97,7 @@ def one(folder: pathlib.Path, quantized: Any, model: Any) -> tuple[float, float,
     gate = accuracy.Gate(benchmark=BENCHMARK, tol=0.045)
     with clocks() as (generating, scoring):
         started = time.perf_counter()
-        result = registry.gates["accuracy"].check(gate, session)
+        result = gates.members["accuracy"].check(gate, session)
         files.write_all(folder / "report", [("test_release", result)])
         whole = time.perf_counter() - started
     assert result.verdict.outcome in ("PASS", "INCONCLUSIVE"), result.verdict

@@ -18,10 +18,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from quantguard.engines._prompting import Request, words_of_tokenizer
+from quantguard.engines._subject import name_of
 from quantguard.engines.openai.address import EXAMPLE, checked
 from quantguard.errors import EngineError, UsageError
+from quantguard.modeling import LoadedModel
 from quantguard.records import Generation, GenerationConfig
 
+ENGINE = "openai"
 VERSION = "openai/2"
 # How often the client repeats a request that the server did not answer, within some 15 seconds.
 _RETRIES = 5
@@ -40,7 +43,8 @@ class Endpoint:
     name: str
     tokenizer: Any = None
     max_retries: int = _RETRIES
-    engine: str = "openai"
+    engine: str = ENGINE
+    loaded: None = None
     platform: str = "endpoint"
     recipe: None = None
     served: bool = True
@@ -78,26 +82,27 @@ class Endpoint:
         generate(self, requests, config, batch_size=batch_size, finished=finished)
 
 
-def connect(model: str, *, url: str | None, tokenizer: Any = None) -> Endpoint:
+def connect(model: str | LoadedModel, *, url: str | None = None, tokenizer: Any = None) -> Endpoint:
     """Find a server and return the model on it.
 
     The key, where the server wants one, is the environment's OPENAI_API_KEY. Raises UsageError without an address, or
     for one that cannot be that of an interface, and EngineError where no such server answers, or it lists its models
     and this is none of them: some servers answer under any name.
     """
+    asked = name_of(model, ENGINE)
     if url is None:
         raise UsageError(f"the engine openai asks a server: give its address, such as {EXAMPLE}")
     # A folder goes by its last name, as a model of this process does.
-    name = pathlib.PurePath(model).name if pathlib.Path(model).is_dir() else model
+    name = pathlib.PurePath(asked).name if pathlib.Path(asked).is_dir() else asked
     address = checked(url)
     listed = _client().models_of(address)
-    if listed is not None and model not in listed:
+    if listed is not None and asked not in listed:
         raise EngineError(
-            f"{address} has no model {model!r}; it has {', '.join(sorted(listed))}. Type one of those, or serve the"
+            f"{address} has no model {asked!r}; it has {', '.join(sorted(listed))}. Type one of those, or serve the"
             " model under that name (vLLM and SGLang: --served-model-name)"
         )
     notes = () if listed else (f"{address} lists no models: that its answers are of {model} is what it says itself",)
-    return Endpoint(url=address, model=model, name=name, tokenizer=tokenizer, notes=notes)
+    return Endpoint(url=address, model=asked, name=name, tokenizer=tokenizer, notes=notes)
 
 
 def generate(

@@ -1,5 +1,27 @@
-"""The sections of the report's page: one file each.
+"""The sections of the report's page."""
 
-A member has ``TITLE``; ``ORDER``, small numbers first; ``TEMPLATE``, Jinja that is escaped and whose texts are made
-visible by the page; and ``context(report)``, the template's names, or None where there is nothing to show.
-"""
+from typing import Any, Protocol
+
+from quantguard.registry import Registry
+from quantguard.report.gathering import Report
+
+__all__ = ["Section", "members"]
+
+
+class Section(Protocol):
+    """What a section has."""
+
+    TITLE: str
+    """Its heading."""
+
+    ORDER: int
+    """Where it stands: small numbers first."""
+
+    TEMPLATE: str
+    """Jinja that is escaped, and whose texts are made visible by the page."""
+
+    def context(self, report: Report) -> dict[str, Any] | None:
+        """Return the template's names, or None where there is nothing to show."""
+
+
+members = Registry("report.sections", Section, kind="section of the report")
