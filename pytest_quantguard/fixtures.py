@@ -11,7 +11,7 @@ import pytest
 from pytest_quantguard import devices, outcomes, planning, suite, terminal, troubles
 from pytest_quantguard.ledger import ledger_of, result_of_test
 from pytest_quantguard.markers import gates_of
-from pytest_quantguard.options import Options
+from pytest_quantguard.options import EMULATED, Options
 
 if TYPE_CHECKING:
     from quantguard.gates import GateResult
@@ -255,6 +255,7 @@ def settle(config: pytest.Config) -> None:
 
 
 def _error_result(name: str, gate: Any, target: _Target, reason: str) -> GateResult:
+    from quantguard.devices import device_type  # noqa: PLC0415
     from quantguard.gates import GateResult  # noqa: PLC0415
     from quantguard.records import Verdict  # noqa: PLC0415
 
@@ -263,7 +264,7 @@ def _error_result(name: str, gate: Any, target: _Target, reason: str) -> GateRes
         model=target.model,
         recipe=target.recipe_name,
         subject=str(getattr(gate, "benchmark", getattr(gate, "stage", "weights"))),
-        platform="endpoint" if target.endpoint else target.device.partition(":")[0],
+        platform="endpoint" if target.endpoint else device_type(target.device),
         verdict=Verdict(outcome="ERROR", metric=name, reason=reason),
     )
 
@@ -294,10 +295,13 @@ def hold_npu(config: pytest.Config) -> str:
     if npu is None:
         pytest.skip(NEEDS_NPU)
     from quantguard.errors import QuantguardError  # noqa: PLC0415
+
+    if npu == EMULATED:
+        from quantguard.devices import emulated_device  # noqa: PLC0415 - only runs with an NPU pay for it
+
+        return emulated_device()
     from quantguard.kernels.ascend import device  # noqa: PLC0415 - imports torch
 
-    if npu == "emulated":
-        return device.EMULATED
     try:
         devices.hold(config, _FIRST_NPU)
         return device.require()

@@ -11,7 +11,7 @@ import pytest
 from pytest_quantguard import devices
 
 GROUP = "quantguard"
-_REAL, _EMULATED = "required", "emulated"
+_REAL, EMULATED = "required", "emulated"
 # Where quantguard.benchmarks looks for files; importing it here would slow down every run of pytest.
 DATA_VARIABLE = "QUANTGUARD_DATA"
 # What quantguard.sandbox is told by.
@@ -140,10 +140,10 @@ def _positive(text: str) -> int:
 
 def _npu_kind(text: str) -> str:
     """Return what kind of NPU is meant; an option whose value may be left out takes what follows for it."""
-    if text in (_REAL, _EMULATED):
+    if text in (_REAL, EMULATED):
         return text
     raise argparse.ArgumentTypeError(
-        f"it took {text!r} for its value, and possible are {_REAL} and {_EMULATED}. Where that is a path, type it"
+        f"it took {text!r} for its value, and possible are {_REAL} and {EMULATED}. Where that is a path, type it"
         f" first, pytest {text} --npu, or write --npu={_REAL} {text}"
     )
 

@@ -70,14 +70,12 @@ def take_plans(item: pytest.Item) -> list[str]:
 
 
 def _request(options: Options, target: Target) -> Any:
-    from quantguard import catalog, recipes  # noqa: PLC0415
+    from quantguard import catalog, devices, recipes  # noqa: PLC0415
     from quantguard.gates import PlanRequest  # noqa: PLC0415
-    from quantguard.host import ascend  # noqa: PLC0415
 
     path, served = pathlib.Path(target.model), target.engine is not None
     here = not served and catalog.find(target.model) is None and path.exists()
-    kind = target.device.partition(":")[0]
-    platform = "endpoint" if served else ascend.this_host().platform() if kind == "npu" else kind
+    platform = "endpoint" if served else devices.find(target.device).platform()
     name = "full-precision" if target.recipe is None else recipes.load_recipe(target.recipe).name
     return PlanRequest(
         baselines=options.baselines,

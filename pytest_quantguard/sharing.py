@@ -80,7 +80,7 @@ def _resolved(name: str | None) -> str | None:
 
 
 def _names(target: Mapping[str, str], subject: str) -> _Names:
-    from quantguard import catalog, recipes  # noqa: PLC0415
+    from quantguard import catalog, devices, recipes  # noqa: PLC0415
     from quantguard.errors import QuantguardError  # noqa: PLC0415
 
     served = bool(target.get("engine") or target.get("endpoint"))
@@ -90,7 +90,7 @@ def _names(target: Mapping[str, str], subject: str) -> _Names:
     with contextlib.suppress(QuantguardError):
         recipe = recipes.load_recipe(recipe).name if "recipe" in target else recipe
     return _Names(
-        platform="endpoint" if served else target.get("device", "cpu").partition(":")[0],
+        platform="endpoint" if served else devices.device_type(target.get("device", "cpu")),
         model=pathlib.Path(model).resolve().name if here else model,
         recipe=recipe,
         subject=subject,

@@ -12,6 +12,7 @@ import importlib.metadata
 import inspect
 import pathlib
 import pkgutil
+import types
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal, TypeVar, cast
@@ -148,13 +149,23 @@ def _lack(member: object, name: str, wanted: Any) -> str | None:
     value = getattr(member, name)
     if inspect.isfunction(wanted):
         return _uncallable(name, value, wanted)
+    return None if _fits(value, wanted) else f"{name} is {value!r}, and has to be {_worded(wanted)}"
+
+
+def _fits(value: object, wanted: Any) -> bool:
+    """Tell whether a value is of an annotation, as far as its outermost type goes."""
     origin = typing.get_origin(wanted) or wanted
     if origin is Literal:
-        possible = typing.get_args(wanted)
-        return None if value in possible else f"{name} is {value!r}, and has to be one of {possible}"
-    if isinstance(origin, type) and not isinstance(value, origin):
-        return f"{name} is of type {type(value).__name__}, and has to be {origin.__name__}"
-    return None
+        return value in typing.get_args(wanted)
+    if origin is types.UnionType:
+        return any(_fits(value, one) for one in typing.get_args(wanted))
+    return not isinstance(origin, type) or isinstance(value, origin)
+
+
+def _worded(wanted: Any) -> str:
+    if typing.get_origin(wanted) is Literal:
+        return f"one of {', '.join(map(repr, typing.get_args(wanted)))}"
+    return f"a {wanted.__name__}" if isinstance(wanted, type) else str(wanted).replace("typing.", "")
 
 
 def _uncallable(name: str, value: Any, wanted: Callable[..., Any]) -> str | None:

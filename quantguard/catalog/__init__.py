@@ -29,8 +29,7 @@ class CatalogEntry:
     """What a short model name stands for.
 
     ``folder`` is relative to the package, for a model that is bundled; ``source`` is what ``quantguard fetch``
-    installs. ``dtype`` is the type the full-precision model runs in on a CPU, ``npu_dtype`` the one on an NPU, real or
-    emulated, where that is another: its kernels take no float32 activations.
+    installs. ``dtype`` is the type the full-precision model runs in where the device leaves that to it.
     """
 
     name: str
@@ -39,18 +38,12 @@ class CatalogEntry:
     folder: str | None = None
     source: PackagedFile | None = None
     dtype: str
-    npu_dtype: str | None = None
     calibration: CalibrationArgs
 
     @property
     def path(self) -> pathlib.Path | None:
         """The folder of a bundled model."""
         return _PACKAGE / self.folder if self.folder else None
-
-    def dtype_on(self, device: str) -> str:
-        """Return the type to run in on a device."""
-        on_cpu = device.partition(":")[0] == "cpu"
-        return self.dtype if on_cpu or self.npu_dtype is None else self.npu_dtype
 
 
 def names() -> list[str]:

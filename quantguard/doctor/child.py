@@ -1,10 +1,9 @@
 """What runs in a Python of its own, and may do anything to it; see ``quantguard.host.interpreter``."""
 
 import importlib
-import importlib.util
 from typing import Any
 
-from quantguard import benchmarks
+from quantguard import benchmarks, kernels
 from quantguard.kernels.dispatch import REFERENCE
 from quantguard.records import Finding, to_json
 
@@ -16,14 +15,12 @@ def importable(module: str) -> None:
 
 def backend(name: str) -> dict[str, Any]:
     """Return the finding on a backend: what it says is missing, or else what a trial of it showed."""
-    hook = f"quantguard.kernels.{name}.doctor"
-    module = importlib.import_module(hook) if name != REFERENCE and importlib.util.find_spec(hook) else None
-    lacks = module.missing() if module is not None else []
-    if lacks:
+    member = None if name == REFERENCE else kernels.members[name]
+    if member is not None and (lacks := member.missing()):
         return _finding(Finding(name=name, lacks=tuple(lacks)))
     from quantguard.doctor import trial  # noqa: PLC0415 - imports torch
 
-    device = module.trial_device() if module is not None and hasattr(module, "trial_device") else "cpu"
+    device = "cpu" if member is None else member.trial_device()
     if device is None:
         return _finding(Finding(name=name, note="not tried: other runs hold every device"))
     return _finding(Finding(name=name, lacks=tuple(trial.run(name, device=device))))

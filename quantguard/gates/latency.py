@@ -3,6 +3,7 @@
 import dataclasses
 from typing import Literal
 
+from quantguard import devices
 from quantguard.errors import UsageError
 from quantguard.gates._session import GateResult, Session
 from quantguard.records import TimedBlock, Verdict
@@ -37,7 +38,7 @@ def check(gate: Gate, session: Session) -> GateResult:
 
     Raises UsageError on an emulated device, whose time says nothing of the device's.
     """
-    if session.platform.startswith("emulated"):
+    if devices.is_emulated(session.platform):
         raise UsageError(
             f"a latency gate on {session.platform} would time the emulation; run it on an NPU, or on the CPU"
         )

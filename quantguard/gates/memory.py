@@ -2,6 +2,7 @@
 
 import dataclasses
 
+from quantguard import devices
 from quantguard.errors import UsageError
 from quantguard.gates._session import GateResult, Peak, Session
 from quantguard.records import Verdict
@@ -48,7 +49,7 @@ def check(gate: Gate, session: Session) -> GateResult:
         subjects.append("weights")
         verdicts.append(_of_weights(session, gate.max_ratio))
     if gate.max_peak_ratio is not None:
-        if session.platform.startswith("emulated"):
+        if devices.is_emulated(session.platform):
             raise UsageError(
                 f"memory(max_peak_ratio=…) on {session.platform} would measure the emulation; run it on an NPU, or on"
                 " the CPU. max_ratio can be judged here"

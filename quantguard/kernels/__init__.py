@@ -6,6 +6,16 @@ QuantTensor into the buffers it runs on; ``apply`` runs. Backends agree with the
 ``ascend``, which agrees within the ``TOLERANCE`` stated beside each of its ops.
 """
 
+from quantguard.kernels.backend import Backend, Emulating, members, torch_device
 from quantguard.kernels.dispatch import backends, choose_backend, has_own_static, resolve
 
-__all__ = ["backends", "choose_backend", "has_own_static", "resolve"]
+__all__ = [
+    "Backend",
+    "Emulating",
+    "backends",
+    "choose_backend",
+    "has_own_static",
+    "members",
+    "resolve",
+    "torch_device",
+]

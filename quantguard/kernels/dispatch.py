@@ -4,21 +4,19 @@ import importlib
 import pathlib
 import types
 
+from quantguard import devices
 from quantguard.errors import KernelError, UnknownNameError
+from quantguard.kernels.backend import members
 from quantguard.records import QuantArgs
 
 REFERENCE = "reference"
 AUTO = "auto"
-# What "auto" tries, by the type of the device the model is on, best first.
-_PREFERRED = {"cpu": ("cpu", REFERENCE), "npu": ("ascend",), "emulated-910b": ("ascend",)}
-# Where a backend runs; one that is not named runs anywhere.
-_DEVICES = {"ascend": ("npu", "emulated-910b")}
 _FOLDER = pathlib.Path(__file__).parent
 
 
 def backends() -> list[str]:
     """List the backends: the reference and every package beside this module."""
-    return [REFERENCE, *sorted(path.parent.name for path in _FOLDER.glob("*/__init__.py"))]
+    return [REFERENCE, *members]
 
 
 def resolve(op: str, backend: str) -> types.ModuleType:
@@ -40,7 +38,7 @@ def choose_backend(op: str, weights: QuantArgs, *, requested: str, device_type: 
 
     Raises KernelError where the requested backend, or for ``auto`` every candidate, cannot do it.
     """
-    candidates = _PREFERRED.get(device_type, (REFERENCE,)) if requested == AUTO else (requested,)
+    candidates = devices.members[device_type].BACKENDS if requested == AUTO else (requested,)
     reasons = []
     for backend in candidates:
         try:
@@ -68,7 +66,7 @@ def describe(weights: QuantArgs) -> str:
 
 def _misplaced(backend: str, device_type: str) -> str | None:
     """Say where a backend runs, if it does not run on this device."""
-    possible = _DEVICES.get(backend, (device_type,))
+    possible = [name for name, one in devices.members.items() if backend in (*one.BACKENDS, *one.NAMED_BACKENDS)]
     return None if device_type in possible else f"it runs on {' or '.join(possible)}: load the model with device=..."
 
 

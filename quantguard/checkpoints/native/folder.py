@@ -15,8 +15,9 @@ import torch
 
 from quantguard.checkpoints.native.encoding import OWN_PREFIX, decode_block
 from quantguard.checkpoints.native.manifest import MANIFEST, read_manifest
+from quantguard.devices import device_type
 from quantguard.errors import ModelError
-from quantguard.kernels.ascend.device import torch_device
+from quantguard.kernels import torch_device
 from quantguard.modeling import Block, LoadedModel, require_described
 from quantguard.modeling.block_state import BlockState, Tensors, restore_block
 from quantguard.modeling.configuration import read_config, read_generation_config
@@ -75,12 +76,11 @@ def load(path: pathlib.Path, *, device: str = "cpu", backend: str = "auto") -> L
     manifest, decoder = folder.manifest, folder.decoder
     fill_ends(decoder, folder.tensors, {name: name for name in folder.tensors.entries}, folder.dtype)
     decoder.model.generation_config = read_generation_config(path, folder.config)
-    device_type = device.partition(":")[0]
     placed = torch_device(device)
     states = []
     for block in decoder.blocks:
         state, tensors = folder.block(block)
-        restore_block(block, state, tensors, config=folder.config, backend=backend, device_type=device_type)
+        restore_block(block, state, tensors, config=folder.config, backend=backend, device_type=device_type(device))
         states.append(state)
     return LoadedModel(
         name=manifest.name,

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from quantguard import devices
 from quantguard.engines._prompting import Request, words_of_tokenizer
 from quantguard.engines.transformers import generation
 from quantguard.engines.transformers.decoding import effective_facts
@@ -49,9 +50,8 @@ class InProcess:
 
     @property
     def platform(self) -> str:
-        """The family of an NPU, else the type of the device."""
-        on_npu = self.loaded.device_type == "npu"
-        return ascend.this_host().platform() if on_npu else self.loaded.device_type
+        """What the device says that runs are compared on."""
+        return devices.members[self.loaded.device_type].platform()
 
     def kernels(self) -> dict[str, str]:
         """Return the backend of every operation that has been replaced, with the number of layers."""
