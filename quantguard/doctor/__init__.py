@@ -1,8 +1,7 @@
 """Finding out what can be used on this machine, and what is missing for the rest.
 
-A backend says so itself by ``kernels/<backend>/doctor.py`` with ``missing() -> list[Lack]``, and ``trial_device()``
-where a trial does not run on the CPU; a benchmark by a function ``missing()`` in its module. Both may do without: then
-a backend is tried on one small linear and a benchmark is loaded, which is done anyhow where nothing is missing.
+A backend says so itself by the ``missing()`` of its package, and a benchmark by one in its module, where it has that.
+Where nothing is missing, a backend is tried on one small linear and a benchmark is loaded.
 """
 
 from quantguard.doctor.examining import diagnose

@@ -65,9 +65,13 @@ def describe(weights: QuantArgs) -> str:
 
 
 def _misplaced(backend: str, device_type: str) -> str | None:
-    """Say where a backend runs, if it does not run on this device."""
+    """Say where a backend runs, if it does not run on this device; one that no device names runs anywhere."""
     possible = [name for name, one in devices.members.items() if backend in (*one.BACKENDS, *one.NAMED_BACKENDS)]
-    return None if device_type in possible else f"it runs on {' or '.join(possible)}: load the model with device=..."
+    return (
+        None
+        if not possible or device_type in possible
+        else f"it runs on {' or '.join(possible)}: load the model with device=..."
+    )
 
 
 def _relative(op: str, backend: str) -> str:

@@ -162,29 +162,32 @@ def test_without_a_torch_that_loads_the_doctor_still_reports(
     assert found["word-problems"]["usable"]
 
 
+# What a backend's package has.
+BACKEND = "def missing(): return []\ndef trial_device(): return 'cpu'"
 WORKING = "from quantguard.kernels.int8_linear import *"
 WRONG = WORKING + "\ndef apply(*given, **settings):\n    return apply_right(*given, **settings) * 2\n"
 MEMBERS = {
-    "kernels/sound/__init__.py": "",
+    "kernels/sound/__init__.py": BACKEND,
     "kernels/sound/int8_linear.py": WORKING,
-    "kernels/wrong/__init__.py": "",
+    "kernels/wrong/__init__.py": BACKEND,
     "kernels/wrong/int8_linear.py": "from quantguard.kernels.int8_linear import apply as apply_right\n" + WRONG,
-    "kernels/empty/__init__.py": "",
-    "kernels/absent/__init__.py": "",
+    "kernels/empty/__init__.py": BACKEND,
+    "kernels/absent/__init__.py": BACKEND,
     "kernels/absent/int4_linear.py": "import no_such_compiler",
-    "kernels/refusing/__init__.py": "",
+    "kernels/refusing/__init__.py": BACKEND,
     "kernels/refusing/int8_linear.py": WORKING + "\ndef unsupported(weights): return 'only 2 bits.'",
-    "kernels/needy/__init__.py": "",
-    "kernels/needy/int8_linear.py": WORKING,
-    "kernels/needy/doctor.py": """
+    "kernels/needy/__init__.py": """
         from quantguard.records import Lack
         def missing(): return [Lack(what="no licence", remedy="needy login"), Lack(what="no luck")]
+        def trial_device(): return "cpu"
     """,
-    "kernels/busy/__init__.py": "",
+    "kernels/needy/int8_linear.py": WORKING,
+    "kernels/busy/__init__.py": "def missing(): return []\ndef trial_device(): return None",
     "kernels/busy/int8_linear.py": WORKING,
-    "kernels/busy/doctor.py": "def missing(): return []\ndef trial_device(): return None",
+    "kernels/bare/__init__.py": "",
     "benchmarks/fetched.py": """
         from quantguard.records import Lack
+        DESCRIPTION, LICENCE = "fetched items", "MIT"
         def missing(): return [Lack(what="it is not on this machine yet", remedy="quantguard fetch fetched")]
         def load(): raise AssertionError
     """,
@@ -202,6 +205,7 @@ EXPECTED = {
     "refusing": "its W8A8 refuses plain 8-bit weights: only 2 bits.",
     "needy": "no licence [needy login]\nno luck [None]",
     "busy": None,
+    "bare": "missing() is missing; trial_device() is missing",
     "fetched": "it is not on this machine yet [quantguard fetch fetched]",
     # What says itself what to type is not followed by advice on how to see its traceback.
     "damaged": "damaged.jsonl is damaged. Type: quantguard fetch damaged [None]",
