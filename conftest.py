@@ -35,11 +35,9 @@ def _keep_answers_apart(pytestconfig: pytest.Config, tmp_path_factory: pytest.Te
         yield
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _import_what_a_gate_imports(pytestconfig: pytest.Config) -> None:
-    """Run a model once before the tests: pytester forgets modules first imported in its runs, torch among them."""
-    if pytestconfig.getoption("--quantguard"):
-        return
+@pytest.fixture(scope="session")
+def _import_what_a_gate_imports() -> None:
+    """Run a model once before pytester does: it forgets modules first imported in its runs, torch among them."""
     import hypothesis  # noqa: F401, PLC0415 - its plugin would import it anew in each of pytester's runs
 
     import quantguard  # noqa: PLC0415 - the gates themselves do without
@@ -47,3 +45,9 @@ def _import_what_a_gate_imports(pytestconfig: pytest.Config) -> None:
 
     quantized = quantguard.quantize("tiny-reasoner", recipe="smoothquant-w8a8")
     quantguard.evaluate(quantized, subset=1, max_new_tokens=2)
+
+
+@pytest.fixture
+def pytester(_import_what_a_gate_imports: None, pytester: pytest.Pytester) -> pytest.Pytester:
+    """Let only those tests wait for torch and a model that run pytest inside."""
+    return pytester

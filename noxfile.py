@@ -75,7 +75,7 @@ def schema_drift(session: nox.Session) -> None:
     for release in RELEASES:
         command = ("download", "--quiet", "--no-deps", "--only-binary=:all:", "--platform=manylinux_2_28_x86_64")
         session.run("pip", *command, "--python-version=3.11", f"torch_npu=={release}", "-d", str(wheels))
-    session.run("python", "tests/vendor_contract/schema_drift.py", str(wheels), *session.posargs)
+    session.run("python", "tests/support/schema_drift.py", str(wheels), *session.posargs)
 
 
 @nox.session
@@ -107,7 +107,7 @@ def peers(session: nox.Session, tool: str) -> None:
     # Its word problems take nothing but Python.
     session.install("--no-deps", "-e", ".")
     folder = pathlib.Path(*session.posargs or (session.create_tmp(), "checkpoints")).resolve()
-    scripts = pathlib.Path("tests/checkpoints/peers").resolve()
+    scripts = pathlib.Path("tests/peers").resolve()
     model = pathlib.Path("quantguard/tiny_reasoner/model").resolve()
     text = pathlib.Path(session.create_tmp(), "word_problems.txt").resolve()
     with text.open("w", encoding="utf-8") as file:

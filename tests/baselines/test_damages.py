@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from damaging import Damage, of_bytes, of_json, plant
 
 import quantguard
 from pytest_quantguard.declared import GateFile
@@ -43,6 +42,7 @@ from quantguard.pipeline.session import PipelineSession, Settings
 from quantguard.records import LayerSketch, RunRecord, Verdict, to_json
 from quantguard.records.files import dump_record, file_sha256, seal, write_whole
 from quantguard.report import files
+from tests.support.file_damages import Damage, of_bytes, of_json, plant
 
 NUM_ITEMS = 24
 GATE = accuracy.Gate(tol=0.5)

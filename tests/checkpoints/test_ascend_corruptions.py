@@ -7,7 +7,6 @@ import shutil
 from collections.abc import Callable
 from typing import Any
 
-import exported_models as models
 import pytest
 import safetensors.torch
 import torch
@@ -17,6 +16,7 @@ from quantguard.errors import ModelError, QuantguardError
 from quantguard.modeling.block_state import Tensors
 from quantguard.pipeline import checking
 from quantguard.pipeline.exporting import export
+from tests.support import exported_models as models
 
 DESCRIPTION = "quant_model_description.json"
 INDEX = "quant_model_weights.safetensors.index.json"

@@ -9,8 +9,6 @@ import shutil
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import exported_models as models
-import loader_rules
 import pytest
 import safetensors.torch
 import torch
@@ -29,6 +27,8 @@ from quantguard.modeling.quant_linear import QuantLinear
 from quantguard.pipeline import checking
 from quantguard.pipeline.exporting import export
 from quantguard.records import LayerArgs
+from tests.support import exported_models as models
+from tests.support import loader_rules
 
 CASES = [
     pytest.param((model, dtype, kind), id=f"{model} {dtype} {kind}")

@@ -5,7 +5,6 @@ import pathlib
 import re
 from collections.abc import Callable
 
-import exported_models as models
 import pytest
 
 import quantguard
@@ -16,6 +15,7 @@ from quantguard.errors import ModelError, UnknownNameError, UsageError
 from quantguard.pipeline import checking
 from quantguard.pipeline.exporting import export
 from quantguard.records import QuantArgs, Recipe
+from tests.support import exported_models as models
 
 CHANNEL = QuantArgs(num_bits=8, strategy="channel")
 

@@ -6,10 +6,10 @@ import sys
 
 import pytest
 import safetensors.torch
-from packed_writing import write_gptq
 
 import quantguard
 from quantguard.cli import __main__ as cli
+from tests.support.packed_checkpoints import write_gptq
 
 GATE = """
 import quantguard

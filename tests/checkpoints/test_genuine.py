@@ -14,13 +14,13 @@ from typing import Any
 import pytest
 import safetensors.torch
 import torch
-from packed_writing import weights_of
 
 import quantguard
 from quantguard.checkpoints import recognise
 from quantguard.modeling import LoadedModel, QuantLinear
 from quantguard.modeling.tensor_files import TensorFiles
 from quantguard.pipeline import checking
+from tests.support.packed_checkpoints import weights_of
 
 VARIABLE = "QUANTGUARD_PEER_CHECKPOINTS"
 ROOT = os.environ.get(VARIABLE)

@@ -6,11 +6,9 @@ import pathlib
 from collections.abc import Callable
 from typing import Any
 
-import exported_models as models
 import pytest
 import safetensors.torch
 import torch
-from packed_writing import INDEX, Written, float_twin, small_model, write_awq, write_gptq
 
 import quantguard
 from quantguard.cli import __main__ as cli
@@ -19,6 +17,8 @@ from quantguard.modeling import LoadedModel
 from quantguard.pipeline import checking
 from quantguard.pipeline.exporting import export
 from quantguard.records import Override, QuantArgs
+from tests.support import exported_models as models
+from tests.support.packed_checkpoints import INDEX, Written, float_twin, small_model, write_awq, write_gptq
 
 TOKENS = torch.arange(3, 67)[None]
 SINGLE, BASE = "model.safetensors", "gptq_model-4bit-32g.safetensors"

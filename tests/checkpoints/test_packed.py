@@ -9,16 +9,6 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import strategies as st
-from packed_writing import (
-    Written,
-    float_twin,
-    pack_awq,
-    pack_stream,
-    small_model,
-    weights_of,
-    write_awq,
-    write_gptq,
-)
 
 import quantguard
 from quantguard.checkpoints import auto_awq, gptq, recognise
@@ -31,6 +21,16 @@ from quantguard.modeling.streaming import skeleton
 from quantguard.numerics import QuantTensor, bit_stream, unpack_int4
 from quantguard.pipeline import checking
 from quantguard.records import LayerArgs, LayerReport, QuantArgs
+from tests.support.packed_checkpoints import (
+    Written,
+    float_twin,
+    pack_awq,
+    pack_stream,
+    small_model,
+    weights_of,
+    write_awq,
+    write_gptq,
+)
 
 TOKENS = torch.arange(3, 67)[None]
 VARIANTS: dict[str, dict[str, Any]] = {

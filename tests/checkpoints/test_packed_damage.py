@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 import safetensors.torch
 import torch
-from packed_writing import INDEX, Written, small_model, write_awq, write_gptq
 
 import quantguard
 from quantguard.errors import ModelError
 from quantguard.pipeline import checking
+from tests.support.packed_checkpoints import INDEX, Written, small_model, write_awq, write_gptq
 
 FIRST, SECOND = "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"
 LAYER = "model.layers.1"

@@ -7,7 +7,6 @@ import pathlib
 from typing import Any
 
 import pytest
-from serving import Answer, completion, serving
 
 import quantguard
 from quantguard.engines import openai as engine
@@ -18,6 +17,7 @@ from quantguard.errors import EngineError, QuantguardError
 from quantguard.modeling.loading import tokenizer_of
 from quantguard.pipeline import GenerationStore
 from quantguard.records import Generation, GenerationConfig
+from tests.support.openai_server import Answer, completion, serving
 
 # A server is waited for.
 pytestmark = pytest.mark.timeout(300)

@@ -5,12 +5,12 @@ import pathlib
 from typing import Any
 
 import pytest
-from gatelab import copy_baselines, run
 
 import quantguard
 from quantguard.engines import replay
 from quantguard.errors import QuantguardError
 from quantguard.records.files import dump_record, read_record, seal, unseal
+from tests.support.gate_runs import copy_baselines, run
 
 
 @pytest.fixture(scope="module")

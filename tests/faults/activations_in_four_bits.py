@@ -2,8 +2,8 @@
 
 import dataclasses
 
-from _lab import Lab
-from _spoiling import quantize_tokens, spoil_inputs
+from tests.support.fault_lab import Lab
+from tests.support.fault_spoiling import quantize_tokens, spoil_inputs
 
 AREA = "kernels"
 RECIPE = "w8a8"

@@ -2,10 +2,9 @@
 
 from typing import Any
 
-from _lab import Lab
-
 from quantguard.modeling.quant_linear import QuantLinear
 from quantguard.records import QuantArgs
+from tests.support.fault_lab import Lab
 
 AREA = "kernels"
 RECIPE = "w8a8"

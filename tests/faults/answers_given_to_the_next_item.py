@@ -2,10 +2,9 @@
 
 import dataclasses
 
-from _lab import Lab
-from _spoiling import spoil_answers
-
 from quantguard.records import Generation
+from tests.support.fault_lab import Lab
+from tests.support.fault_spoiling import spoil_answers
 
 AREA = "engine"
 RECIPE = "w8a8"

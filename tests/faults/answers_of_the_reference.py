@@ -2,10 +2,9 @@
 
 from typing import Any
 
-from _lab import Lab
-
 from quantguard.engines.transformers import generation
 from quantguard.modeling import LoadedModel
+from tests.support.fault_lab import Lab
 
 AREA = "engine"
 RECIPE = "gptq-w4a16"

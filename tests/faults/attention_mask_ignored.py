@@ -1,9 +1,9 @@
 """Every token of the cache is attended to, whatever is behind the end of a sequence."""
 
 import torch
-from _lab import Lab
 
 from quantguard.engines.transformers import continuous
+from tests.support.fault_lab import Lab
 
 AREA = "engine"
 RECIPE = "w8a8"

@@ -1,11 +1,11 @@
 """AWQ's scales multiply the input that they should divide."""
 
 import torch
-from _lab import Lab
 
 from quantguard.modeling import LinearGroup
 from quantguard.modeling.folding import divide_input, multiply_columns
 from quantguard.transforms import awq
+from tests.support.fault_lab import Lab
 
 AREA = "transforms"
 RECIPE = "awq-w4a16"

@@ -1,8 +1,7 @@
 """AWQ's search keeps the ratio with the largest error."""
 
-from _lab import Lab
-
 from quantguard.transforms import awq
+from tests.support.fault_lab import Lab
 
 AREA = "transforms"
 RECIPE = "awq-w4a16"

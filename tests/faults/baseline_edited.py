@@ -1,6 +1,6 @@
 """Outcomes in the baseline were edited by hand."""
 
-from _lab import Lab
+from tests.support.fault_lab import Lab
 
 AREA = "baselines"
 RECIPE = "w8a8"

@@ -1,6 +1,6 @@
 """There is no baseline."""
 
-from _lab import Lab
+from tests.support.fault_lab import Lab
 
 AREA = "baselines"
 RECIPE = "w8a8"

@@ -1,6 +1,6 @@
 """The baseline was measured on an emulated NPU."""
 
-from _lab import ROOT, Lab
+from tests.support.fault_lab import ROOT, Lab
 
 AREA = "baselines"
 RECIPE = "w8a8"

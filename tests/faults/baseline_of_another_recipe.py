@@ -1,6 +1,6 @@
 """The baseline was copied from another recipe."""
 
-from _lab import ROOT, Lab
+from tests.support.fault_lab import ROOT, Lab
 
 AREA = "baselines"
 RECIPE = "w8a8"

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from _lab import Lab
+from tests.support.fault_lab import Lab
 
 AREA = "baselines"
 RECIPE = "w8a8"

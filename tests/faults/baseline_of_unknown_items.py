@@ -2,10 +2,9 @@
 
 import dataclasses
 
-from _lab import Lab
-
 from quantguard.baselines import Baseline
 from quantguard.baselines.record import BaselineItem
+from tests.support.fault_lab import Lab
 
 AREA = "baselines"
 RECIPE = "w8a8"

@@ -1,6 +1,6 @@
 """The file of the baseline ends in the middle."""
 
-from _lab import Lab
+from tests.support.fault_lab import Lab
 
 AREA = "baselines"
 RECIPE = "w8a8"

@@ -2,9 +2,8 @@
 
 import dataclasses
 
-from _lab import Lab
-
 from quantguard.baselines import Baseline
+from tests.support.fault_lab import Lab
 
 AREA = "baselines"
 RECIPE = "w8a8"

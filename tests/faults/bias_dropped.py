@@ -1,7 +1,7 @@
 """The bias is dropped."""
 
-from _lab import Lab
-from _spoiling import spoil_bias
+from tests.support.fault_lab import Lab
+from tests.support.fault_spoiling import spoil_bias
 
 AREA = "kernels"
 RECIPE = "w8a8"

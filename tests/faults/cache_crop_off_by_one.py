@@ -1,8 +1,7 @@
 """A sequence that moves to another slot of the cache loses its last token."""
 
-from _lab import Lab
-
 from quantguard.modeling.slots import SlotCache
+from tests.support.fault_lab import Lab
 
 AREA = "KV cache"
 RECIPE = "w8a8"

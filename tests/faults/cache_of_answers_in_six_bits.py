@@ -3,10 +3,9 @@
 import dataclasses
 from typing import Any
 
-from _lab import Lab
-
 from quantguard.modeling import attention as attention_module
 from quantguard.modeling import slots
+from tests.support.fault_lab import Lab
 
 AREA = "KV cache"
 RECIPE = "smoothquant-w8a8kv8"

@@ -3,9 +3,9 @@
 from typing import Any
 
 import torch
-from _lab import Lab
 
 from quantguard.modeling.slots import SlotLayer
+from tests.support.fault_lab import Lab
 
 AREA = "KV cache"
 RECIPE = "smoothquant-w8a8kv8"

@@ -3,9 +3,9 @@
 import dataclasses
 
 import torch
-from _lab import Lab
 
 from quantguard.modeling import slots
+from tests.support.fault_lab import Lab
 
 AREA = "KV cache"
 RECIPE = "w8a8"

@@ -1,9 +1,9 @@
 """A stored key or value is read with the scale of the token before it."""
 
 import torch
-from _lab import Lab
 
 from quantguard.numerics import KVQuantizer
+from tests.support.fault_lab import Lab
 
 AREA = "KV cache"
 RECIPE = "smoothquant-w8a8kv8"

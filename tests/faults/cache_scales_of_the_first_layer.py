@@ -1,9 +1,8 @@
 """All layers' keys and values have the fixed scales of layer 0."""
 
-from _lab import Lab
-from _spoiling import spoil_model
-
 from quantguard.modeling import LoadedModel
+from tests.support.fault_lab import Lab
+from tests.support.fault_spoiling import spoil_model
 
 AREA = "KV cache"
 RECIPE = "smoothquant-w8a8kv8-static"

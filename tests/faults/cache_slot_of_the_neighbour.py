@@ -1,8 +1,7 @@
 """A sequence that takes a freed slot is left with the keys of the one before."""
 
-from _lab import Lab
-
 from quantguard.modeling.slots import SlotCache
+from tests.support.fault_lab import Lab
 
 AREA = "KV cache"
 RECIPE = "w8a8"

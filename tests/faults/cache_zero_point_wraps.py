@@ -1,9 +1,9 @@
 """The zero points of the cache are stored in too few bits."""
 
 import torch
-from _lab import Lab
 
 from quantguard.numerics import KVQuantizer
+from tests.support.fault_lab import Lab
 
 AREA = "KV cache"
 RECIPE = "smoothquant-w8a8kv8"

@@ -2,9 +2,8 @@
 
 import dataclasses
 
-from _lab import Lab
-
 from quantguard.calibration import worked_problems
+from tests.support.fault_lab import Lab
 
 AREA = "calibration"
 RECIPE = "gptq-w4a16"

@@ -1,8 +1,9 @@
 """Statistics are taken on random tokens."""
 
 import torch
-from _lab import Lab
-from _spoiling import Sequences, spoil_calibration
+
+from tests.support.fault_lab import Lab
+from tests.support.fault_spoiling import Sequences, spoil_calibration
 
 AREA = "calibration"
 RECIPE = "gptq-w4a16"

@@ -2,8 +2,8 @@
 
 import random
 
-from _lab import Lab
-from _spoiling import spoil_calibration
+from tests.support.fault_lab import Lab
+from tests.support.fault_spoiling import spoil_calibration
 
 AREA = "calibration"
 RECIPE = "gptq-w4a16"

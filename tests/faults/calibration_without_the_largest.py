@@ -1,8 +1,7 @@
 """Fixed scales come from the mean magnitude of inputs and not from the largest."""
 
-from _lab import Lab
-
 from quantguard.modeling import InputStats
+from tests.support.fault_lab import Lab
 
 AREA = "calibration"
 RECIPE = "smoothquant-w8a8kv8-static"

@@ -1,8 +1,7 @@
 """The chat template is there and is not applied."""
 
-from _lab import Lab
-
 from quantguard.engines.transformers import generation
+from tests.support.fault_lab import Lab
 
 AREA = "engine"
 RECIPE = "w8a8"

@@ -1,7 +1,7 @@
 """The tokenizer has lost its chat template."""
 
-from _lab import Lab
-from _spoiling import spoil_tokenizer
+from tests.support.fault_lab import Lab
+from tests.support.fault_spoiling import spoil_tokenizer
 
 AREA = "engine"
 RECIPE = "w8a8"

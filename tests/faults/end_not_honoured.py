@@ -2,9 +2,8 @@
 
 from typing import Any
 
-from _lab import Lab
-
 from quantguard.engines.transformers import decoding
+from tests.support.fault_lab import Lab
 
 AREA = "engine"
 RECIPE = "w8a8"

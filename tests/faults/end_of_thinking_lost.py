@@ -2,8 +2,8 @@
 
 import dataclasses
 
-from _lab import Lab
-from _spoiling import spoil_answers
+from tests.support.fault_lab import Lab
+from tests.support.fault_spoiling import spoil_answers
 
 AREA = "engine"
 RECIPE = "w8a8"

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from _lab import Lab
-from _spoiling import spoil_folder
+from tests.support.fault_lab import Lab
+from tests.support.fault_spoiling import spoil_folder
 
 AREA = "engine"
 RECIPE = "w8a8"

@@ -2,10 +2,9 @@
 
 from typing import Any
 
-from _lab import Lab
-
 from quantguard.engines._prompting import render
 from quantguard.engines.transformers import generation
+from tests.support.fault_lab import Lab
 
 AREA = "engine"
 RECIPE = "w8a8"

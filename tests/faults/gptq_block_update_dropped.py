@@ -1,9 +1,9 @@
 """GPTQ passes errors on within a block of 128 inputs, and not to the blocks behind it."""
 
 import torch
-from _lab import Lab
 
 from quantguard.rounding import gptq
+from tests.support.fault_lab import Lab
 
 AREA = "rounding"
 RECIPE = "gptq-w4a16"

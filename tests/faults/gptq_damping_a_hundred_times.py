@@ -2,9 +2,8 @@
 
 from typing import Any
 
-from _lab import Lab
-
 from quantguard.rounding import gptq
+from tests.support.fault_lab import Lab
 
 AREA = "rounding"
 RECIPE = "gptq-w4a16"

@@ -1,8 +1,7 @@
 """GPTQ rounds reordered columns by the scales of the columns in order."""
 
-from _lab import Lab
-
 from quantguard.rounding import gptq
+from tests.support.fault_lab import Lab
 
 AREA = "rounding"
 RECIPE = "gptq-w4a16"

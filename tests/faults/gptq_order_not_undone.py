@@ -3,9 +3,9 @@
 from typing import Any
 
 import torch
-from _lab import Lab
 
 from quantguard.rounding import gptq
+from tests.support.fault_lab import Lab
 
 AREA = "rounding"
 RECIPE = "gptq-w4a16"

@@ -1,8 +1,7 @@
 """GPTQ rounds without passing errors on to later columns."""
 
-from _lab import Lab
-
 from quantguard.rounding import gptq
+from tests.support.fault_lab import Lab
 
 AREA = "rounding"
 RECIPE = "gptq-w4a16"

@@ -1,7 +1,7 @@
 """Groups of weights have the scale of the group before."""
 
-from _lab import Lab
-from _spoiling import spoil_weights, with_scale
+from tests.support.fault_lab import Lab
+from tests.support.fault_spoiling import spoil_weights, with_scale
 
 AREA = "packing"
 RECIPE = "gptq-w4a16"

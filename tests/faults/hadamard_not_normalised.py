@@ -1,9 +1,8 @@
 """The Hadamard matrices are not divided by the root of their order."""
 
-from _lab import Lab
-
 from quantguard.numerics.hadamard import random_orthogonal
 from quantguard.transforms import hadamard
+from tests.support.fault_lab import Lab
 
 AREA = "transforms"
 RECIPE = "quarot-w8a8kv8"

@@ -3,9 +3,9 @@
 from typing import Any
 
 import torch
-from _lab import Lab
 
 from quantguard.kernels.cpu import int8_linear
+from tests.support.fault_lab import Lab
 
 AREA = "kernels"
 RECIPE = "w8a8"

@@ -1,8 +1,9 @@
 """The last group of inputs is left out of down_proj."""
 
 import torch
-from _lab import Lab
-from _spoiling import spoil_weights, with_data
+
+from tests.support.fault_lab import Lab
+from tests.support.fault_spoiling import spoil_weights, with_data
 
 AREA = "packing"
 RECIPE = "gptq-w4a16"

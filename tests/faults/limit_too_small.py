@@ -2,9 +2,8 @@
 
 import dataclasses
 
-from _lab import Lab
-
 from quantguard.benchmarks import word_problems
+from tests.support.fault_lab import Lab
 
 AREA = "engine"
 RECIPE = "w8a8"

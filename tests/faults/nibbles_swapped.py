@@ -1,10 +1,9 @@
 """The two nibbles of a byte are swapped in packed 4-bit weights."""
 
-from _lab import Lab
-
 from quantguard.kernels.cpu import weight_only_linear
 from quantguard.kernels.int8_linear import Buffers
 from quantguard.numerics import QuantTensor
+from tests.support.fault_lab import Lab
 
 AREA = "packing"
 RECIPE = "gptq-w4a16"

@@ -1,9 +1,8 @@
 """A norm has the wrong epsilon, 0.01 in place of a millionth."""
 
-from _lab import Lab
-from _spoiling import spoil_model
-
 from quantguard.modeling import LoadedModel
+from tests.support.fault_lab import Lab
+from tests.support.fault_spoiling import spoil_model
 
 AREA = "kernels"
 RECIPE = "w8a8"

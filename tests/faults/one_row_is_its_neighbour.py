@@ -1,8 +1,9 @@
 """A single row of one layer is a copy of the row before it."""
 
 import torch
-from _lab import Lab
-from _spoiling import spoil_weights, with_data
+
+from tests.support.fault_lab import Lab
+from tests.support.fault_spoiling import spoil_weights, with_data
 
 AREA = "packing"
 RECIPE = "w8a8"

@@ -1,8 +1,9 @@
 """A single row of one layer has lost its scale."""
 
 import torch
-from _lab import Lab
-from _spoiling import spoil_weights, with_scale
+
+from tests.support.fault_lab import Lab
+from tests.support.fault_spoiling import spoil_weights, with_scale
 
 AREA = "packing"
 RECIPE = "w8a8"

@@ -1,10 +1,10 @@
 """The scale of a token is the largest of all tokens in the call."""
 
 import torch
-from _lab import Lab
-from _spoiling import Tensors, quantize_tokens, spoil_inputs
 
 from quantguard.records import QuantArgs
+from tests.support.fault_lab import Lab
+from tests.support.fault_spoiling import Tensors, quantize_tokens, spoil_inputs
 
 AREA = "kernels"
 RECIPE = "w8a8"

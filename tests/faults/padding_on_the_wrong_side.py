@@ -1,8 +1,7 @@
 """Prompts are filled up on the left where the cache wants them on the right."""
 
-from _lab import Lab
-
 from quantguard.engines.transformers import continuous
+from tests.support.fault_lab import Lab
 
 AREA = "engine"
 RECIPE = "w8a8"

@@ -2,8 +2,9 @@
 
 from typing import Any
 
-from _lab import Lab
 from transformers.models.qwen2 import modeling_qwen2
+
+from tests.support.fault_lab import Lab
 
 AREA = "engine"
 RECIPE = "w8a8"

@@ -1,8 +1,7 @@
 """The profile of the layers was measured on another text."""
 
-from _lab import Lab
-
 from quantguard.pipeline import layer_trace
+from tests.support.fault_lab import Lab
 
 AREA = "baselines"
 RECIPE = "w8a8"

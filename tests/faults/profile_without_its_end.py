@@ -2,10 +2,9 @@
 
 import dataclasses
 
-from _lab import Lab
-
 from quantguard import baselines
 from quantguard.baselines import LayerProfile
+from tests.support.fault_lab import Lab
 
 AREA = "baselines"
 RECIPE = "w8a8"

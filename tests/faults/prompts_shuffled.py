@@ -4,11 +4,10 @@ import dataclasses
 import random
 from typing import Any
 
-from _lab import Lab
-
 from quantguard.engines._prompting import Request
 from quantguard.engines.transformers import generation
 from quantguard.modeling import LoadedModel
+from tests.support.fault_lab import Lab
 
 AREA = "engine"
 RECIPE = "w8a8"

@@ -1,8 +1,7 @@
 """Keys are rotated online and queries are not."""
 
-from _lab import Lab
-
 from quantguard.modeling.attention import AttentionExtension
+from tests.support.fault_lab import Lab
 
 AREA = "transforms"
 RECIPE = "quarot-w8a8kv8"

@@ -2,8 +2,8 @@
 
 import dataclasses
 
-from _lab import Lab
-from _spoiling import edit_recipe
+from tests.support.fault_lab import Lab
+from tests.support.fault_spoiling import edit_recipe
 
 AREA = "recipes"
 RECIPE = "w8a8"

@@ -2,8 +2,8 @@
 
 import dataclasses
 
-from _lab import Lab
-from _spoiling import silently
+from tests.support.fault_lab import Lab
+from tests.support.fault_spoiling import silently
 
 AREA = "recipes"
 RECIPE = "gptq-w4a16"

@@ -1,12 +1,12 @@
 """The head is rounded to 4 bits though the recipe ignores it."""
 
 import torch
-from _lab import Lab
-from _spoiling import spoil_model
 
 from quantguard.modeling import LoadedModel
 from quantguard.numerics import fake_quantize
 from quantguard.records import QuantArgs
+from tests.support.fault_lab import Lab
+from tests.support.fault_spoiling import spoil_model
 
 AREA = "recipes"
 RECIPE = "gptq-w4a16"

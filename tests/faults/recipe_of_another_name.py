@@ -2,10 +2,9 @@
 
 import dataclasses
 
-from _lab import Lab
-
 from quantguard.pipeline import quantizing
 from quantguard.recipes import load_recipe
+from tests.support.fault_lab import Lab
 
 AREA = "recipes"
 RECIPE = "gptq-w4a16"

@@ -4,11 +4,11 @@ import dataclasses
 from typing import Any
 
 import torch
-from _lab import Lab
 
 from quantguard.numerics import QuantTensor
 from quantguard.records import QuantArgs
 from quantguard.rounding import nearest
+from tests.support.fault_lab import Lab
 
 AREA = "recipes"
 RECIPE = "w8a8"

@@ -1,9 +1,8 @@
 """The quantized model is compared with itself in the place of full precision."""
 
-from _lab import Lab
-
 from quantguard.modeling import LoadedModel
 from quantguard.pipeline import fidelity, session
+from tests.support.fault_lab import Lab
 
 AREA = "engine"
 RECIPE = "w8a8"

@@ -1,10 +1,10 @@
 """The residual stream is rounded to bfloat16 behind every layer."""
 
 import torch
-from _lab import Lab
-from _spoiling import spoil_model
 
 from quantguard.modeling import LoadedModel
+from tests.support.fault_lab import Lab
+from tests.support.fault_spoiling import spoil_model
 
 AREA = "kernels"
 RECIPE = "w8a8"

@@ -1,7 +1,8 @@
 """Queries and keys are rotated by their positions twice."""
 
-from _lab import Lab
 from transformers.models.qwen2 import modeling_qwen2
+
+from tests.support.fault_lab import Lab
 
 AREA = "kernels"
 RECIPE = "w8a8"

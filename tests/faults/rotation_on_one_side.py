@@ -1,11 +1,11 @@
 """Values are rotated and what reads them is not."""
 
 import torch
-from _lab import Lab
 
 from quantguard.modeling import Block
 from quantguard.modeling.rotating import rotate_value_heads
 from quantguard.transforms import hadamard
+from tests.support.fault_lab import Lab
 
 AREA = "transforms"
 RECIPE = "quarot-w8a8kv8"

@@ -2,11 +2,10 @@
 
 import dataclasses
 
-from _lab import Lab
-
 from quantguard.engines.transformers import decoding
 from quantguard.modeling import LoadedModel
 from quantguard.records import GenerationConfig
+from tests.support.fault_lab import Lab
 
 AREA = "engine"
 RECIPE = "w8a8"

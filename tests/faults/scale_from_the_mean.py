@@ -1,10 +1,10 @@
 """Scales come from the mean magnitude of a row and not from the largest."""
 
 import torch
-from _lab import Lab
 
 from quantguard.records import QuantArgs
 from quantguard.rounding import nearest
+from tests.support.fault_lab import Lab
 
 AREA = "rounding"
 RECIPE = "w8a8"

@@ -1,7 +1,7 @@
 """The index of the weight scale is off by one row, in every layer."""
 
-from _lab import Lab
-from _spoiling import spoil_weights, with_scale
+from tests.support.fault_lab import Lab
+from tests.support.fault_spoiling import spoil_weights, with_scale
 
 AREA = "packing"
 RECIPE = "w8a8"

@@ -2,11 +2,10 @@
 
 import dataclasses
 
-from _lab import Lab
-from _spoiling import spoil_layers
-
 from quantguard.modeling.swapping import QuantizedLayer
 from quantguard.numerics import QuantTensor
+from tests.support.fault_lab import Lab
+from tests.support.fault_spoiling import spoil_layers
 
 AREA = "packing"
 RECIPE = "w8a8"

@@ -1,8 +1,7 @@
 """The scorer calls an answer right that contains the right one."""
 
-from _lab import Lab
-
 from quantguard.scorers import boxed
+from tests.support.fault_lab import Lab
 
 AREA = "scorer"
 RECIPE = "w8a8"

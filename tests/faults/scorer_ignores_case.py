@@ -1,8 +1,7 @@
 """The scorer takes X and x for the same unknown."""
 
-from _lab import Lab
-
 from quantguard.scorers import boxed
+from tests.support.fault_lab import Lab
 
 AREA = "scorer"
 RECIPE = "w8a8"

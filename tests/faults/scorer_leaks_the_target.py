@@ -2,10 +2,9 @@
 
 import dataclasses
 
-from _lab import Lab
-
 from quantguard.records import Generation, Sample, Score
 from quantguard.scorers import boxed
+from tests.support.fault_lab import Lab
 
 AREA = "scorer"
 RECIPE = "w3a16"

@@ -1,8 +1,7 @@
 """The scorer judges by other rules than when the baseline was accepted, and says so."""
 
-from _lab import Lab
-
 from quantguard.scorers import boxed
+from tests.support.fault_lab import Lab
 
 AREA = "scorer"
 RECIPE = "w8a8"

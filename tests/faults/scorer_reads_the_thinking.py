@@ -1,8 +1,7 @@
 """The scorer takes an answer out of the thinking."""
 
-from _lab import Lab
-
 from quantguard.scorers import _answers
+from tests.support.fault_lab import Lab
 
 AREA = "scorer"
 RECIPE = "w8a8"

@@ -1,8 +1,7 @@
 """The scorer does not know separators of thousands."""
 
-from _lab import Lab
-
 from quantguard.scorers import boxed
+from tests.support.fault_lab import Lab
 
 AREA = "scorer"
 RECIPE = "w8a8"

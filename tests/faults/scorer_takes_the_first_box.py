@@ -2,9 +2,8 @@
 
 import re
 
-from _lab import Lab
-
 from quantguard.scorers import _answers
+from tests.support.fault_lab import Lab
 
 AREA = "scorer"
 RECIPE = "w8a8"

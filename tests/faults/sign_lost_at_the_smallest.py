@@ -1,7 +1,7 @@
 """The smallest 4-bit integer, -8, is unpacked as +8 cut to 7."""
 
-from _lab import Lab
-from _spoiling import spoil_weights, with_data
+from tests.support.fault_lab import Lab
+from tests.support.fault_spoiling import spoil_weights, with_data
 
 AREA = "packing"
 RECIPE = "awq-w4a16"

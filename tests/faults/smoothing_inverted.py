@@ -1,9 +1,8 @@
 """Smoothing moves the outliers of weights into activations."""
 
-from _lab import Lab
-
 from quantguard.modeling.folding import smoothing_divisor
 from quantguard.transforms import smoothquant
+from tests.support.fault_lab import Lab
 
 AREA = "transforms"
 RECIPE = "smoothquant-w8a8"

@@ -1,9 +1,8 @@
 """Weights are multiplied by the smoothing factors and the norm is not divided."""
 
-from _lab import Lab
-
 from quantguard.modeling.folding import multiply_columns
 from quantguard.transforms import smoothquant
+from tests.support.fault_lab import Lab
 
 AREA = "transforms"
 RECIPE = "smoothquant-w8a8"

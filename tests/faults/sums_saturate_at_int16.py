@@ -1,7 +1,7 @@
 """Integer sums saturate at 16 bits."""
 
-from _lab import Lab
-from _spoiling import spoil_sums
+from tests.support.fault_lab import Lab
+from tests.support.fault_spoiling import spoil_sums
 
 AREA = "kernels"
 RECIPE = "w8a8"

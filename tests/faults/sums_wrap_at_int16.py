@@ -1,8 +1,9 @@
 """Integer sums wrap around at 16 bits."""
 
 import torch
-from _lab import Lab
-from _spoiling import spoil_sums
+
+from tests.support.fault_lab import Lab
+from tests.support.fault_spoiling import spoil_sums
 
 AREA = "kernels"
 RECIPE = "w8a8"

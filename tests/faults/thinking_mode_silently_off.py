@@ -1,9 +1,8 @@
 """Thinking is switched off though the default was asked for."""
 
-from _lab import Lab
-
 from quantguard.engines._prompting import token_ids
 from quantguard.engines.transformers import generation
+from tests.support.fault_lab import Lab
 
 AREA = "engine"
 RECIPE = "w8a8"

@@ -3,9 +3,9 @@
 import random
 
 import torch
-from _lab import Lab
 
 from quantguard.engines.transformers import decoding
+from tests.support.fault_lab import Lab
 
 AREA = "engine"
 RECIPE = "w8a8"

@@ -1,8 +1,7 @@
 """No weight's scale is smaller than a hundredth."""
 
-from _lab import Lab
-
 from quantguard.numerics import affine
+from tests.support.fault_lab import Lab
 
 AREA = "rounding"
 RECIPE = "w8a8"

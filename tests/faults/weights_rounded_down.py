@@ -1,9 +1,8 @@
 """Weights are rounded down and not to the nearest."""
 
-from _lab import Lab
-
 from quantguard.numerics import round_to_nearest
 from quantguard.rounding import nearest
+from tests.support.fault_lab import Lab
 
 AREA = "rounding"
 RECIPE = "w8a8"

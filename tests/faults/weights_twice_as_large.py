@@ -1,8 +1,7 @@
 """Packed weights are kept in a byte each where two fit."""
 
-from _lab import Lab
-
 from quantguard.kernels import dispatch, int8_linear, weight_only_linear
+from tests.support.fault_lab import Lab
 
 AREA = "packing"
 RECIPE = "gptq-w4a16"

@@ -3,8 +3,9 @@
 import dataclasses
 
 import torch
-from _lab import Lab
-from _spoiling import spoil_weights
+
+from tests.support.fault_lab import Lab
+from tests.support.fault_spoiling import spoil_weights
 
 AREA = "packing"
 RECIPE = "awq-w4a16"

@@ -2,10 +2,9 @@
 
 import dataclasses
 
-from _lab import Lab
-from _spoiling import spoil_weights
-
 from quantguard.numerics import QuantTensor
+from tests.support.fault_lab import Lab
+from tests.support.fault_spoiling import spoil_weights
 
 AREA = "packing"
 RECIPE = "awq-w4a16"

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 import torch
-from vendor_calls import ACCEPTED_BY_THE_VENDOR, good
 
 from quantguard.errors import KernelError
 from quantguard.kernels import choose_backend, resolve
@@ -19,6 +18,7 @@ from quantguard.numerics import QuantTensor, dequantize
 from quantguard.numerics.quant_param import decode_quant_param, encode_quant_param, truncate_scale
 from quantguard.records import QuantArgs
 from quantguard.rounding import nearest
+from tests.support.vendor_calls import ACCEPTED_BY_THE_VENDOR, good
 
 SIZES = (1, 63, 123)
 SHAPES = [*itertools.product(SIZES, (1, 63, 256), SIZES), (3, 600, 24)]

@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 import torch
-from families import build
 
 import quantguard
 from quantguard import recipes
@@ -15,6 +14,7 @@ from quantguard.pipeline.block_step import BlockStep
 from quantguard.pipeline.quantizing import Journal, calibration_text, quantize_decoder
 from quantguard.records import CalibrationArgs, Recipe
 from quantguard.transforms import hadamard
+from tests.support.families import build
 
 pytestmark = pytest.mark.timeout(600)
 # A transform that changes something changes at least this share of the integers of one kind of linear, in every block;

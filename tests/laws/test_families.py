@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 import torch
 import transformers
-from small_models import SIZES, WINDOW, broken_laws, save, small_config, small_model
 from torch import nn
 
 import quantguard
@@ -17,6 +16,7 @@ from quantguard.errors import ModelError
 from quantguard.modeling import embed, find_decoder, require_described
 from quantguard.modeling.layer_inputs import first_inputs
 from quantguard.modeling.streaming import skeleton
+from tests.support.small_models import SIZES, WINDOW, broken_laws, save, small_config, small_model
 
 SUPPORTED: dict[str, tuple[str, dict[str, Any]]] = {
     "llama with biases": ("llama", {"attention_bias": True, "mlp_bias": True}),

@@ -5,13 +5,13 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from families import build, tokens
 
 from quantguard.modeling import BlockCalibration, InputStats, embed, find_decoder, folding
 from quantguard.numerics import choose_group_scales
 from quantguard.records import QuantArgs, Recipe
 from quantguard.rounding import gptq
 from quantguard.transforms import smoothquant
+from tests.support.families import build, tokens
 
 RECIPE = Recipe(name="reference", weights=QuantArgs(num_bits=8, strategy="channel"))
 

@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 import torch
-from families import FAMILIES, build, logits, tokens
 
 from quantguard import transforms
 from quantguard.errors import QuantguardError, RecipeError
@@ -14,6 +13,7 @@ from quantguard.modeling.online import TransformedLinear, TransformedNorm
 from quantguard.records import QuantArgs, Recipe
 from quantguard.transforms import Transform
 from quantguard.transforms._composition import create_transforms
+from tests.support.families import FAMILIES, build, logits, tokens
 
 LARGEST_CHANGE = 1e-10
 RECIPE = Recipe(

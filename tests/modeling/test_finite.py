@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 import safetensors.torch
 import torch
-from small_models import STREAMED, save, small_model
 
 import quantguard
 from quantguard.checkpoints.native.write import write_tensors
@@ -20,6 +19,7 @@ from quantguard.numerics import QuantTensor
 from quantguard.pipeline import checking
 from quantguard.pipeline.exporting import export
 from quantguard.records import QuantArgs
+from tests.support.small_models import STREAMED, save, small_model
 
 # One of every kind: the ends, a norm, norms of heads, a bias and weights.
 TENSORS = (

@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 import torch
-from families import build, tokens
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -15,6 +14,7 @@ from quantguard.modeling.attention import IntegerCacheLayer, extend_attention, n
 from quantguard.numerics import KVQuantizer, static_kv_quantizer
 from quantguard.pipeline.quantizing import quantize_decoder
 from quantguard.records import QuantArgs, Recipe
+from tests.support.families import build, tokens
 
 TOKENWISE = {
     f"{bits} bits, {'symmetric' if symmetric else 'asymmetric'}": QuantArgs(

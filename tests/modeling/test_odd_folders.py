@@ -5,11 +5,9 @@ import hashlib
 import pathlib
 from typing import Any
 
-import odd_folders
 import pytest
 import torch
 import transformers
-from odd_folders import READ, REFUSED, Odd
 
 import quantguard
 from quantguard.engines._prompting import render
@@ -18,6 +16,8 @@ from quantguard.modeling import stored_parameters, streaming
 from quantguard.modeling.loading import weights_sha256
 from quantguard.modeling.tensor_files import TensorFiles
 from quantguard.modeling.tokenizer_files import load_tokenizer, render_chat
+from tests.support import odd_folders
+from tests.support.odd_folders import READ, REFUSED, Odd
 
 IDS = torch.arange(3, 43)[None] * 7 % 256
 

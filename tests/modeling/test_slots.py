@@ -4,13 +4,13 @@ from typing import Any
 
 import pytest
 import torch
-from families import FAMILIES, build, tokens
 
 from quantguard.modeling import find_decoder
 from quantguard.modeling.slots import SlotCache, SlotLayer, Window, takes_slots
 from quantguard.numerics import KVQuantizer
 from quantguard.pipeline.quantizing import quantize_decoder
 from quantguard.records import QuantArgs, Recipe
+from tests.support.families import FAMILIES, build, tokens
 
 EIGHT = QuantArgs(num_bits=8, strategy="token", dynamic=True)
 LENGTHS = (9, 17, 12)

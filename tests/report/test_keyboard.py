@@ -3,11 +3,10 @@
 import pathlib
 from collections.abc import Iterator
 
-import browser
-import planted_results
 import pytest
 
 from quantguard.report import files
+from tests.support import browser, planted_results
 
 # A browser is waited for.
 pytestmark = pytest.mark.timeout(300)

@@ -7,7 +7,6 @@ import pathlib
 import re
 
 import markupsafe
-import planted_results
 import pytest
 
 from quantguard import gates
@@ -17,6 +16,7 @@ from quantguard.gates import GateResult
 from quantguard.report import files, measures, page, sections, text, wording
 from quantguard.report.gathering import gather
 from quantguard.report.markdown import markdown
+from tests.support import planted_results
 
 Results = list[tuple[str, GateResult]]
 PLANTED: dict[str, Results] = {

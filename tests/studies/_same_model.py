@@ -7,7 +7,6 @@ import random
 from collections.abc import Sequence
 from typing import Any
 
-import _lab
 import pytest
 
 from quantguard import baselines, pipeline
@@ -17,6 +16,7 @@ from quantguard.engines.transformers import generation as engine
 from quantguard.gates import accuracy
 from quantguard.gates._matching import subject_of
 from quantguard.records import RunRecord
+from tests.support import fault_lab
 
 RECIPE = "w8a8"
 # Every second run: what reasoning models are recommended to be sampled with.
@@ -41,10 +41,10 @@ def run(folder: pathlib.Path, kept: pathlib.Path, count: int, *, pool: int) -> l
     missing = [number for number in range(count) if number not in {row["run"] for row in rows}]
     if not missing:
         return rows[:count]
-    _lab.healthy_project(folder, RECIPE, without=WITHOUT)
+    fault_lab.healthy_project(folder, RECIPE, without=WITHOUT)
     accepted = [_answered({}, pool), _answered(SAMPLED, pool)]
     with pytest.MonkeyPatch.context() as patch, kept.open("a") as stream:
-        _lab.answer_once(patch)
+        fault_lab.answer_once(patch)
         for number in missing:
             seen = _one(folder, number, accepted[number % 2], sampling=SAMPLED if number % 2 else {})
             row: Row = {"run": number, "seen": [dataclasses.asdict(entry) for entry in seen]}
@@ -62,7 +62,7 @@ def _answered(sampling: dict[str, Any], pool: int) -> Runs:
     return records[0], records[1]
 
 
-def _one(folder: pathlib.Path, number: int, accepted: Runs, *, sampling: dict[str, Any]) -> list[_lab.Seen]:
+def _one(folder: pathlib.Path, number: int, accepted: Runs, *, sampling: dict[str, Any]) -> list[fault_lab.Seen]:
     """Draw items, store their outcomes as the baseline, and run the gates in other circumstances."""
     rng = random.Random(number)
     there = {score.sample_id for score in accepted[0].scores}
@@ -76,12 +76,12 @@ def _one(folder: pathlib.Path, number: int, accepted: Runs, *, sampling: dict[st
         folder / "baselines", platform="cpu", model="tiny-reasoner", recipe=RECIPE, benchmark=subject
     )
     baselines.write(path, dataclasses.replace(stored, benchmark=subject))
-    _lab.project(folder, RECIPE, without=WITHOUT, copy_baselines=False, accuracy=sampling, reasoning=sampling)
+    fault_lab.project(folder, RECIPE, without=WITHOUT, copy_baselines=False, accuracy=sampling, reasoning=sampling)
     with pytest.MonkeyPatch.context() as patch:
         size, generate = rng.choice(BATCH_SIZES), engine.generate
         patch.setattr(engine, "generate", lambda *args, **more: generate(*args, **more | {"batch_size": size}))
         threads = 1 if number % _TWO_THREADS else 2
-        return _lab.run_gates(folder, f"--quantguard-seed={number}", f"--quantguard-threads={threads}")
+        return fault_lab.run_gates(folder, f"--quantguard-seed={number}", f"--quantguard-threads={threads}")
 
 
 def _only(record: RunRecord, ids: Sequence[str]) -> RunRecord:

@@ -21,13 +21,12 @@ import transformers
 from huggingface_hub.errors import StrictDataclassError
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
-sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "laws"))
-
-import small_models
+sys.path.insert(0, str(pathlib.Path(__file__).parents[2]))
 
 from quantguard.errors import ModelError
 from quantguard.modeling import require_described
 from quantguard.modeling.streaming import skeleton
+from tests.support import small_models
 
 FULL = "full_attention"
 # What transformers raises for configurations that it cannot build by default.

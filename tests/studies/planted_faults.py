@@ -20,12 +20,12 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "faults"))
+sys.path.insert(0, str(pathlib.Path(__file__).parents[2]))
 
-import _lab
 import _same_model
 
 from quantguard import stats
+from tests.support import fault_lab
 
 ALPHA = 0.05
 Row = dict[str, Any]
@@ -45,7 +45,7 @@ def main() -> None:
         # What the gates print is not of interest here.
         printed = os.dup(1)
         os.dup2(2, 1)
-        faults = run_faults(pathlib.Path(scratch), kept / "faults.jsonl", args.only or _lab.names())
+        faults = run_faults(pathlib.Path(scratch), kept / "faults.jsonl", args.only or fault_lab.names())
         same = _same_model.run(pathlib.Path(scratch) / "same", kept / "same.jsonl", args.runs, pool=args.pool)
         sys.stdout.flush()
         os.dup2(printed, 1)
@@ -58,7 +58,7 @@ def run_faults(folder: pathlib.Path, kept: pathlib.Path, names: Sequence[str]) -
     rows = {row["fault"]: row for row in map(json.loads, kept.read_text().splitlines())} if kept.is_file() else {}
     for name in names:
         if name not in rows:
-            seen = [dataclasses.asdict(entry) for entry in _lab.run_fault(name, folder)]
+            seen = [dataclasses.asdict(entry) for entry in fault_lab.run_fault(name, folder)]
             rows[name] = {"fault": name, "seen": seen}
             with kept.open("a") as stream:
                 stream.write(json.dumps(rows[name]) + "\n")
@@ -84,7 +84,7 @@ def print_faults(rows: Sequence[Row]) -> None:
     print("\n| fault | what is wrong | recipe | seen by | what the first of them says |")
     print("|---|---|---|---|---|")
     for name, gates in alarms.items():
-        fault = _lab.load(name)
+        fault = fault_lab.load(name)
         shown = ", ".join(f"{gate} {outcome}" for gate, (outcome, _) in gates.items()) or "**nothing**"
         said = next((reason for _, reason in gates.values()), "")
         print(f"| `{name}` | {str(fault.__doc__).strip()} | {fault.RECIPE} | {shown} | {_short(said)} |")
@@ -92,14 +92,14 @@ def print_faults(rows: Sequence[Row]) -> None:
 
 def _alarms(row: Row) -> dict[str, tuple[str, str]]:
     """Return outcome and reason of the gates that call a run broken."""
-    seen = [_lab.Seen(**entry) for entry in row["seen"]]
+    seen = [fault_lab.Seen(**entry) for entry in row["seen"]]
     return {entry.gate: (entry.outcome, entry.reason) for entry in seen if entry.is_alarm}
 
 
 def _by_area(names: Iterable[str]) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for name in names:
-        found.setdefault(_lab.load(name).AREA, []).append(name)
+        found.setdefault(fault_lab.load(name).AREA, []).append(name)
     return found
 
 

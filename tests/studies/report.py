@@ -14,8 +14,8 @@ from quantguard.gates import GateResult
 from quantguard.records import from_json, to_json
 from quantguard.report import files
 
-sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "report"))
-from planted_results import accuracy
+sys.path.insert(0, str(pathlib.Path(__file__).parents[2]))
+from tests.support.planted_results import accuracy
 
 
 def main() -> None:

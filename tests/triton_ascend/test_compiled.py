@@ -3,16 +3,13 @@
 import importlib
 from typing import Any
 
-import agreement
-import ascend_compiler
-import host_execution
-import planting
 import pytest
 import torch
-from triton_environment import needs, poison_empty_memory  # noqa: F401 - fixtures
 
 from quantguard.errors import KernelError, QuantguardError
 from quantguard.kernels import resolve
+from tests.support import ascend_compiler, host_execution, triton_agreement, triton_faults
+from tests.support.triton_environment import needs, poison_empty_memory  # noqa: F401 - fixtures
 
 NEEDS = "compiler"
 PACKAGE = "quantguard.kernels.triton"
@@ -46,12 +43,12 @@ def on_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def planted_complaints(package: str, kernel_name: str) -> list[str]:
-    kernels = planting.load(package, "forms").KERNELS
+    kernels = triton_faults.load(package, "forms").KERNELS
     (kernel,) = (kernel for kernel in kernels if kernel.name == kernel_name)
     complaints: list[str] = []
     for tile in kernel.tiles:
         form = kernel.form("bf16", tile, **dict.fromkeys(kernel.switches, 1))
-        linalg = ascend_compiler.lower(getattr(planting.load(package, form.op), form.kernel), form)
+        linalg = ascend_compiler.lower(getattr(triton_faults.load(package, form.op), form.kernel), form)
         complaints += ascend_compiler.compile_ir(linalg, ascend_compiler.TARGETS[0]).complaints()
     return complaints
 
@@ -62,7 +59,7 @@ def test_the_table_has_forms() -> None:
 
 @pytest.mark.parametrize("form", forms(), ids=str)
 def test_the_form_compiles_for_both_ascend_910b(form: Any) -> None:
-    linalg = ascend_compiler.lower(getattr(planting.load(PACKAGE, form.op), form.kernel), form)
+    linalg = ascend_compiler.lower(getattr(triton_faults.load(PACKAGE, form.op), form.kernel), form)
     for target in ascend_compiler.TARGETS:
         compiled = ascend_compiler.compile_ir(linalg, target)
         assert compiled.complaints() == []
@@ -74,16 +71,15 @@ def test_the_form_compiles_for_both_ascend_910b(form: Any) -> None:
 def test_the_compile_checks_catch(
     fault: str, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    package = planting.plant(planting.FAULTS[fault], tmp_path_factory.mktemp("fault"), monkeypatch)
-    complaints = planted_complaints(package, planting.FAULTS[fault].kernel)
+    package = triton_faults.plant(triton_faults.FAULTS[fault], tmp_path_factory.mktemp("fault"), monkeypatch)
+    complaints = planted_complaints(package, triton_faults.FAULTS[fault].kernel)
     assert any(COMPLAINTS[fault] in complaint for complaint in complaints), complaints
 
 
 def test_the_link_check_catches_a_function_that_no_library_has() -> None:
     form = forms()[0]
-    compiled = ascend_compiler.compile_ir(
-        ascend_compiler.lower(getattr(planting.load(PACKAGE, form.op), form.kernel), form), ascend_compiler.TARGETS[0]
-    )
+    linalg = ascend_compiler.lower(getattr(triton_faults.load(PACKAGE, form.op), form.kernel), form)
+    compiled = ascend_compiler.compile_ir(linalg, ascend_compiler.TARGETS[0])
     assert compiled.ir is not None
     renamed = ascend_compiler.Compiled(ir=compiled.ir.replace("vabs_1d_float", "vabs_9d_float"), log="")
     assert renamed.complaints() == ["no library function vabs_9d_float"]
@@ -94,10 +90,10 @@ def test_what_does_not_compile_is_no_success() -> None:
 
 
 @pytest.mark.usefixtures("on_the_host")
-@pytest.mark.parametrize("dtype", agreement.DTYPES, ids=str)
-@pytest.mark.parametrize("op", agreement.CHECKS)
+@pytest.mark.parametrize("dtype", triton_agreement.DTYPES, ids=str)
+@pytest.mark.parametrize("op", triton_agreement.CHECKS)
 def test_the_compiled_kernel_agrees_with_the_reference_on_the_host(op: str, dtype: torch.dtype) -> None:
-    agreement.CHECKS[op](resolve(op, "triton"), dtype)
+    triton_agreement.CHECKS[op](resolve(op, "triton"), dtype)
 
 
 @pytest.mark.usefixtures("on_the_host")
@@ -105,12 +101,12 @@ def test_the_compiled_kernel_agrees_with_the_reference_on_the_host(op: str, dtyp
 def test_running_on_the_host_catches(
     fault: str, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    planted = planting.FAULTS[fault]
-    package = planting.plant(planted, tmp_path_factory.mktemp("fault"), monkeypatch)
+    planted = triton_faults.FAULTS[fault]
+    package = triton_faults.plant(planted, tmp_path_factory.mktemp("fault"), monkeypatch)
     with pytest.raises(AssertionError):
-        agreement.CHECKS[planted.op](planting.load(package, planted.op), torch.bfloat16)
+        triton_agreement.CHECKS[planted.op](triton_faults.load(package, planted.op), torch.bfloat16)
 
 
 def test_without_npu_and_interpreter_a_kernel_raises_with_what_to_type() -> None:
     with pytest.raises(KernelError, match="set TRITON_INTERPRET=1"):
-        resolve("quantize_per_token", "triton").apply(torch.ones(1, 8), args=agreement.tokenwise())
+        resolve("quantize_per_token", "triton").apply(torch.ones(1, 8), args=triton_agreement.tokenwise())

@@ -9,10 +9,10 @@ from unittest import mock
 
 import torch
 import torch_npu
-from contractlab import placed, shapes
-from vendor_calls import good
 
 from quantguard.kernels.ascend import vendor
+from tests.support.vendor_calls import good
+from tests.support.vendor_contract import placed, shapes
 
 
 def _without_offset(op: str, **given: Any) -> Any:

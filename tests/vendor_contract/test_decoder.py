@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 import torch
-from contractlab import genuine, without_our_checks
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from quantguard.errors import KernelError
@@ -15,6 +14,7 @@ from quantguard.kernels.ascend.emulation import enable
 from quantguard.numerics import QuantTensor
 from quantguard.records import QuantArgs
 from quantguard.rounding import nearest
+from tests.support.vendor_contract import genuine, without_our_checks
 
 genuine()
 

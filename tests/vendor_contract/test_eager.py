@@ -12,8 +12,9 @@ import sys
 from typing import Any
 
 import pytest
-from contractlab import genuine
-from vendor_calls import good
+
+from tests.support.vendor_calls import good
+from tests.support.vendor_contract import genuine
 
 genuine()
 
@@ -32,7 +33,7 @@ def seen() -> Any:
         "TORCH_DEVICE_BACKEND_AUTOLOAD": "0",
         "TASK_QUEUE_ENABLE": "0",
         "FAKE_ACL_LOG": str(pathlib.Path(folder, "asked.log")),
-        "PYTHONPATH": str(HERE),
+        "PYTHONPATH": str(HERE.parents[1]),
     }
     result = subprocess.run(
         [sys.executable, "-W", "ignore", HERE / "eager_calls.py"],

@@ -4,12 +4,12 @@ from typing import Any
 
 import pytest
 import torch
-from contractlab import genuine
 from torch.testing._internal.optests.generate_tests import OpCheckError
-from vendor_calls import good
 
 from quantguard.kernels.ascend import vendor
 from quantguard.kernels.ascend.emulation import KERNELS, enable
+from tests.support.vendor_calls import good
+from tests.support.vendor_contract import genuine
 
 genuine()
 

@@ -4,13 +4,13 @@ from typing import Any
 
 import pytest
 import torch
-from contractlab import genuine, placed, shapes, without_our_checks
-from vendor_calls import ACCEPTED_BY_THE_VENDOR, REFUSED_BY_THE_VENDOR, good
 
 from quantguard.errors import KernelError
 from quantguard.kernels.ascend import vendor
 from quantguard.kernels.ascend.emulation import enable
 from quantguard.kernels.ascend.schemas import SCHEMAS
+from tests.support.vendor_calls import ACCEPTED_BY_THE_VENDOR, REFUSED_BY_THE_VENDOR, good
+from tests.support.vendor_contract import genuine, placed, shapes, without_our_checks
 
 torch_npu = genuine()
 

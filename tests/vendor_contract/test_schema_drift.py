@@ -5,9 +5,9 @@ import zipfile
 
 import pytest
 import yaml
-from schema_drift import ABILITIES, YAML, main, schemas_of
 
 from quantguard.kernels.ascend.schemas import PASSED, SCHEMAS
+from tests.support.schema_drift import ABILITIES, YAML, main, schemas_of
 
 
 def wheel(folder: pathlib.Path, release: str, changes: dict[str, str | None]) -> pathlib.Path:
