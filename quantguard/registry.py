@@ -62,7 +62,7 @@ class Registry(Mapping[str, T]):
         self.protocol = protocol
         self.kind = kind
         self.abilities = tuple(abilities)
-        self._packages_only = packages_only
+        self.packages_only = packages_only
         self._checked: set[str] = set()
 
     def __getitem__(self, name: str) -> T:
@@ -93,7 +93,7 @@ class Registry(Mapping[str, T]):
     @functools.cached_property
     def sources(self) -> dict[str, str]:
         """The modules of the members by name."""
-        return discover(self.family, packages_only=self._packages_only)
+        return discover(self.family, packages_only=self.packages_only)
 
     def able(self, name: str, ability: type[A]) -> A | None:
         """Return a member where it has an ability; None where it does without."""
@@ -123,13 +123,18 @@ class Registry(Mapping[str, T]):
 
 
 def parts(protocol: type) -> dict[str, Any]:
-    """Return the public names of a Protocol: with the function of a method, and the annotation of a value."""
+    """Return the public names of a Protocol, with the function of a method and the annotation of a value."""
     found: dict[str, Any] = {}
     for base in reversed(protocol.__mro__):
         if getattr(base, "_is_protocol", False):
             found |= {name: kind for name, kind in inspect.get_annotations(base).items() if not name.startswith("_")}
-            found |= {name: value for name, value in vars(base).items() if not name.startswith("_")}
+            found |= {name: _asked(value) for name, value in vars(base).items() if not name.startswith("_")}
     return found
+
+
+def _asked(value: Any) -> Any:
+    is_value = isinstance(value, property) and value.fget is not None
+    return inspect.get_annotations(value.fget)["return"] if is_value else value
 
 
 def lacks(member: object, protocol: type) -> list[str]:
@@ -165,7 +170,7 @@ def _fits(value: object, wanted: Any) -> bool:
 def _worded(wanted: Any) -> str:
     if typing.get_origin(wanted) is Literal:
         return f"one of {', '.join(map(repr, typing.get_args(wanted)))}"
-    return f"a {wanted.__name__}" if isinstance(wanted, type) else str(wanted).replace("typing.", "")
+    return f"of type {wanted.__name__}" if isinstance(wanted, type) else f"of type {wanted}"
 
 
 def _uncallable(name: str, value: Any, wanted: Callable[..., Any]) -> str | None:

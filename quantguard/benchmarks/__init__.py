@@ -30,18 +30,20 @@ class BenchmarkSource(Protocol):
 class Downloaded(Protocol):
     """A benchmark that needs more than its file, such as items from elsewhere or a sandbox."""
 
-    DESCRIPTION: str
-    """What it asks, in a few words, told without its items."""
+    @property
+    def DESCRIPTION(self) -> str:
+        """What it asks, in a few words, told without its items."""
 
-    LICENCE: str
-    """The licence of its items."""
+    @property
+    def LICENCE(self) -> str:
+        """The licence of its items."""
 
     def missing(self) -> list[Lack]:
         """Return what a run would lack here."""
 
 
 class Text(Protocol):
-    """A benchmark of the task ``fidelity``: a text that the model reads."""
+    """A benchmark whose text the model reads, of the task ``fidelity``."""
 
     def token_sequences(self, tokenizer: Any, samples: Sequence[Sample]) -> list[list[int]]:
         """Return the windows of tokens that the model reads; raise DataError where they are too few."""

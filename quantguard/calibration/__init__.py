@@ -12,8 +12,9 @@ __all__ = ["CalibrationSet", "Drawing", "members"]
 class CalibrationSet(Protocol):
     """What a calibration set has."""
 
-    RUNS_MODEL: bool
-    """Whether it needs the model itself, and not its tokenizer alone."""
+    @property
+    def RUNS_MODEL(self) -> bool:
+        """Whether it needs the model itself, and not its tokenizer alone."""
 
     def token_sequences(self, loaded: LoadedModel, args: CalibrationArgs) -> list[list[int]]:
         """Return lists of token ids; raise DataError or RecipeError where they cannot be made."""

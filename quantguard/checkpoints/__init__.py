@@ -17,8 +17,9 @@ __all__ = ["Exportable", "Format", "StoredCheckpoint", "members", "recognise"]
 class Format(Protocol):
     """What a format has."""
 
-    DESCRIPTION: str
-    """Who writes and reads it, in a few words."""
+    @property
+    def DESCRIPTION(self) -> str:
+        """Who writes and reads it, in a few words."""
 
     def recognises(self, path: pathlib.Path) -> bool:
         """Tell whether a folder is of this format, by configuration files alone."""

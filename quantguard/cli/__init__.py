@@ -11,8 +11,9 @@ __all__ = ["Command", "members"]
 class Command(Protocol):
     """What a subcommand has; its docstring is what its help says first."""
 
-    HELP: str
-    """What it does, in a line."""
+    @property
+    def HELP(self) -> str:
+        """What it does, in a line."""
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """Add its arguments."""

@@ -11,23 +11,29 @@ __all__ = ["Device", "device_type", "emulated_device", "find", "is_emulated", "m
 class Device(Protocol):
     """What a type of device has; its file's name is what people type, with an index where there are several."""
 
-    TORCH_TYPE: str
-    """What torch calls it."""
+    @property
+    def TORCH_TYPE(self) -> str:
+        """What torch calls it."""
 
-    IS_EMULATED: bool
-    """Whether its kernels' arithmetic is emulated on another device, whose time and memory are not its own."""
+    @property
+    def IS_EMULATED(self) -> bool:
+        """Whether its kernels' arithmetic is emulated on another device, whose time and memory are not its own."""
 
-    DTYPE: str | None
-    """The floating-point type that models of the catalogue run in here; None for each one's own."""
+    @property
+    def DTYPE(self) -> str | None:
+        """The floating-point type that models of the catalogue run in here; None for each one's own."""
 
-    BACKENDS: tuple[str, ...]
-    """The kernel backends that ``auto`` tries, best first."""
+    @property
+    def BACKENDS(self) -> tuple[str, ...]:
+        """The kernel backends that ``auto`` tries, best first."""
 
-    NAMED_BACKENDS: tuple[str, ...]
-    """The other kernel backends that run here where they are asked for by name."""
+    @property
+    def NAMED_BACKENDS(self) -> tuple[str, ...]:
+        """The other kernel backends that run here where they are asked for by name."""
 
-    COUNTED: str
-    """What is counted as memory beside the weights, in words."""
+    @property
+    def COUNTED(self) -> str:
+        """What is counted as memory beside the weights, in words."""
 
     def platform(self) -> str:
         """Return what runs are compared on; raise UsageError where this machine does not say."""

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator, Sequence
 
 TORCH_TYPE = "cpu"
 IS_EMULATED = False
-DTYPE: str | None = None
-BACKENDS: tuple[str, ...] = ("cpu", "reference")
-NAMED_BACKENDS: tuple[str, ...] = ("triton",)
+DTYPE = None
+BACKENDS = ("cpu", "reference")
+NAMED_BACKENDS = ("triton",)
 COUNTED = "what torch's allocator hands out on top, by torch's profiler; not the interpreter nor other libraries"
 _MARK = "quantguard.peak"
 _LOG_LEVEL = "KINETO_LOG_LEVEL"

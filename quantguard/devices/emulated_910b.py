@@ -5,9 +5,9 @@ from quantguard.devices import cpu
 TORCH_TYPE = "cpu"
 IS_EMULATED = True
 # The kernels take no float32 activations, as on the device itself.
-DTYPE: str | None = "bfloat16"
-BACKENDS: tuple[str, ...] = ("ascend",)
-NAMED_BACKENDS: tuple[str, ...] = ("cpu", "reference", "triton")
+DTYPE = "bfloat16"
+BACKENDS = ("ascend",)
+NAMED_BACKENDS = ("cpu", "reference", "triton")
 COUNTED = cpu.COUNTED
 peaks = cpu.peaks
 

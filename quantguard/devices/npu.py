@@ -8,9 +8,9 @@ from quantguard.host import ascend
 TORCH_TYPE = "npu"
 IS_EMULATED = False
 # Its kernels take no float32 activations.
-DTYPE: str | None = "bfloat16"
-BACKENDS: tuple[str, ...] = ("ascend",)
-NAMED_BACKENDS: tuple[str, ...] = ("reference", "triton")
+DTYPE = "bfloat16"
+BACKENDS = ("ascend",)
+NAMED_BACKENDS = ("reference", "triton")
 COUNTED = "what the NPU's allocator hands out on top, by torch_npu's statistics; not what it reserves without use"
 
 

@@ -12,8 +12,9 @@ __all__ = ["Engine", "Subject", "members"]
 class Engine(Protocol):
     """What an engine has."""
 
-    VERSION: str
-    """Its name and a number that changes whenever its answers may."""
+    @property
+    def VERSION(self) -> str:
+        """Its name and a number that changes whenever its answers may."""
 
     def connect(self, model: str | LoadedModel, *, url: str | None = None, tokenizer: Any = None) -> Subject:
         """Return the model as what answers.

@@ -26,11 +26,13 @@ __all__ = [
 class Gate(Protocol):
     """What a gate has. A ``gate`` is an object of its own class ``Gate``, so no Protocol can name its type."""
 
-    Gate: type[Any]
-    """A frozen dataclass: its fields are the marker's keywords, and it refuses what cannot be meant."""
+    @property
+    def Gate(self) -> type[Any]:
+        """A frozen dataclass: its fields are the marker's keywords, and it refuses what cannot be meant."""
 
-    LIMIT: Literal["drop", "floor", "ceiling"]
-    """What the margin of its verdicts is: the largest tolerated drop, a floor or a ceiling."""
+    @property
+    def LIMIT(self) -> Literal["drop", "floor", "ceiling"]:
+        """What the margin of its verdicts is: the largest tolerated drop, a floor or a ceiling."""
 
     def check(self, gate: Any, session: Session) -> GateResult:
         """Measure and judge; everything that is measured is asked of the session."""

@@ -5,7 +5,7 @@ import functools
 import pathlib
 import statistics
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Final, Literal
 
 from quantguard import benchmarks, stats
 from quantguard.baselines import Baseline, baseline_path, read
@@ -40,7 +40,7 @@ from quantguard.records import GenerationConfig, RunRecord, Score, Verdict
 from quantguard.records.codec import digest
 from quantguard.verdict import AccuracyRule, note_on_gain, note_on_sameness
 
-LIMIT = "drop"
+LIMIT: Final = "drop"
 _USUAL_TOLERANCE = 0.045
 
 

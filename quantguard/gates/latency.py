@@ -1,7 +1,7 @@
 """``@quantguard.latency``: the quantized model is fast enough beside its full-precision self, in the same run."""
 
 import dataclasses
-from typing import Literal
+from typing import Final, Literal
 
 from quantguard import devices
 from quantguard.errors import UsageError
@@ -9,7 +9,7 @@ from quantguard.gates._session import GateResult, Session
 from quantguard.records import TimedBlock, Verdict
 from quantguard.verdict import judge_speedup
 
-LIMIT = "floor"
+LIMIT: Final = "floor"
 # Blocks are added until the verdict is clear or the last of these is spent.
 BLOCK_BUDGETS = (30, 60, 120, 240)
 # Shared out over the looks, so that looking more than once makes no wrong verdict likelier.

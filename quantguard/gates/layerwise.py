@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import pathlib
+from typing import Final
 
 from quantguard.baselines import Acceptance, LayerProfile, baseline_path, read
 from quantguard.baselines.fingerprint import changes
@@ -13,7 +14,7 @@ from quantguard.gates._accepting import author, today
 from quantguard.gates._session import GateResult, Session
 from quantguard.records import LayerError, LayerSketch, Verdict
 
-LIMIT = "ceiling"
+LIMIT: Final = "ceiling"
 METRIC = "layer error"
 _SUBJECT = "layers"
 # What two platforms may differ in and still be compared where that is asked for.

@@ -1,6 +1,7 @@
 """``@quantguard.memory``: the quantized model takes at most a share of full precision's memory, at rest and at work."""
 
 import dataclasses
+from typing import Final
 
 from quantguard import devices
 from quantguard.errors import UsageError
@@ -8,7 +9,7 @@ from quantguard.gates._session import GateResult, Peak, Session
 from quantguard.records import Verdict
 from quantguard.verdict import judge_ceiling, worst_of
 
-LIMIT = "ceiling"
+LIMIT: Final = "ceiling"
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,11 +18,13 @@ __all__ = ["Rounding", "members"]
 class Rounding(Protocol):
     """What a rounding has."""
 
-    NEEDS_GRAM: bool
-    """Whether it takes the Gram matrix of the inputs, so that a model has to be calibrated."""
+    @property
+    def NEEDS_GRAM(self) -> bool:
+        """Whether it takes the Gram matrix of the inputs, so that a model has to be calibrated."""
 
-    WEIGHT_TYPES: tuple[str, ...]
-    """The types of ``QuantArgs`` that it makes weights of."""
+    @property
+    def WEIGHT_TYPES(self) -> tuple[str, ...]:
+        """The types of ``QuantArgs`` that it makes weights of."""
 
     def quantize_weight(
         self,

@@ -12,25 +12,28 @@ __all__ = ["Checkable", "Dependent", "KnownAnswer", "Parallel", "Scorer", "membe
 class Scorer(Protocol):
     """What a scorer has."""
 
-    VERSION: str
-    """Its name and a number that changes whenever its judgement does."""
+    @property
+    def VERSION(self) -> str:
+        """Its name and a number that changes whenever its judgement does."""
 
     def score(self, sample: Sample, generation: Generation) -> Score:
         """Judge an answer: 1.0 for right, 0.0 for wrong, None where it could not be judged."""
 
 
 class Checkable(Protocol):
-    """A scorer with answers whose scores are sure: with one of them wrong nothing is judged."""
+    """A scorer with answers whose scores are sure."""
 
-    KNOWN_ANSWERS: tuple[KnownAnswer, ...]
-    """They are scored before a model's."""
+    @property
+    def KNOWN_ANSWERS(self) -> tuple[KnownAnswer, ...]:
+        """They are scored before a model's: with one of them wrong nothing is judged."""
 
 
 class Parallel(Protocol):
     """A scorer that says whether threads may share it."""
 
-    PARALLEL: bool
-    """Whether a thread for each core scores."""
+    @property
+    def PARALLEL(self) -> bool:
+        """Whether a thread for each core scores."""
 
 
 class Dependent(Protocol):

@@ -15,8 +15,9 @@ __all__ = ["Searchable", "Transform", "TransformFactory", "members"]
 class TransformFactory(Protocol):
     """What a transform's file has: how the transform of a recipe is made."""
 
-    DEFAULTS: dict[str, Any]
-    """Its options with their usual values."""
+    @property
+    def DEFAULTS(self) -> dict[str, Any]:
+        """Its options with their usual values."""
 
     def create(self, recipe: Recipe, options: dict[str, Any]) -> Transform:
         """Return the transform, which says whether it scales norms and cancels such scales.
@@ -28,8 +29,9 @@ class TransformFactory(Protocol):
 class Searchable(Protocol):
     """A transform with hyper-parameters that ``quantguard tune`` searches."""
 
-    SEARCH_SPACE: dict[str, tuple[Any, ...]]
-    """Options with the values to try."""
+    @property
+    def SEARCH_SPACE(self) -> dict[str, tuple[Any, ...]]:
+        """Options with the values to try."""
 
 
 members = Registry("transforms", TransformFactory, kind="transform", abilities=[Searchable])

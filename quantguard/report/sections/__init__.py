@@ -11,14 +11,17 @@ __all__ = ["Section", "members"]
 class Section(Protocol):
     """What a section has."""
 
-    TITLE: str
-    """Its heading."""
+    @property
+    def TITLE(self) -> str:
+        """Its heading."""
 
-    ORDER: int
-    """Where it stands: small numbers first."""
+    @property
+    def ORDER(self) -> int:
+        """Where it stands: small numbers first."""
 
-    TEMPLATE: str
-    """Jinja that is escaped, and whose texts are made visible by the page."""
+    @property
+    def TEMPLATE(self) -> str:
+        """Jinja that is escaped, and whose texts are made visible by the page."""
 
     def context(self, report: Report) -> dict[str, Any] | None:
         """Return the template's names, or None where there is nothing to show."""
