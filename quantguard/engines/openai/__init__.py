@@ -10,10 +10,8 @@ have counted the very tokens that the template makes of the prompt.
 """
 
 import dataclasses
-import importlib
 import importlib.util
 import pathlib
-import types
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -95,7 +93,10 @@ def connect(model: str | LoadedModel, *, url: str | None = None, tokenizer: Any 
     # A folder goes by its last name, as a model of this process does.
     name = pathlib.PurePath(asked).name if pathlib.Path(asked).is_dir() else asked
     address = checked(url)
-    listed = _client().models_of(address)
+    _require_package()
+    from quantguard.engines.openai import client  # noqa: PLC0415 - needs the package openai
+
+    listed = client.models_of(address)
     if listed is not None and asked not in listed:
         raise EngineError(
             f"{address} has no model {asked!r}; it has {', '.join(sorted(listed))}. Type one of those, or serve the"
@@ -123,8 +124,12 @@ def generate(
             f"mode={config.mode!r}: how {endpoint.name} is asked for it stands in its chat template: give its tokenizer"
             " too, tokenizer='FOLDER'"
         )
-    asking = _client().Asking(endpoint, config, requests, finished)
+    _require_package()
     import anyio.from_thread  # noqa: PLC0415 - comes with openai
+
+    from quantguard.engines.openai import client  # noqa: PLC0415 - needs the package openai
+
+    asking = client.Asking(endpoint, config, requests, finished)
 
     # A loop of its own: the caller may have one running, as a notebook does.
     with anyio.from_thread.start_blocking_portal() as portal:
@@ -132,8 +137,7 @@ def generate(
     asking.settle(len(requests))
 
 
-def _client() -> types.ModuleType:
-    """Import what needs the package openai; raise EngineError where it is not installed."""
+def _require_package() -> None:
+    """Raise EngineError where the package openai is not installed."""
     if importlib.util.find_spec("openai") is None:
         raise EngineError("the engine openai needs the package of that name. Type: pip install 'quantguard[openai]'")
-    return importlib.import_module("quantguard.engines.openai.client")
