@@ -5,18 +5,18 @@ from typing import Any
 
 import pytest
 
-from pytest_quantguard import planning, suite, troubles
-from pytest_quantguard.accounts import Account
+from pytest_quantguard import completeness, planning, run_errors
+from pytest_quantguard.baseline_writer import BaselineWriter
 from pytest_quantguard.fixtures import NEEDS_NPU
-from pytest_quantguard.ledger import handed_over, ledger_of
 from pytest_quantguard.options import Options
-from pytest_quantguard.storing import Storing
+from pytest_quantguard.result_log import handed_over, result_log_of
+from pytest_quantguard.run_log import RunLog
 from quantguard.baselines.suites import remember
 from quantguard.baselines.survey import Notice, survey
 from quantguard.errors import QuantguardError
 from quantguard.gates import GateResult
-from quantguard.report import files, text
-from quantguard.report.several import several_lines
+from quantguard.report import output_files, plain_text
+from quantguard.report.multiple_testing import multiple_testing_lines
 
 
 class Collector:
@@ -25,11 +25,11 @@ class Collector:
     It lives in the controller alone, and so does what writes baselines.
     """
 
-    def __init__(self, options: Options, storing: Storing) -> None:
+    def __init__(self, options: Options, storing: BaselineWriter) -> None:
         self._options = options
         self._storing = storing
         self._results: list[tuple[str, GateResult]] = []
-        self._account = Account()
+        self._account = RunLog()
         self._plans: list[tuple[str, list[str]]] = []
         self._ended: set[str] = set()
         self._notices: tuple[Notice, ...] = ()
@@ -77,13 +77,13 @@ class Collector:
         """Write the report, and refuse to end well by a verdict that fails, or where gates were asked for in vain."""
         if session.config.getoption("collectonly"):
             return
-        self._take_late(session.config, ledger_of(session.config).unsent())
+        self._take_late(session.config, result_log_of(session.config).unsent())
         results = self._account.results(end=_end_of(session))
         self._results = [(nodeid, self._storing.noted(result)) for nodeid, result in results]
         try:
             self._look_through_baselines(session)
         except (OSError, QuantguardError) as error:
-            troubles.note(session.config, f"the stored baselines were not looked through: {error}")
+            run_errors.note_error(session.config, f"the stored baselines were not looked through: {error}")
         self._write_report(session.config)
         if session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = self._judge_run()
@@ -107,7 +107,7 @@ class Collector:
         self._show_results(terminalreporter, self._results)
         for line in self._storing.lines():
             terminalreporter.write_line(line, yellow=line.startswith("baseline not written"))
-        for line in several_lines([result for _, result in self._results]):
+        for line in multiple_testing_lines([result for _, result in self._results]):
             terminalreporter.write_line(line, yellow=True)
         for notice in self._notices:
             terminalreporter.write_line(notice.line, yellow=True)
@@ -116,7 +116,7 @@ class Collector:
             terminalreporter.write_line(said, red=True)
         if (missing := self._missing()) is not None:
             terminalreporter.write_line(f"quantguard: {missing}", red=True)
-        terminalreporter.write_line(text.closing_line(self._results))
+        terminalreporter.write_line(plain_text.closing_line(self._results))
         if self._has_written_report:
             terminalreporter.write_line(f"report: {self._options.report}")
 
@@ -125,7 +125,7 @@ class Collector:
         for nodeid, result in self._account.take(rows):
             if result.pending is not None:
                 why = f"no report of {nodeid} brought it, so that nothing says how the test ended"
-                troubles.note(config, f"baseline not written: {result.pending_path}: {why}")
+                run_errors.note_error(config, f"baseline not written: {result.pending_path}: {why}")
 
     def _judge_run(self) -> int:
         """Return the exit code of a run with which pytest itself finds nothing wrong."""
@@ -138,7 +138,7 @@ class Collector:
         for nodeid, result in results:
             terminalreporter.write_line(nodeid, bold=True)
             markup = {_COLOURS[result.label]: True}
-            for line in text.gate_lines([result]):
+            for line in plain_text.gate_lines([result]):
                 terminalreporter.write_line(f"  {line}", **markup)
 
     def _write_report(self, config: pytest.Config) -> None:
@@ -146,18 +146,18 @@ class Collector:
         if self._options.report is None:
             return
         try:
-            files.write_all(self._options.report, self._results, self._notices)
+            output_files.write_all(self._options.report, self._results, self._notices)
         # The verdicts are decided, and a section of the report may be another distribution's.
         except Exception as error:  # noqa: BLE001
             what = f"{type(error).__name__}: {error}"
-            troubles.note(config, f"the report was not written to {self._options.report}: {what}")
+            run_errors.note_error(config, f"the report was not written to {self._options.report}: {what}")
         else:
             self._has_written_report = True
 
     def _look_through_baselines(self, session: pytest.Session) -> None:
         """Find what is to be said of stored baselines, and keep what a whole run has no use for."""
         places = [result.place for _, result in self._results if result.place is not None]
-        whole = suite.is_whole(session, self._options, self._ended)
+        whole = completeness.is_whole(session, self._options, self._ended)
         self._notices = survey(self._options.baselines, places, whole=whole, kept=self._options.kept_baselines)
         if whole:
             remember(self._options.baselines, {place.platform for place in places}, self._notices)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_quantguard import fixtures, sharing
+from pytest_quantguard import baseline_sharing, fixtures
 from pytest_quantguard.markers import gate_marker, gates_of
 from pytest_quantguard.options import GROUP
 
@@ -133,7 +133,7 @@ class GateFile(pytest.File):
                 item.add_marker(gate_marker(kind)(**entry[kind]))
             except (UsageError, TypeError) as error:
                 raise self._error(text, number, kind, str(error)) from error
-        if (problem := sharing.clash(self.config, item.nodeid, target, gates_of(item))) is not None:
+        if (problem := baseline_sharing.clash(self.config, item.nodeid, target, gates_of(item))) is not None:
             raise self._error(text, number, "name", problem)
         return item
 

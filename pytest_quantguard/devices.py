@@ -49,7 +49,7 @@ def share_out(config: pytest.Config, specs: list[Any]) -> None:
     """Write an NPU into the environment of each worker-to-be; raise pytest.UsageError where they are too few."""
     if config.getoption("--npu") != _REAL:
         return
-    from quantguard.host import visibility  # noqa: PLC0415
+    from quantguard.host import visible_npus  # noqa: PLC0415
 
     ids = _ids(config)
     if len(specs) > len(ids):
@@ -61,7 +61,7 @@ def share_out(config: pytest.Config, specs: list[Any]) -> None:
     for spec, device_id in zip(specs, ids, strict=False):
         if not spec.popen:
             raise pytest.UsageError(f"--npu: NPUs are shared out among workers of this machine only, not to {spec}")
-        spec.env[visibility.VARIABLE] = str(device_id)
+        spec.env[visible_npus.VARIABLE] = str(device_id)
 
 
 def hold(config: pytest.Config, device: str) -> None:
@@ -72,10 +72,10 @@ def hold(config: pytest.Config, device: str) -> None:
     found = re.fullmatch(r"npu(?::(\d+))?", device)
     if found is None:
         return
-    from quantguard.host import visibility  # noqa: PLC0415
+    from quantguard.host import visible_npus  # noqa: PLC0415
     from quantguard.host.leases import npu  # noqa: PLC0415
 
-    _leases(config).hold(npu(visibility.physical_id(int(found[1] or 0), os.environ)))
+    _leases(config).hold(npu(visible_npus.physical_id(int(found[1] or 0), os.environ)))
 
 
 @contextlib.contextmanager
@@ -109,7 +109,7 @@ def _ids(config: pytest.Config) -> tuple[int, ...]:
     """Return the NPUs to use, looked for once, in another process: this one may only start workers."""
     if _IDS not in config.stash:
         from quantguard.errors import UsageError  # noqa: PLC0415
-        from quantguard.host import interpreter, visibility  # noqa: PLC0415
+        from quantguard.host import fresh_interpreter, visible_npus  # noqa: PLC0415
 
         if importlib.util.find_spec("torch_npu") is None:
             raise pytest.UsageError(
@@ -117,10 +117,10 @@ def _ids(config: pytest.Config) -> tuple[int, ...]:
                 " that fits this torch, or run without --npu for the CPU; see quantguard doctor --backend ascend"
             )
         try:
-            visibility.visible_ids(os.environ)
+            visible_npus.visible_ids(os.environ)
         except UsageError as error:
             raise pytest.UsageError(f"--npu: {error}") from error
-        answer = interpreter.call("quantguard.kernels.ascend.device:probe")
+        answer = fresh_interpreter.call("quantguard.kernels.ascend.device:probe")
         if answer.failure is not None:
             raise pytest.UsageError(f"--npu: {answer.failure}; see quantguard doctor --backend ascend")
         config.stash[_IDS] = tuple(answer.value)

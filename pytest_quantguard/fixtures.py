@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import pytest
 
-from pytest_quantguard import devices, outcomes, planning, suite, terminal, troubles
-from pytest_quantguard.ledger import ledger_of, result_of_test
+from pytest_quantguard import completeness, devices, enforcement, planning, run_errors, terminal
 from pytest_quantguard.markers import gates_of
 from pytest_quantguard.options import EMULATED, Options
+from pytest_quantguard.result_log import result_log_of, result_of_test
 
 if TYPE_CHECKING:
     from quantguard.gates import GateResult
@@ -58,7 +58,7 @@ class Guard:
     def __init__(self, item: pytest.Item, options: Options) -> None:
         self._item = item
         self._options = options
-        self._ledger = ledger_of(item.config)
+        self._ledger = result_log_of(item.config)
         self._process = os.getpid()
 
     def check(
@@ -118,7 +118,7 @@ class Guard:
     def _refuse(self, reason: str) -> NoReturn:
         result = result_of_test(self._item.nodeid, reason)
         self._record(result)
-        outcomes.fail(self._item, [result])
+        enforcement.fail(self._item, [result])
 
     def _record(self, result: GateResult) -> GateResult:
         self._ledger.record(self._item.nodeid, result)
@@ -129,11 +129,11 @@ class Guard:
         problems = planning.plan_gates(self._item, gates, self._options, target)
         results = [self._record(_error_result(kind, gates[kind], target, said)) for kind, said in problems]
         if results:
-            outcomes.fail(self._item, results)
+            enforcement.fail(self._item, results)
         pytest.skip(planning.PLANNED)
 
     def _check_all(self, gates: dict[str, Any], target: _Target) -> list[GateResult]:
-        from pytest_quantguard import storing  # noqa: PLC0415 - as what follows
+        from pytest_quantguard import baseline_writer  # noqa: PLC0415 - as what follows
         from quantguard.errors import QuantguardError  # noqa: PLC0415
         from quantguard.gates import members as kinds  # noqa: PLC0415 - the flow below loads torch, so nothing here is on top
 
@@ -143,7 +143,9 @@ class Guard:
             for name, gate in gates.items():
                 try:
                     session = session or self._open(target, progress)
-                    storing.claim(self._item.config, self._item.nodeid, suite.place_of(name, gate, session))
+                    baseline_writer.claim(
+                        self._item.config, self._item.nodeid, completeness.place_of(name, gate, session)
+                    )
                     result = kinds[name].check(gate, session)
                     # One result of a check says how the layers fared: it is the same model in all.
                     layers = session.layer_reports() if not results else ()
@@ -158,24 +160,24 @@ class Guard:
                 except BaseException as error:  # noqa: BLE001
                     results.append(self._record(_crash_result(name, gate, target, error)))
                     continue
-                result = dataclasses.replace(result, place=suite.place_of(name, gate, session))
+                result = dataclasses.replace(result, place=completeness.place_of(name, gate, session))
                 results.append(self._record(result))
         return results
 
     def _break_off(self, gates: dict[str, Any], target: _Target, error: BaseException) -> None:
         """Record the gates of a check that came to no end, the first of which was at work."""
         skipped = isinstance(error, pytest.skip.Exception)
-        outcomes.note_recorded(error)
+        enforcement.note_recorded(error)
         for index, (name, gate) in enumerate(gates.items()):
             if skipped or index:
-                reason = f"the check was ended before it: {outcomes.said_by(error)}"
+                reason = f"the check was ended before it: {enforcement.message_of(error)}"
                 result = _error_result(name, gate, target, reason)
                 self._record(dataclasses.replace(result, unjudged="SKIPPED" if skipped else "NOT RUN"))
             else:
                 self._record(_crash_result(name, gate, target, error))
 
     def _open(self, target: _Target, progress: Progress) -> PipelineSession:
-        from pytest_quantguard import storing  # noqa: PLC0415
+        from pytest_quantguard import baseline_writer  # noqa: PLC0415
         from quantguard.pipeline import Service, Settings, open_served, open_session  # noqa: PLC0415 - loads torch
 
         _refuse_contradictions(target)
@@ -191,7 +193,7 @@ class Guard:
             early_stop=self._options.early_stop,
             inconclusive=self._options.inconclusive,
             reruns=_reruns(self._item.config, self._options),
-            measured=self._item.config.stash[storing.STORING].measured,
+            measured=self._item.config.stash[baseline_writer.WRITER].measured,
             alone=lambda: devices.timing_alone(self._item.config),
         )
         if target.engine is not None:
@@ -211,7 +213,7 @@ class Guard:
         """Fail the test where a gate says so; skip it where baselines were measured and nothing was judged."""
         failed = [result for result in results if result.fails(inconclusive=self._options.inconclusive)]
         if failed:
-            outcomes.fail(self._item, failed)
+            enforcement.fail(self._item, failed)
         if all(result.pending is not None for result in results):
             pytest.skip("baseline measured, nothing judged")
 
@@ -235,7 +237,9 @@ def _store(config: pytest.Config, options: Options) -> GenerationStore:
     from quantguard.pipeline import GenerationStore  # noqa: PLC0415
 
     if STORE not in config.stash:
-        config.stash[STORE] = GenerationStore(fresh=options.fresh, told=lambda text: troubles.note(config, text))
+        config.stash[STORE] = GenerationStore(
+            fresh=options.fresh, told=lambda text: run_errors.note_error(config, text)
+        )
     return config.stash[STORE]
 
 
@@ -244,7 +248,7 @@ def _reruns(config: pytest.Config, options: Options) -> RerunStore:
     from quantguard.pipeline import RerunStore  # noqa: PLC0415
 
     if _RERUNS not in config.stash:
-        config.stash[_RERUNS] = RerunStore(fresh=options.fresh, told=lambda text: troubles.note(config, text))
+        config.stash[_RERUNS] = RerunStore(fresh=options.fresh, told=lambda text: run_errors.note_error(config, text))
     return config.stash[_RERUNS]
 
 
@@ -270,8 +274,8 @@ def _error_result(name: str, gate: Any, target: _Target, reason: str) -> GateRes
 
 
 def _crash_result(name: str, gate: Any, target: _Target, error: BaseException) -> GateResult:
-    reason = f"the gate raised {outcomes.said_by(error)}"
-    return dataclasses.replace(_error_result(name, gate, target, reason), traceback=outcomes.traceback_of(error))
+    reason = f"the gate raised {enforcement.message_of(error)}"
+    return dataclasses.replace(_error_result(name, gate, target, reason), traceback=enforcement.traceback_of(error))
 
 
 @pytest.fixture
@@ -311,7 +315,7 @@ def hold_npu(config: pytest.Config) -> str:
 
 def require_measured(item: pytest.Item) -> None:
     """Fail a gate whose test never called ``guard.check``, one ERROR for each of its markers."""
-    ledger = ledger_of(item.config)
+    ledger = result_log_of(item.config)
     if ledger.of_attempt(item.nodeid) or ledger.is_checking(item.nodeid):
         return
     target = _Target("no model", "no recipe")
@@ -323,4 +327,4 @@ def require_measured(item: pytest.Item) -> None:
     results = results or [result_of_test(item.nodeid, reason)]
     for result in results:
         ledger.record(item.nodeid, result)
-    outcomes.fail(item, results)
+    enforcement.fail(item, results)

@@ -7,20 +7,20 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_quantguard import (
+    completeness,
     declared,
     devices,
+    enforcement,
     fixtures,
-    ledger,
     markers,
     options,
-    outcomes,
     planning,
-    suite,
-    troubles,
-    trying,
+    preflight,
+    result_log,
+    run_errors,
 )
 from pytest_quantguard.fixtures import guard, npu_device
-from pytest_quantguard.interrupting import Interrupting
+from pytest_quantguard.interrupt_notice import InterruptNotice
 
 if TYPE_CHECKING:
     import pathlib
@@ -39,28 +39,28 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Read the options, register the markers and, outside xdist's workers, the collector of results."""
     chosen = options.read_options(config)
-    trying.require_writable(config, chosen)
+    preflight.require_writable(config, chosen)
     options.name_data_folder(config)
     options.allow_unsafe_exec(config)
     config.stash[fixtures.OPTIONS] = chosen
     config.addinivalue_line("markers", markers.REGISTRATION)
     if chosen.enabled:
+        from pytest_quantguard.baseline_writer import BaselineWriter, WorkerBaselines  # noqa: PLC0415
         from pytest_quantguard.collecting import Collector  # noqa: PLC0415 - an unrelated run does not pay for it
-        from pytest_quantguard.storing import Storing, Worker  # noqa: PLC0415
 
         declared.add_root_files(config)
-        troubles.register(config)
-        config.pluginmanager.register(ledger.ledger_of(config), "quantguard-ledger")
+        run_errors.register(config)
+        config.pluginmanager.register(result_log.result_log_of(config), "quantguard-result-log")
         if not hasattr(config, "workerinput"):
-            config.pluginmanager.register(Interrupting(config), "quantguard-interrupting")
-        storing = Storing.of(config, inconclusive=chosen.inconclusive)
-        collector = Worker(storing) if hasattr(config, "workerinput") else Collector(chosen, storing)
+            config.pluginmanager.register(InterruptNotice(config), "quantguard-interrupt-notice")
+        storing = BaselineWriter.of(config, inconclusive=chosen.inconclusive)
+        collector = WorkerBaselines(storing) if hasattr(config, "workerinput") else Collector(chosen, storing)
         config.pluginmanager.register(collector, "quantguard-collector")
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     """Drop the answers that were kept while the gates ran, unless they were broken off; tell what no report told."""
-    ledger.hand_over(session.config)
+    result_log.hand_over(session.config)
     if exitstatus not in (pytest.ExitCode.INTERRUPTED, pytest.ExitCode.INTERNAL_ERROR):
         fixtures.settle(session.config)
 
@@ -107,19 +107,19 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def pytest_deselected(items: list[pytest.Item]) -> None:
     """Note that a selection left gates out."""
     if items and items[0].config.stash[fixtures.OPTIONS].enabled:
-        suite.note_deselected(items[0].config, items)
+        completeness.note_deselected(items[0].config, items)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Note which gates are to run."""
     if session.config.stash[fixtures.OPTIONS].enabled:
-        suite.note_collected(session.config, session.items)
+        completeness.note_collected(session.config, session.items)
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
     """Take over from an xdist worker how many gates it deselected and which it collected; each collects them all."""
-    suite.take_over(node.config, node)
+    completeness.take_over(node.config, node)
     node.config.stash[_NUM_DESELECTED] = getattr(node, "workeroutput", {}).get(_WORKER_KEY, 0)
 
 
@@ -134,7 +134,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Note that a test begins, or begins again."""
     if markers.is_gate(item):
-        ledger.ledger_of(item.config).begin(item.nodeid)
+        result_log.result_log_of(item.config).begin(item.nodeid)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -153,9 +153,9 @@ def pytest_runtest_makereport(
     """Send the results along with the report of the phase in which they came about, and hold it to them."""
     if not markers.is_gate(item):
         return (yield)
-    outcomes.note_exception(item, call)
+    enforcement.note_exception(item, call)
     report = yield
     if plans := planning.take_plans(item):
         vars(report)[planning.REPORT_ATTRIBUTE] = plans
-    outcomes.hold_to_verdicts(item, report)
+    enforcement.hold_to_verdicts(item, report)
     return report

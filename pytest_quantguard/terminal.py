@@ -1,4 +1,4 @@
-"""Where the display of a running gate goes: the line below pytest's own, which stays as it is."""
+"""The progress display of a running gate: on the line below pytest's own, which stays unchanged."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def shown(config: pytest.Config) -> Iterator[Progress]:
-    """Yield what shows progress although pytest captures output; nothing in xdist's workers, which have no terminal."""
+    """Yield a progress display that works while pytest captures output; a silent one in xdist's workers."""
     from quantguard.pipeline.progress import bar, silent  # noqa: PLC0415 - the package loads torch
 
     if hasattr(config, "workerinput"):
@@ -29,7 +29,7 @@ def shown(config: pytest.Config) -> Iterator[Progress]:
 
 
 def _below(config: pytest.Config, stream: TextIO) -> TextIO:
-    """Return a stream that writes below the line that pytest has begun, where both are on the terminal."""
+    """Return a stream that writes below pytest's unfinished line, if both are on the terminal."""
     reporter = config.pluginmanager.getplugin("terminalreporter")
     if reporter is None or not reporter.isatty or not stream.isatty():
         return stream
@@ -38,29 +38,29 @@ def _below(config: pytest.Config, stream: TextIO) -> TextIO:
 
 
 class _LineBelow(io.TextIOBase):
-    """Puts everything that is written on the line below the cursor's and takes the cursor back to its column."""
+    """Writes on the line below the cursor, and returns the cursor to its column."""
 
     def __init__(self, stream: TextIO, *, column: int) -> None:
         self._stream, self._column = stream, column
 
     @property
     def encoding(self) -> str:  # type: ignore[override] # typeshed has an attribute
-        """Return the stream's."""
+        """The encoding of the stream."""
         return self._stream.encoding
 
     def write(self, text: str) -> int:
-        """Write a line that the terminal has room for."""
+        """Write a line, which has to fit the width of the terminal."""
         forward = f"\x1b[{self._column}C" if self._column else ""
         return self._stream.write(f"\n{text}\r\x1b[A{forward}")
 
     def flush(self) -> None:
-        """Bring out what was written."""
+        """Flush the stream."""
         self._stream.flush()
 
     def fileno(self) -> int:
-        """Return the descriptor, by which the width is asked for."""
+        """Return the stream's descriptor, which is used to ask for the width of the terminal."""
         return self._stream.fileno()
 
     def isatty(self) -> bool:
-        """Tell that it is a terminal."""
+        """Return True: it is made for terminals only."""
         return True

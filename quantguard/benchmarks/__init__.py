@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from quantguard.benchmarks._benchmark import SUBSET_SEED, Benchmark, choose_subset, continuations, held_back
-from quantguard.records import Lack, Sample
+from quantguard.records import MissingRequirement, Sample
 from quantguard.registry import Registry
 
 __all__ = [
@@ -38,7 +38,7 @@ class Downloaded(Protocol):
     def LICENCE(self) -> str:
         """The licence of its items."""
 
-    def missing(self) -> list[Lack]:
+    def missing(self) -> list[MissingRequirement]:
         """Return what a run would lack here."""
 
 

@@ -3,10 +3,10 @@ r"""AIME of 2022 to 2025, the 120 problems of eight contests: each answer is an 
 The problems are (c) Mathematical Association of America, without an open licence: they come from a file of yours alone.
 """
 
-from quantguard.benchmarks import _files
+from quantguard.benchmarks import _data_files
 from quantguard.benchmarks._benchmark import Benchmark, mathematics
-from quantguard.benchmarks._files import Origin
-from quantguard.records import Lack, Sample
+from quantguard.benchmarks._data_files import Origin
+from quantguard.records import MissingRequirement, Sample
 
 DESCRIPTION = "invitational contests of 2022 to 2025, integers from 0 to 999"
 LICENCE = "(c) MAA, no open licence"
@@ -18,9 +18,9 @@ ORIGIN = Origin(
 )
 
 
-def missing() -> list[Lack]:
+def missing() -> list[MissingRequirement]:
     """Return what a run would lack here."""
-    return _files.missing(ORIGIN)
+    return _data_files.missing(ORIGIN)
 
 
 def load() -> Benchmark:
@@ -29,12 +29,12 @@ def load() -> Benchmark:
         name="aime-120",
         description=DESCRIPTION,
         licence=LICENCE,
-        samples=tuple(_sample(row) for row in _files.read(ORIGIN)),
+        samples=tuple(_sample(row) for row in _data_files.read(ORIGIN)),
         max_new_tokens=32_768,
         default_subset=120,
         stratum="year",
     )
 
 
-def _sample(row: _files.Row) -> Sample:
+def _sample(row: _data_files.Row) -> Sample:
     return Sample(id=row["id"], input=row["problem"], target=row["answer"], metadata={"year": row["year"]})

@@ -5,10 +5,10 @@ The right answer follows ``####`` in the solution; the number of its ``<<...>>``
 
 import hashlib
 
-from quantguard.benchmarks import _files
+from quantguard.benchmarks import _data_files
 from quantguard.benchmarks._benchmark import Benchmark, mathematics
-from quantguard.benchmarks._files import Origin
-from quantguard.records import Lack, Sample
+from quantguard.benchmarks._data_files import Origin
+from quantguard.records import MissingRequirement, Sample
 
 DESCRIPTION = "grade-school word problems of 1 to 8 calculations"
 LICENCE = "MIT, (c) 2021 OpenAI"
@@ -22,9 +22,9 @@ ORIGIN = Origin(
 )
 
 
-def missing() -> list[Lack]:
+def missing() -> list[MissingRequirement]:
     """Return what a run would lack here."""
-    return _files.missing(ORIGIN)
+    return _data_files.missing(ORIGIN)
 
 
 def load() -> Benchmark:
@@ -33,14 +33,14 @@ def load() -> Benchmark:
         name="gsm8k",
         description=DESCRIPTION,
         licence=LICENCE,
-        samples=tuple(_sample(row) for row in _files.read(ORIGIN)),
+        samples=tuple(_sample(row) for row in _data_files.read(ORIGIN)),
         max_new_tokens=4096,
         default_subset=300,
         stratum="steps",
     )
 
 
-def _sample(row: _files.Row) -> Sample:
+def _sample(row: _data_files.Row) -> Sample:
     target = row["answer"].rpartition("####")[2].strip().replace(",", "")
     # Not the row's number, which the order of a copy would change.
     name = hashlib.sha256(row["question"].encode()).hexdigest()[:12]

@@ -4,10 +4,10 @@ The prompt is the start of the function in a Python block, and asks for the whol
 only the rest of the function is taken as well; what the prompt imports and defines above it is there for both.
 """
 
-from quantguard.benchmarks import _files, _programs
+from quantguard.benchmarks import _code_benchmark, _data_files
 from quantguard.benchmarks._benchmark import Benchmark
-from quantguard.benchmarks._files import Origin
-from quantguard.records import Lack, Sample
+from quantguard.benchmarks._data_files import Origin
+from quantguard.records import MissingRequirement, Sample
 
 DESCRIPTION = "Python functions from their docstrings, judged by unit tests"
 LICENCE = "MIT, (c) OpenAI"
@@ -27,24 +27,24 @@ _INSTRUCTION = (
 )
 
 
-def missing() -> list[Lack]:
+def missing() -> list[MissingRequirement]:
     """Return what a run would lack here."""
-    return _programs.missing(ORIGIN)
+    return _code_benchmark.missing(ORIGIN)
 
 
 def load() -> Benchmark:
     """Read the 164 items; raises DataError without them, and SandboxError where programs cannot be run."""
-    return _programs.programs(
+    return _code_benchmark.programs(
         name="humaneval",
         description=DESCRIPTION,
         licence=LICENCE,
-        samples=tuple(_sample(row) for row in _files.read(ORIGIN)),
+        samples=tuple(_sample(row) for row in _data_files.read(ORIGIN)),
         instruction=_INSTRUCTION,
         default_subset=164,
     )
 
 
-def _sample(row: _files.Row) -> Sample:
+def _sample(row: _data_files.Row) -> Sample:
     name, prompt = row["entry_point"], row["prompt"]
     return Sample(
         id=row["task_id"],

@@ -9,11 +9,11 @@ A file of a gigabyte, most of which are packed tests, stays in memory.
 import json
 from typing import Any
 
-from quantguard.benchmarks import _files, _programs
+from quantguard.benchmarks import _code_benchmark, _data_files
 from quantguard.benchmarks._benchmark import Benchmark
-from quantguard.benchmarks._files import Origin
+from quantguard.benchmarks._data_files import Origin
 from quantguard.errors import DataError
-from quantguard.records import Lack, Sample
+from quantguard.records import MissingRequirement, Sample
 from quantguard.scorers.code import cases_of
 
 DESCRIPTION = (
@@ -64,15 +64,15 @@ _BEFORE = "\n".join(
 )
 
 
-def missing() -> list[Lack]:
+def missing() -> list[MissingRequirement]:
     """Return what a run would lack here."""
-    return _programs.missing(ORIGIN)
+    return _code_benchmark.missing(ORIGIN)
 
 
 def load() -> Benchmark:
     """Read the items of your file; raises DataError without one, and SandboxError where programs cannot be run."""
-    samples = tuple(_sample(row) for row in _files.read(ORIGIN))
-    return _programs.programs(
+    samples = tuple(_sample(row) for row in _data_files.read(ORIGIN))
+    return _code_benchmark.programs(
         name="livecodebench",
         description=DESCRIPTION,
         licence=LICENCE,
@@ -82,7 +82,7 @@ def load() -> Benchmark:
     )
 
 
-def _sample(row: _files.Row) -> Sample:
+def _sample(row: _data_files.Row) -> Sample:
     strange = [name for name in ORIGIN.fields if not isinstance(row[name], str)]
     if strange or not row["question_id"]:
         raise DataError(f"LiveCodeBench {row['question_id']!r}: {', '.join(strange) or 'question_id'} is no text")
@@ -104,7 +104,7 @@ def _sample(row: _files.Row) -> Sample:
     return sample
 
 
-def _function(row: _files.Row) -> str:
+def _function(row: _data_files.Row) -> str:
     """Return the call by which tests reach the method that the starter code begins."""
     try:
         metadata: Any = json.loads(row["metadata"])

@@ -3,10 +3,10 @@ r"""MATH-500 (Hendrycks et al., arXiv 2103.03874; the 500 of Lightman et al., ar
 Answers are LaTeX in ``\boxed{}``.
 """
 
-from quantguard.benchmarks import _files
+from quantguard.benchmarks import _data_files
 from quantguard.benchmarks._benchmark import Benchmark, mathematics
-from quantguard.benchmarks._files import Origin
-from quantguard.records import Lack, Sample
+from quantguard.benchmarks._data_files import Origin
+from quantguard.records import MissingRequirement, Sample
 
 DESCRIPTION = "competition problems of five levels and seven subjects"
 LICENCE = "MIT, (c) 2021 Dan Hendrycks"
@@ -19,9 +19,9 @@ ORIGIN = Origin(
 )
 
 
-def missing() -> list[Lack]:
+def missing() -> list[MissingRequirement]:
     """Return what a run would lack here."""
-    return _files.missing(ORIGIN)
+    return _data_files.missing(ORIGIN)
 
 
 def load() -> Benchmark:
@@ -30,14 +30,14 @@ def load() -> Benchmark:
         name="math-500",
         description=DESCRIPTION,
         licence=LICENCE,
-        samples=tuple(_sample(row) for row in _files.read(ORIGIN)),
+        samples=tuple(_sample(row) for row in _data_files.read(ORIGIN)),
         max_new_tokens=32_768,
         default_subset=300,
         stratum="level",
     )
 
 
-def _sample(row: _files.Row) -> Sample:
+def _sample(row: _data_files.Row) -> Sample:
     return Sample(
         id=row["unique_id"],
         input=row["problem"],

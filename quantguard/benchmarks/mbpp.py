@@ -8,11 +8,11 @@ tests ask there for the values that they compare.
 import ast
 import builtins
 
-from quantguard.benchmarks import _files, _programs
+from quantguard.benchmarks import _code_benchmark, _data_files
 from quantguard.benchmarks._benchmark import Benchmark
-from quantguard.benchmarks._files import Origin
+from quantguard.benchmarks._data_files import Origin
 from quantguard.errors import DataError
-from quantguard.records import Lack, Sample
+from quantguard.records import MissingRequirement, Sample
 
 DESCRIPTION = "short Python programs from a sentence and three tests"
 LICENCE = "CC BY 4.0, (c) Google Research"
@@ -26,24 +26,24 @@ _TEST_SPLIT = range(11, 511)
 _INSTRUCTION = "Answer with the program in one Python code block (```python ... ```), without the tests."
 
 
-def missing() -> list[Lack]:
+def missing() -> list[MissingRequirement]:
     """Return what a run would lack here."""
-    return _programs.missing(ORIGIN)
+    return _code_benchmark.missing(ORIGIN)
 
 
 def load() -> Benchmark:
     """Read the 500 items; raises DataError without them, and SandboxError where programs cannot be run."""
-    return _programs.programs(
+    return _code_benchmark.programs(
         name="mbpp",
         description=DESCRIPTION,
         licence=LICENCE,
-        samples=tuple(_sample(row) for row in _files.read(ORIGIN) if row["task_id"] in _TEST_SPLIT),
+        samples=tuple(_sample(row) for row in _data_files.read(ORIGIN) if row["task_id"] in _TEST_SPLIT),
         instruction=_INSTRUCTION,
         default_subset=300,
     )
 
 
-def _sample(row: _files.Row) -> Sample:
+def _sample(row: _data_files.Row) -> Sample:
     shown = "\n".join(row["test_list"])
     name = _function(shown, row["task_id"])
     setup = row["test_setup_code"]

@@ -8,12 +8,11 @@ from quantguard.checkpoints._stored import FINITE, FLOATS, Spec, StoredCheckpoin
 from quantguard.errors import ModelError
 from quantguard.modeling import Decoder, require_described
 from quantguard.modeling.block_state import Tensors
+from quantguard.modeling.descriptions import COMPUTED
 from quantguard.modeling.finite import is_finite, overflow_of
 from quantguard.modeling.streaming import skeleton
 from quantguard.records import Defect
 
-# Stored by old tools, computed by everybody who reads it.
-_COMPUTED = "rotary_emb.inv_freq"
 _NUM_TOLD = 5
 
 
@@ -63,7 +62,7 @@ def header_defects(stored: StoredCheckpoint, specs: dict[str, Spec]) -> list[Def
             where = stored.tensors.index if stored.tensors.has_index else min(files)
             found.append(Defect(file=where, tensor=name, rule="the tensor is missing"))
     for name, entry in entries.items():
-        if name not in specs and name not in told and not name.endswith(_COMPUTED):
+        if name not in specs and name not in told and not name.endswith(COMPUTED):
             found.append(Defect(file=entry.file, tensor=name, rule="the model has no place for this tensor"))
     return found
 

@@ -10,10 +10,11 @@ import torch
 
 from quantguard.checkpoints._stored import FLOATS, Spec, Values, float_end_specs, float_specs, fused_apart
 from quantguard.errors import ModelError
-from quantguard.modeling import Block, Decoder
+from quantguard.modeling import Block, Decoder, find_decoder
 from quantguard.modeling.block_state import BlockState, Tensors
 from quantguard.modeling.configuration import CONFIG, quantization_settings, read_config
 from quantguard.modeling.stored_parameters import find_index
+from quantguard.modeling.streaming import skeleton
 from quantguard.modeling.tensor_files import TensorFiles
 from quantguard.numerics import QuantTensor, pack_int4
 from quantguard.records import Defect, LayerArgs, LayerReport, QuantArgs, Recipe
@@ -206,7 +207,7 @@ class PackedCheckpoint:
             weights = self.layout.args(name)
             return None if weights is None else LayerArgs(weights=weights, input_activations=None)
 
-        yield from fused_apart(self.config.num_hidden_layers, args_of, file=self.settings_file)
+        yield from fused_apart(find_decoder(skeleton(self.config, self.dtype)).blocks, args_of, file=self.settings_file)
 
     def end_specs(self, decoder: Decoder) -> dict[str, Spec]:
         """Return what embedding, final norm and head have to be: floats."""

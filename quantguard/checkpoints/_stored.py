@@ -9,11 +9,11 @@ import torch
 
 from quantguard.modeling import Block, Decoder
 from quantguard.modeling.block_state import BlockState, Tensors
+from quantguard.modeling.descriptions import HEAD
 from quantguard.modeling.tensor_files import TensorFiles
 from quantguard.records import Defect, LayerArgs, Recipe
 
 FLOATS = ("BF16", "F16", "F32")
-_FUSED = {"self_attn": ("q_proj", "k_proj", "v_proj"), "mlp": ("gate_proj", "up_proj")}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -91,19 +91,19 @@ class StoredCheckpoint(Protocol):
         """Turn a block's tensors into what :func:`quantguard.modeling.block_state.restore_block` takes."""
 
 
-def fused_apart(num_layers: int, args_of: Callable[[str], LayerArgs | None], *, file: str) -> Iterator[Defect]:
+def fused_apart(blocks: Iterable[Block], args_of: Callable[[str], LayerArgs | None], *, file: str) -> Iterator[Defect]:
     """Find linears that ``file`` gives different settings although programs that serve put them into one matrix.
 
     What such a checkpoint is, is well defined, and transformers runs it; vLLM, SGLang and vLLM-Ascend refuse it.
     """
-    for index in range(num_layers):
-        for parent, parts in _FUSED.items():
-            names = [f"model.layers.{index}.{parent}.{part}" for part in parts]
-            first = args_of(names[0])
-            for name in names[1:]:
+    for block in blocks:
+        for group in block.groups.values():
+            first, *others = group.names
+            wanted = args_of(first)
+            for name in others:
                 args = args_of(name)
-                if args != first:
-                    rule = f"it is {told(args)} and {parts[0]} is {told(first)}; programs that serve fuse them"
+                if args != wanted:
+                    rule = f"it is {told(args)} and {group.parts[0]} is {told(wanted)}; programs that serve fuse them"
                     yield Defect(file=file, tensor=name, rule=rule)
 
 
@@ -123,15 +123,14 @@ def told(args: LayerArgs | None) -> str:
 def float_end_specs(decoder: Decoder) -> dict[str, Spec]:
     """Return the specs of float ends; a head that is tied may be stored or not."""
     tied = bool(decoder.model.config.tie_word_embeddings)
-    modules = {"model.embed_tokens": decoder.embedding, "model.norm": decoder.norm, "lm_head": decoder.head}
     return {
         f"{prefix}.{name}": Spec(
             dtypes=FLOATS,
             shape=tuple(tensor.shape),
             values=FINITE,
-            optional=tied and prefix == "lm_head",
+            optional=tied and prefix == HEAD,
         )
-        for prefix, module in modules.items()
+        for prefix, module in decoder.ends.items()
         for name, tensor in module.state_dict().items()
     }
 

@@ -16,6 +16,7 @@ from quantguard.checkpoints._packed import PackedCheckpoint, PackedLinear, Setti
 from quantguard.checkpoints._stored import POSITIVE, Spec, Values
 from quantguard.errors import ModelError
 from quantguard.modeling.block_state import Tensors
+from quantguard.modeling.descriptions import HEAD
 from quantguard.numerics import QuantTensor, bit_stream
 from quantguard.records import QuantArgs, Recipe
 
@@ -50,7 +51,7 @@ _FIXED: dict[str, tuple[Any, ...]] = {
     "format": (None, "gemm"),
     "pack_dtype": (None, "int32"),
     "desc_act": (None, False),
-    "lm_head": (None, False),
+    HEAD: (None, False),
     "dynamic": (None,),
     "adapter": (None,),
     "activation": (None,),
@@ -81,7 +82,7 @@ def open_checkpoint(path: pathlib.Path) -> PackedCheckpoint:
         name=f"auto-awq-w{_BITS}a16",
         transforms=("awq",),
         weights=layout.weights,
-        ignore=("lm_head", *(f"*{part}*" for part in layout.float_parts if part != "lm_head")),
+        ignore=(HEAD, *(f"*{part}*" for part in layout.float_parts if part != HEAD)),
     )
     return PackedCheckpoint(
         path=path,

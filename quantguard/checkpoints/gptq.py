@@ -19,6 +19,7 @@ from quantguard.checkpoints._packed import PackedCheckpoint, PackedLinear, Setti
 from quantguard.checkpoints._stored import POSITIVE, Spec, Values
 from quantguard.errors import ModelError
 from quantguard.modeling.block_state import Tensors
+from quantguard.modeling.descriptions import HEAD
 from quantguard.numerics import QuantTensor, bit_stream
 from quantguard.records import QuantArgs, Recipe
 
@@ -36,7 +37,7 @@ _FIXED: dict[str, tuple[Any, ...]] = {
     "checkpoint_format": _FORMATS,
     "format": _FORMATS,
     "pack_dtype": (None, "int32"),
-    "lm_head": (None, False),
+    HEAD: (None, False),
     "is_marlin_format": (None, False),
     "adapter": (None,),
     "activation": (None,),

@@ -14,7 +14,7 @@ from quantguard.gates._matching import subject_of
 from quantguard.gates._proposing import Proposal, propose
 from quantguard.records import RunRecord, Score
 from quantguard.records.files import parse_json, read_record, read_text
-from quantguard.report.files import read_results
+from quantguard.report.output_files import read_results
 from quantguard.verdict import AccuracyRule
 
 USUAL_TOLERANCE = 0.045

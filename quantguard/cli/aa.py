@@ -10,7 +10,7 @@ import pathlib
 import sys
 
 from quantguard.baselines import Noise, baseline_path, noise_path, read, write_noise
-from quantguard.benchmarks._files import VARIABLE
+from quantguard.benchmarks._data_files import VARIABLE
 from quantguard.records import GenerationConfig
 
 HELP = "run a model against itself, and keep how many items flip"

@@ -10,7 +10,7 @@ from quantguard.baselines.history import history_of
 from quantguard.baselines.suites import recall, to_remove
 from quantguard.cli._accepting import USUAL_TOLERANCE, accept
 from quantguard.errors import BaselineError, RecordError, UsageError
-from quantguard.report import baselines as wording
+from quantguard.report import baseline_text
 
 HELP = "show, compare, accept and tidy up stored baselines"
 _FILE = "a file below baselines/"
@@ -73,13 +73,13 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _show(args: argparse.Namespace) -> list[str]:
-    return wording.summary(read_any(args.path))
+    return baseline_text.summary(read_any(args.path))
 
 
 def _history(args: argparse.Namespace) -> list[str]:
     if args.count < 1:
         raise UsageError(f"--count {args.count}: at least one commit is shown")
-    return wording.history_lines(history_of(args.path, count=args.count))
+    return baseline_text.history_lines(history_of(args.path, count=args.count))
 
 
 def _diff(args: argparse.Namespace) -> int:
@@ -90,12 +90,12 @@ def _diff(args: argparse.Namespace) -> int:
     new = read_any(args.path if args.other is None else args.other)
     old = _at(args.path, args.rev or "HEAD", type(new)) if args.other is None else read_any(args.path)
     if isinstance(old, LayerProfile) and isinstance(new, LayerProfile):
-        print("\n".join(wording.diff_layers(old, new)))
+        print("\n".join(baseline_text.diff_layers(old, new)))
         return 0 if old.layers == new.layers else 1
     if isinstance(old, LayerProfile) or isinstance(new, LayerProfile):
         raise UsageError(f"{args.path} and {args.other}: one is of items and one of layers; nothing can be compared")
-    verdict = wording.compare(old, new, tol=args.tol)
-    print("\n".join(wording.diff_lines(old, new, verdict)))
+    verdict = baseline_text.compare(old, new, tol=args.tol)
+    print("\n".join(baseline_text.diff_lines(old, new, verdict)))
     return 0 if verdict.outcome == "PASS" else 1
 
 

@@ -8,7 +8,7 @@ import argparse
 import json
 
 from quantguard.doctor import diagnose
-from quantguard.report import doctor as report
+from quantguard.report import diagnosis_text
 
 HELP = "say what works on this machine, and what is missing"
 
@@ -29,5 +29,5 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Examine and print."""
     diagnosis = diagnose(backends=args.backend, benchmarks=args.benchmark, models=args.model)
-    print(json.dumps(report.as_json(diagnosis), indent=1) if args.json else report.as_text(diagnosis))
+    print(json.dumps(diagnosis_text.as_json(diagnosis), indent=1) if args.json else diagnosis_text.as_text(diagnosis))
     return 0 if diagnosis.usable else 1

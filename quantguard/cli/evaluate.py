@@ -6,12 +6,12 @@ import pathlib
 import sys
 from typing import TYPE_CHECKING
 
-from quantguard.benchmarks._files import VARIABLE
+from quantguard.benchmarks._data_files import VARIABLE
 from quantguard.cli._output import require_record, write
 from quantguard.errors import UsageError
 from quantguard.records import RunRecord
 from quantguard.records.files import dump_record
-from quantguard.sandbox.choosing import VARIABLE as UNSAFE_VARIABLE
+from quantguard.sandbox.probe import VARIABLE as UNSAFE_VARIABLE
 
 if TYPE_CHECKING:
     from quantguard.engines._subject import Subject

@@ -39,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
     from quantguard.pipeline.mixing import mix_precision  # noqa: PLC0415
     from quantguard.pipeline.progress import bar  # noqa: PLC0415
     from quantguard.pipeline.sensitivity import comparison_text, sensitivity  # noqa: PLC0415
-    from quantguard.report import sensitivity as report  # noqa: PLC0415
+    from quantguard.report import sensitivity_chart  # noqa: PLC0415
 
     recipe = load_recipe(args.recipe)
     model = quantguard.load(args.model, dtype=args.dtype)
@@ -47,12 +47,12 @@ def run(args: argparse.Namespace) -> int:
     measured = sensitivity(model, recipe, text, progress=bar(sys.stderr))
     lines = []
     for kind, parts in (("decoder layer", measured.layers), ("linear", measured.linears)):
-        lines += [*report.table(parts, kind=kind, count=args.top), ""]
+        lines += [*sensitivity_chart.table(parts, kind=kind, count=args.top), ""]
     alone = sum(linear.kl for linear in measured.linears)
     lines.append(f"KL with all of them quantized: {measured.kl:.4f}; the linears alone add up to {alone:.4f}")
     if args.plot is not None:
         title = f"{model.name}, {recipe.name}: share of the divergence, one part quantized at a time"
-        write("--plot", args.plot, report.svg((measured.layers, measured.linears), title=title))
+        write("--plot", args.plot, sensitivity_chart.svg((measured.layers, measured.linears), title=title))
     if args.budget_bits is not None:
         better = QuantArgs(num_bits=8, strategy="channel")
         found = mix_precision(

@@ -46,7 +46,7 @@ def table(found: "Tuned") -> list[str]:
     """Return the trials, each with its mean loss and that of every probed layer, the best one marked."""
     from quantguard.pipeline.tuning import worded  # noqa: PLC0415
 
-    names = ", ".join(name.removeprefix("model.layers.") for name in found.blocks)
+    names = ", ".join(name.rpartition(".")[2] for name in found.blocks)
     lines = [f"loss     in layers {names}"]
     for trial in found.trials:
         if trial.losses is None:

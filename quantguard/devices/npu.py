@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from quantguard.host import ascend
+from quantguard.host import npu_software
 
 TORCH_TYPE = "npu"
 IS_EMULATED = False
@@ -16,7 +16,7 @@ COUNTED = "what the NPU's allocator hands out on top, by torch_npu's statistics;
 
 def platform() -> str:
     """Return the family of the NPUs, such as ``ascend-910b``; raise UsageError where npu-smi shows no one family."""
-    return ascend.this_host().platform()
+    return npu_software.installed_npu_software().platform()
 
 
 def peaks(name: str, works: Sequence[Callable[[], object]]) -> list[int]:

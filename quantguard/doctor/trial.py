@@ -1,4 +1,4 @@
-"""One small quantized linear on a backend, beside the reference."""
+"""The trial of a backend: one small quantized linear, compared with the reference."""
 
 import pathlib
 import types
@@ -9,28 +9,37 @@ from quantguard import kernels
 from quantguard.errors import KernelError
 from quantguard.kernels.dispatch import REFERENCE
 from quantguard.numerics import QuantTensor
-from quantguard.records import Lack, QuantArgs
+from quantguard.records import MissingRequirement, QuantArgs
 
 _OP = "int8_linear"
 _NUM_TOKENS, _IN_FEATURES, _OUT_FEATURES = 16, 256, 64
-# Results are compared in bfloat16, whose neighbours lie 2^-8 apart: this is for what is wrong, not for rounding.
+# Results are bfloat16, with neighbours 2^-8 apart: the bound catches wrong results and tolerates rounding.
 _RELATIVE_ERROR = 2**-6
 _ARGS = QuantArgs(num_bits=8, strategy="channel")
 
 
-def run(backend: str, *, device: str) -> list[Lack]:
-    """Import every op of a backend and try W8A8 on ``device``, where it has that; return what is wrong."""
+def run(backend: str, *, device: str) -> list[MissingRequirement]:
+    """Import every op of a backend, run a W8A8 linear on ``device`` if it has one, and return what is wrong."""
     ops = _ops(backend)
     if not ops:
-        return [Lack(what=f"the backend {backend} has no quantized operation yet; --backend auto picks one that has")]
+        return [
+            MissingRequirement(
+                what=f"the backend {backend} has no quantized operation yet; --backend auto picks one that has"
+            )
+        ]
     if _OP not in ops:
         return []
     if reason := ops[_OP].unsupported(_ARGS):
-        return [Lack(what=f"its W8A8 refuses plain 8-bit weights: {reason}")]
+        return [MissingRequirement(what=f"its W8A8 refuses plain 8-bit weights: {reason}")]
     expected, found = _apply(kernels.resolve(_OP, REFERENCE), "cpu"), _apply(ops[_OP], device)
     error = ((found - expected).abs().max() / expected.abs().max()).item()
+    # Not ``error > …``: a NaN has to fail too.
     if not error <= _RELATIVE_ERROR:
-        return [Lack(what=f"a W8A8 linear on {device} is wrong: relative error {error:.2g} against the reference")]
+        return [
+            MissingRequirement(
+                what=f"a W8A8 linear on {device} is wrong: relative error {error:.2g} against the reference"
+            )
+        ]
     return []
 
 
@@ -47,7 +56,7 @@ def _ops(backend: str) -> dict[str, types.ModuleType]:
 
 
 def _apply(op: types.ModuleType, device: str) -> torch.Tensor:
-    """Run the same numbers, drawn by a fixed seed, and return float32 on the CPU."""
+    """Run an op on numbers drawn by a fixed seed, and return float32 ``[num_tokens, out_features]`` on the CPU."""
     generator = torch.Generator().manual_seed(0)
     x, data = (
         torch.randint(-127, 128, (rows, _IN_FEATURES), generator=generator, dtype=torch.int8)

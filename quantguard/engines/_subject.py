@@ -61,6 +61,9 @@ class Subject(Protocol):
     def circumstances(self) -> dict[str, str]:
         """Return what is recorded of the machine, and not compared."""
 
+    def generation_facts(self) -> dict[str, str]:
+        """Return what is recorded of how it generates, where that is known, and not compared."""
+
     def generate(
         self,
         requests: Sequence[Request],

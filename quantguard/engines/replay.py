@@ -72,6 +72,10 @@ class Recording:
         """Return what was recorded of the machine."""
         return self.record.recorded
 
+    def generation_facts(self) -> dict[str, str]:
+        """Return nothing: what was recorded of it is among the circumstances."""
+        return {}
+
     def generate(
         self,
         requests: Sequence[Request],

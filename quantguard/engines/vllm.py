@@ -63,6 +63,10 @@ class Offline:
         """Return vLLM's version, and that of its plugin for Ascend where there is one."""
         return {name: version for name in ("vllm", "vllm-ascend") if (version := _version(name))}
 
+    def generation_facts(self) -> dict[str, str]:
+        """Return nothing: how a server generates is its own business."""
+        return {}
+
     def generate(
         self,
         requests: Sequence[Request],

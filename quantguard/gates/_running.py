@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from quantguard.records import Score
-from quantguard.verdict import AccuracyRule, weigh_so_far
+from quantguard.verdict import AccuracyRule, interim_evidence
 
 
 def change_so_far(
@@ -13,7 +13,7 @@ def change_so_far(
 
     It is no look at the run: nothing is decided by it.
     """
-    evidence = weigh_so_far(scores, baseline, rule=rule, clusters=clusters)
+    evidence = interim_evidence(scores, baseline, rule=rule, clusters=clusters)
     if evidence is None:
         return ""
     delta, low, high = (f"{100 * value:+.1f}" for value in (evidence.delta, evidence.low, evidence.high))

@@ -18,7 +18,7 @@ from quantguard import stats
 from quantguard.gates._running import change_so_far
 from quantguard.gates._session import EarlierRun, Session
 from quantguard.records import GenerationConfig, RunRecord, Score, Verdict
-from quantguard.verdict import AccuracyRule, Look, judge_accuracy
+from quantguard.verdict import AccuracyRule, Analysis, judge_accuracy
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,10 +35,10 @@ class Trial:
     num_seeds: int
     key: str
 
-    def judge(self, scores: Sequence[Score], ids: Sequence[str], look: Look) -> Verdict:
+    def judge(self, scores: Sequence[Score], ids: Sequence[str], analysis: Analysis) -> Verdict:
         """Judge the answers to the items ``ids``."""
         return judge_accuracy(
-            scores, self.baseline, expected_ids=ids, rule=self.rule, clusters=self.clusters, look=look
+            scores, self.baseline, expected_ids=ids, rule=self.rule, clusters=self.clusters, analysis=analysis
         )
 
     def watched(self, session: Session) -> AbstractContextManager[None]:
@@ -80,8 +80,8 @@ def _in_blocks(trial: Trial, session: Session, *, stop_early: bool) -> tuple[Ver
         for stage in looks:
             records.append(session.run(trial.benchmark, ids[num_done : stage.num_items], trial.config))
             record, num_done = session.join(records), stage.num_items
-            look = Look(stage.level, len(ids), last=num_done == len(ids), betting=stage.betting)
-            verdict = trial.judge(record.scores, ids[:num_done], look)
+            analysis = Analysis(stage.level, len(ids), final=num_done == len(ids), betting=stage.betting)
+            verdict = trial.judge(record.scores, ids[:num_done], analysis)
             # Few items may seem incomparable by chance: only the last look calls a run an ERROR.
             if verdict.outcome in ("PASS", "REGRESSED"):
                 break
@@ -104,10 +104,10 @@ def _judge_together(trial: Trial, scores: Sequence[Score], runs: Sequence[Earlie
     pooled = _pool([s for run in runs for s in run.scores], scores, different)
     # Items of earlier runs that this one leaves out stay: fewer items must not be a way to leave the lost ones behind.
     ids, level = tuple(dict.fromkeys(score.sample_id for score in pooled)), trial.rule.alpha
-    verdict = trial.judge(pooled, ids, Look(level / 2 ** max(1, len(different)), len(ids)))
+    verdict = trial.judge(pooled, ids, Analysis(level / 2 ** max(1, len(different)), len(ids)))
     if verdict.outcome in ("PASS", "ERROR"):
         return verdict
-    usual = trial.judge(pooled, ids, Look(level, len(ids)))
+    usual = trial.judge(pooled, ids, Analysis(level, len(ids)))
     if usual.outcome == "REGRESSED":
         return usual
     if any(run.outcome == "REGRESSED" for run in runs):

@@ -38,7 +38,7 @@ from quantguard.gates._session import GateResult, Session
 from quantguard.gates._trial import Trial, decide
 from quantguard.records import GenerationConfig, RunRecord, Score, Verdict
 from quantguard.records.codec import digest
-from quantguard.verdict import AccuracyRule, note_on_gain, note_on_sameness
+from quantguard.verdict import AccuracyRule, note_on_equal_answers, note_on_gain
 
 LIMIT: Final = "drop"
 _USUAL_TOLERANCE = 0.045
@@ -227,7 +227,7 @@ def _beside_full_precision(
     record: RunRecord, reference: Sequence[Score], clusters: Mapping[str, str] | None
 ) -> list[str]:
     gain = note_on_gain(record.scores, reference, named="full precision", clusters=clusters)
-    same = note_on_sameness(record.scores, reference) if record.served else None
+    same = note_on_equal_answers(record.scores, reference) if record.served else None
     return [note for note in (gain, same) if note]
 
 

@@ -9,7 +9,7 @@ from typing import Final
 from quantguard.errors import UsageError
 from quantguard.gates._session import GateResult, Session
 from quantguard.records import RunRecord, Verdict
-from quantguard.verdict import judge_ceiling, judge_decoding, worst_of
+from quantguard.verdict import judge_ceiling, judge_decode_gap, worst_of
 
 LIMIT: Final = "ceiling"
 
@@ -62,7 +62,7 @@ def check(gate: Gate, session: Session) -> GateResult:
         )
         if limit is not None
     ]
-    verdicts.append(judge_decoding(found, dtype=record.must_match["dtype"]))
+    verdicts.append(judge_decode_gap(found, dtype=record.must_match["dtype"]))
     return _result(gate, session, dataclasses.replace(record, notes=notes), worst_of(verdicts))
 
 

@@ -9,7 +9,7 @@ from quantguard.errors import BaselineError, UsageError
 from quantguard.gates._matching import baseline_of, place_of, require_same, subject_of
 from quantguard.gates._session import GateResult, Session
 from quantguard.records import RunRecord, Score, Verdict
-from quantguard.scorers._reasoning import is_repeating
+from quantguard.scorers._reasoning_text import is_repeating
 from quantguard.verdict import judge_length, judge_rate, worst_of
 
 LIMIT: Final = "ceiling"

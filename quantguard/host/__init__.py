@@ -1,1 +1,1 @@
-"""What this machine is: the software on it, its NPUs, and Python started afresh to try things that may break."""
+"""This machine: its NPUs and their software, leases on them, and fresh interpreters for calls that may break one."""

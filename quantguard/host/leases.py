@@ -1,7 +1,7 @@
-"""A lease on an NPU, or on timing: one process holds it, of all the pytest runs of a user on this machine.
+"""Leases on NPUs and on timing: of all pytest runs of a user on this machine, one process at a time holds each.
 
-The lock is the operating system's on a file in the user's runtime folder, so a process that dies gives it back,
-however it dies. Beside it a small file says who holds it; it is believed only while the lock is taken.
+A lease is the operating system's lock on a file in the user's runtime folder, so a process that dies releases it,
+however it dies. A small file beside it names the holder; it counts only while the lock is taken.
 """
 
 from __future__ import annotations
@@ -26,13 +26,20 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 _POLL_SECONDS = 0.2
-# After so long a holder that has not signed is told of as one that is not known.
+# After this time a holder that has not written its name is reported as unknown.
 _UNSIGNED_SECONDS = 2.0
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Holder:
-    """Who holds something. ``run`` is xdist's id of the whole run, the same in each of its workers."""
+    """The process that holds a lease.
+
+    Attributes:
+        pid: Its process id.
+        command: Its command line.
+        run: xdist's id of the whole run, which its workers share; absent without xdist.
+        since: When it took the lease, such as ``14:05:09``.
+    """
 
     pid: int
     command: str
@@ -45,10 +52,13 @@ class Holder:
 
 
 class Resource(NamedTuple):
-    """What one process at a time may hold.
+    """Something that one process at a time may hold.
 
-    ``name`` is that of its files. ``clash`` says what two workers of one run would do to it, and what to type instead;
-    ``instead`` what else can be done than to wait.
+    Attributes:
+        name: The stem of its files.
+        title: What messages call it.
+        clash: What two workers of one run would do to each other, and what to type instead.
+        instead: What a user can do other than wait.
     """
 
     name: str
@@ -58,7 +68,7 @@ class Resource(NamedTuple):
 
 
 def npu(device_id: int) -> Resource:
-    """Return an NPU, by the id that ASCEND_RT_VISIBLE_DEVICES knows it by."""
+    """Return the resource of an NPU, by its id in ASCEND_RT_VISIBLE_DEVICES."""
     return Resource(
         f"npu-{device_id}",
         f"NPU {device_id}",
@@ -67,7 +77,7 @@ def npu(device_id: int) -> Resource:
     )
 
 
-# Two timings at once would each measure the other, whatever devices they are on.
+# Two timings at the same time would disturb each other, whatever devices they run on.
 TIMING = Resource(
     "timing",
     "the timing of this machine",
@@ -77,7 +87,7 @@ TIMING = Resource(
 
 
 class Leases:
-    """What this process holds."""
+    """The leases of this process."""
 
     def __init__(self, *, command: str, run: str | None, wait_seconds: float, announce: Callable[[str], None]) -> None:
         self._command = command
@@ -87,26 +97,26 @@ class Leases:
         self._held: dict[Resource, filelock.FileLock] = {}
 
     def hold(self, resource: Resource) -> None:
-        """Take a resource and keep it, waiting while another process has it.
+        """Take a resource and keep it; wait while another process holds it.
 
-        Raises LeaseError naming the holder when the time is up, and at once where it is a worker of the same run,
-        which cannot end before this one does.
+        Raises LeaseError naming the holder when the time is up, and at once if the holder is a worker of the same run,
+        which cannot end before this process does.
         """
         if not self.try_hold(resource):
             self._wait(resource)
 
     def try_hold(self, resource: Resource) -> bool:
-        """Take a resource if it is free, and tell whether it was."""
+        """Take a resource if it is free; return whether it was."""
         return resource in self._held or self._take(resource, wait_seconds=0)
 
     def _take(self, resource: Resource, *, wait_seconds: float) -> bool:
-        """Take a resource and sign for it where it becomes free in that time, and tell whether it did."""
-        with _told(resource):
+        """Take a resource and record the holder if it becomes free within that time; return whether it did."""
+        with _lease_errors(resource):
             lock = _lock(resource)
             if not _acquire(lock, wait_seconds=wait_seconds):
                 return False
             try:
-                self._sign(resource)
+                self._record_holder(resource)
             except BaseException:
                 lock.release()
                 raise
@@ -115,39 +125,39 @@ class Leases:
 
     @contextlib.contextmanager
     def holding(self, resource: Resource) -> Iterator[None]:
-        """Hold a resource for a while, waiting for it as ``hold`` does."""
+        """Hold a resource within the block; wait for it as ``hold`` does."""
         self.hold(resource)
         try:
             yield
         finally:
-            self._give_back(resource)
+            self._release(resource)
 
     def release(self) -> None:
-        """Give everything back."""
+        """Release all leases."""
         for resource in list(self._held):
-            self._give_back(resource)
+            self._release(resource)
 
-    def _give_back(self, resource: Resource) -> None:
-        _card(resource).unlink(missing_ok=True)
+    def _release(self, resource: Resource) -> None:
+        _holder_file(resource).unlink(missing_ok=True)
         self._held.pop(resource).release()
 
     def _wait(self, resource: Resource) -> None:
-        """Wait for a resource, and look all the time who has it.
+        """Wait for a resource and watch who holds it.
 
-        A holder has the lock a moment before its card is there, and another may come before this one.
+        A holder takes the lock a moment before it writes its name, and another process may take it before this one.
         """
-        began, said, before = time.monotonic(), False, None
+        began, announced, before = time.monotonic(), False, None
         while True:
             waited, holder = time.monotonic() - began, read_holder(resource)
-            # Seen twice: the card of a worker that crashed a moment ago may lie there until the next holder signs.
+            # Seen twice, since the file of a worker that crashed a moment ago stays until the next holder writes.
             if holder is not None and holder == before and holder.run is not None and holder.run == self._run:
                 raise LeaseError(f"{resource.title} is held by another worker of this run, {holder}: {resource.clash}")
-            if not said and (before is not None or waited >= min(_UNSIGNED_SECONDS, self._wait_seconds)):
+            if not announced and (before is not None or waited >= min(_UNSIGNED_SECONDS, self._wait_seconds)):
                 self._announce(
                     f"{resource.title} is held by {holder or 'another process'}; waiting for it, at most"
                     f" {self._wait_seconds:g} s"
                 )
-                said = True
+                announced = True
             left = self._wait_seconds - waited
             if self._take(resource, wait_seconds=min(_POLL_SECONDS, max(0.0, left))):
                 return
@@ -159,15 +169,15 @@ class Leases:
                 )
             before = holder
 
-    def _sign(self, resource: Resource) -> None:
+    def _record_holder(self, resource: Resource) -> None:
         holder = Holder(pid=os.getpid(), command=self._command, run=self._run, since=time.strftime("%H:%M:%S"))
-        write_whole(_card(resource), json.dumps(to_json(holder)))
+        write_whole(_holder_file(resource), json.dumps(to_json(holder)))
 
 
 def read_holder(resource: Resource) -> Holder | None:
-    """Return who signed for a resource last, where that process lives; None where it is not known."""
+    """Return the process that last recorded itself as a resource's holder, or None if it is unknown or has ended."""
     try:
-        holder = from_json(Holder, json.loads(_card(resource).read_text(encoding="utf-8")))
+        holder = from_json(Holder, json.loads(_holder_file(resource).read_text(encoding="utf-8")))
         os.kill(holder.pid, 0)
     except (OSError, ValueError, RecordError):
         return None
@@ -175,25 +185,25 @@ def read_holder(resource: Resource) -> Holder | None:
 
 
 def folder() -> pathlib.Path:
-    """Return where the lock files lie: of this user, and gone when the machine restarts."""
+    """Return the folder of the lock files, which belongs to this user and is emptied when the machine restarts."""
     with warnings.catch_warnings():
-        # In a container nobody sets XDG_RUNTIME_DIR; the folder below /tmp that is used instead does as well.
+        # Containers do not set XDG_RUNTIME_DIR; the folder below /tmp that is used instead is just as good.
         warnings.filterwarnings("ignore", message=".*XDG_RUNTIME_DIR")
         return platformdirs.user_runtime_path("quantguard", ensure_exists=True)
 
 
 def _lock(resource: Resource) -> filelock.FileLock:
-    # Without flock the library would fall back to a file that a crashed holder leaves behind for ever.
+    # Without flock the library would fall back to a file that a crashed holder never removes.
     return filelock.FileLock(folder() / f"{resource.name}.lock", thread_local=False, fallback_to_soft=False)
 
 
-def _card(resource: Resource) -> pathlib.Path:
+def _holder_file(resource: Resource) -> pathlib.Path:
     return folder() / f"{resource.name}.json"
 
 
 @contextlib.contextmanager
-def _told(resource: Resource) -> Iterator[None]:
-    """Raise LeaseError where the files of a lease cannot be written."""
+def _lease_errors(resource: Resource) -> Iterator[None]:
+    """Raise LeaseError if the files of a lease cannot be written."""
     try:
         yield
     except OSError as error:

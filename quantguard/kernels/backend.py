@@ -3,14 +3,14 @@
 from typing import Protocol
 
 from quantguard import devices
-from quantguard.records import Lack
+from quantguard.records import MissingRequirement
 from quantguard.registry import Registry
 
 
 class Backend(Protocol):
     """What a backend's package has; its operations lie beside that."""
 
-    def missing(self) -> list[Lack]:
+    def missing(self) -> list[MissingRequirement]:
         """Name what stands in the way of running on it here."""
 
     def trial_device(self) -> str | None:

@@ -6,7 +6,6 @@ its own) is right for one function: ``x + c o(attention(q, k, v))``, then ``x + 
 and no weights, is run and every step is compared with that. What differs is refused by the name of the part.
 """
 
-import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,6 +13,7 @@ import torch
 from torch import nn
 
 from quantguard.errors import ModelError
+from quantguard.modeling.descriptions import EMBEDDING, FINAL_NORM, HEAD, ROTARY, block_name
 from quantguard.modeling.hollow import NUM_TOKENS, Materials, hollow_copy
 from quantguard.modeling.layer_behaviour import LARGE, WINDOW, equal, is_given, require_block, rms_norm, same
 from quantguard.modeling.layer_inputs import BESIDE, LayerCall, recorded_layers
@@ -49,13 +49,13 @@ def require_described(model: Any) -> Decoder:
 
 @torch.no_grad()
 def _examine(hollow: Any, described: Decoder, materials: Materials) -> None:
-    blocks = [_moved(block, hollow.get_submodule(block.name)) for block in described.blocks]
+    # The same descriptions of copies of the layers, whose linears are stand-ins.
+    blocks = [Block.of(block.name, hollow.get_submodule(block.name), block.description) for block in described.blocks]
     decoder = Decoder(model=hollow, blocks=blocks)
-    _require_rms_norm("model.norm", decoder.norm, materials)
+    _require_rms_norm(FINAL_NORM, decoder.norm, materials)
     for block in blocks:
-        for group in (block.groups[0], block.groups[2]):
-            assert group.norm is not None
-            _require_rms_norm(f"{block.name}.{group.norm_name}", group.norm, materials)
+        for role, name in block.description.norms.items():
+            _require_rms_norm(f"{block.name}.{name}", block.norms.of(role), materials)
     window = window_of(hollow.config)
     if window is not None:
         hollow.config.sliding_window = WINDOW
@@ -64,15 +64,6 @@ def _examine(hollow: Any, described: Decoder, materials: Materials) -> None:
     _require_mask(calls[0], None if window is None else WINDOW)
     for block, call in zip(blocks, calls, strict=True):
         require_block(block, call, hollow.config, materials)
-
-
-def _moved(block: Block, layer: nn.Module) -> Block:
-    """Return the same description of a copy of the layer, whose linears are stand-ins."""
-    groups = tuple(
-        dataclasses.replace(group, layer=layer, parent=layer.get_submodule(group.prefix.removeprefix(f"{block.name}.")))
-        for group in block.groups
-    )
-    return dataclasses.replace(block, layer=layer, groups=groups)  # type: ignore[arg-type]
 
 
 def _require_rms_norm(name: str, norm: nn.Module, materials: Materials) -> None:
@@ -97,14 +88,14 @@ def _require_steady_angles(hollow: Any) -> None:
 
     Then a text in a batch with a longer one, or read from a cache, would not be computed as it is alone.
     """
-    rotary, x = hollow.model.rotary_emb, torch.zeros(1)
+    rotary, x = hollow.get_submodule(ROTARY), torch.zeros(1)
     few = torch.arange(_TOKENS)[None]
     last = torch.tensor([[hollow.config.max_position_embeddings - 1]])
     alone, beside = rotary(x, position_ids=few), rotary(x, position_ids=torch.cat((few, last), dim=1))
     if not all(torch.equal(one, other[:, :_TOKENS]) for one, other in zip(alone, beside, strict=True)):
         kind = (getattr(hollow.config, "rope_parameters", None) or {}).get("rope_type")
         raise ModelError(
-            f"model.rotary_emb turns a token by an angle that depends on how long the text is (rope_type {kind!r}),"
+            f"{ROTARY} turns a token by an angle that depends on how long the text is (rope_type {kind!r}),"
             " which is not supported"
         )
 
@@ -132,14 +123,14 @@ def _require_ends(decoder: Decoder, materials: Materials) -> Sequence[LayerCall]
     _require_embedding(calls[0].hidden, decoder.embedding.weight[ids])
     for call, given in zip(calls[1:], answers, strict=False):
         if not same(call.hidden, given):
-            raise ModelError(f"model.layers.{call.index} is not given what the layer before it returns")
+            raise ModelError(f"{block_name(call.index)} is not given what the layer before it returns")
     for call in calls:
         _require_known_arguments(call, calls[0])
     norm: Any = decoder.norm
     expected = head(rms_norm(answers[-1], norm.weight)) * decoder.logit_scale
     if not same(logits, expected):
         raise ModelError(
-            f"the logits of {type(model).__name__} are not lm_head(norm(x)) * {decoder.logit_scale:g}: something else"
+            f"the logits of {type(model).__name__} are not {HEAD}(norm(x)) * {decoder.logit_scale:g}: something else"
             " scales, caps or changes them"
         )
     return calls
@@ -148,19 +139,19 @@ def _require_ends(decoder: Decoder, materials: Materials) -> Sequence[LayerCall]
 def _require_embedding(hidden: torch.Tensor, rows: torch.Tensor) -> None:
     """Raise ModelError where the first layer is not given rows of the table times one number."""
     if not same(hidden, rows * (hidden * rows).sum() / rows.square().sum()):
-        raise ModelError("the first layer is not given rows of model.embed_tokens times one number")
+        raise ModelError(f"the first layer is not given rows of {EMBEDDING} times one number")
 
 
 def _require_known_arguments(call: LayerCall, first: LayerCall) -> None:
     """Raise ModelError for what goes beside hidden states if it is not known, or not the same in every layer."""
-    name = f"model.layers.{call.index}"
+    name = block_name(call.index)
     if strange := sorted(key for key, value in call.beside.items() if key not in BESIDE and is_given(value)):
         raise ModelError(f"{name} is given {', '.join(strange)}; known beside hidden states are {', '.join(BESIDE)}")
     if missing := [key for key in BESIDE if key not in call.beside]:
         raise ModelError(f"{name} is not given {', '.join(missing)}")
     for key in BESIDE:
         if not equal(call.beside[key], first.beside[key]):
-            raise ModelError(f"{name} is given another {key} than model.layers.0: all layers alike are supported")
+            raise ModelError(f"{name} is given another {key} than {block_name(0)}: all layers alike are supported")
 
 
 def _require_mask(call: LayerCall, window: int | None) -> None:
@@ -172,4 +163,4 @@ def _require_mask(call: LayerCall, window: int | None) -> None:
         return
     if mask is None or not bool(((mask if mask.dtype == torch.bool else mask == 0) == expected).all()):
         seen = "all tokens before it" if window is None else "the tokens of sliding_window"
-        raise ModelError(f"attention_mask of model.layers.0 does not let a token see {seen}, and no other")
+        raise ModelError(f"attention_mask of {block_name(0)} does not let a token see {seen}, and no other")

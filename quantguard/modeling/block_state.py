@@ -46,7 +46,7 @@ def block_state(block: Block, layers: dict[str, QuantizedLayer], report: LayerRe
             for packed in module.packed_names:
                 del tensors[f"{name}.{packed}"]
             tensors |= {f"{name}.{key}": tensor for key, tensor in _codes(layer.weight).items()}
-    extension = getattr(block.attention, "extension", None)
+    extension = getattr(block.attention.module, "extension", None)
     kv_cache = None
     if isinstance(extension, AttentionExtension) and extension.quantizers is not None:
         kv_cache = extension.quantizers[0].args
@@ -67,7 +67,7 @@ def restore_block(
     Raises ModelError naming a tensor that is missing or one too many.
     """
     left = dict(tensors)
-    for group in block.groups:
+    for group in block.groups.values():
         _restore_transform(block, group, left)
     _restore_attention(block, state, left, config)
     widths = {name: linear.in_features for name, linear in block.linears.items()}
@@ -139,7 +139,7 @@ def _restore_transform(block: Block, group: LinearGroup, left: Tensors) -> None:
 
 
 def _restore_attention(block: Block, state: BlockState, left: Tensors, config: Any) -> None:
-    prefix = f"{block.name}.self_attn.extension."
+    prefix = f"{block.attention.name}.extension."
     mine = {name.removeprefix(prefix): left.pop(name) for name in list(left) if name.startswith(prefix)}
     if not mine and state.kv_cache is None:
         return
@@ -167,5 +167,5 @@ def _cache_tensors(block: Block, quantizers: tuple[KVQuantizer, KVQuantizer]) ->
     for which, quantizer in zip(_CACHE, quantizers, strict=True):
         for part, tensor in (("scale", quantizer.scale), ("zero_point", quantizer.zero_point)):
             if tensor is not None:
-                tensors[f"{block.name}.self_attn.extension.{which}.{part}"] = tensor
+                tensors[f"{block.attention.name}.extension.{which}.{part}"] = tensor
     return tensors

@@ -97,12 +97,12 @@ def embed(decoder: Decoder, sequences: Sequence[Sequence[int]]) -> Activations:
 
 def _of_like_length(sequences: Sequence[Sequence[int]]) -> list[list[Sequence[int]]]:
     """Put sequences together, shortest first, as many as fit when the longest of them sets the length."""
-    groups: list[list[Sequence[int]]] = []
+    batches: list[list[Sequence[int]]] = []
     for sequence in sorted(sequences, key=len):
-        if not groups or (len(groups[-1]) + 1) * len(sequence) > _BATCH_TOKENS:
-            groups.append([])
-        groups[-1].append(sequence)
-    return groups
+        if not batches or (len(batches[-1]) + 1) * len(sequence) > _BATCH_TOKENS:
+            batches.append([])
+        batches[-1].append(sequence)
+    return batches
 
 
 def _embed(decoder: Decoder, sequences: Sequence[Sequence[int]]) -> Batch:
@@ -153,7 +153,7 @@ class BlockCalibration:
         """
         hidden = batch.hidden
         if layer is None:
-            weight = getattr(self.block.groups[0].linears[0], "weight", hidden)
+            weight = getattr(self.block.attention.q, "weight", hidden)
             hidden = hidden.to(torch.promote_types(hidden.dtype, weight.dtype))
         own = dataclasses.replace(batch, hidden=self.to_own_basis(hidden))
         return self.to_original_basis(own.through(self.block.layer if layer is None else layer))
@@ -229,10 +229,10 @@ class BlockCalibration:
         device = self.activations.batches[0].hidden.device
         stats = {
             g.names: empty_stats(g.in_features, magnitudes=magnitudes, gram=gram, device=device)
-            for g in self.block.groups
+            for g in self.block.groups.values()
         }
         with contextlib.ExitStack() as stack:
-            for group in self.block.groups:
+            for group in self.block.groups.values():
                 stack.enter_context(_watching(group, functools.partial(self._see, stats[group.names])))
             outputs = self.outputs()
         for found in stats.values():
@@ -261,7 +261,7 @@ def _extremes(x: torch.Tensor) -> torch.Tensor:
 @contextlib.contextmanager
 def _watching(group: LinearGroup, see: Callable[[torch.Tensor], None]) -> Iterator[None]:
     """Hand everything that the weights of a group are multiplied with to ``see``."""
-    linear = group.linears[0]
+    linear = next(iter(group.linears))
     if isinstance(linear, TransformedLinear):
         hook = linear.input_transform.register_forward_hook(lambda _module, _args, output: see(output))
     else:

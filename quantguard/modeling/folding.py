@@ -1,10 +1,14 @@
 """Folding scales into the weights around an activation, so that nothing is left to do as the model runs."""
 
+from collections.abc import Iterable, Iterator
+from typing import Any
+
 import torch
 from torch import nn
 
 from quantguard.errors import RecipeError
 from quantguard.modeling.online import has_input_transform
+from quantguard.modeling.sites import InputSite, Site
 from quantguard.modeling.structure import Block, LinearGroup
 
 SMALLEST = 1e-5
@@ -36,66 +40,79 @@ def require_no_scale(norm: nn.Module | None, reason: str) -> None:
 
 
 @torch.no_grad()
-def divide_input(group: LinearGroup, divisor: torch.Tensor) -> None:
-    """Divide the channels of a group's input by ``divisor``, float64 ``[in_features]``, and multiply its weights.
+def divide(block: Block, site: InputSite, divisor: torch.Tensor) -> torch.Tensor:
+    """Divide the channels of a site's activation by ``divisor``, and multiply the columns that read them.
 
-    The division is folded into the norm in front. Raises RecipeError where an online transform stands between.
+    The division is folded into the norm in front, or into the rows of the linear that writes the activation.
+    ``divisor``: float64, one a channel; of values ``[key_value_heads * head_dim]``. Returns what the readers' columns
+    were multiplied by, float64 ``[in_features]``. Raises RecipeError where an online transform stands between.
     """
-    if has_input_transform(group) or group.norm is None:
-        raise RecipeError(
-            f"{group.names[0]}: no norm is directly in front of it that a scale could be folded into. Where a transform"
-            " runs online in between, leave one of the two out of the recipe's transforms"
-        )
-    vars(group.norm)[_SCALED] = True
-    for name in ("weight", "bias"):
-        parameter = getattr(group.norm, name, None)
-        if parameter is not None:
-            parameter.copy_(parameter.double() / divisor)
-    multiply_columns(group, divisor)
+    _require_foldable(block, site)
+    for norm in site.norms:
+        vars(block.norms.of(norm))[_SCALED] = True
+    for parameter in scaled_parameters(block, site):
+        parameter.copy_(parameter.double() / _by_channel(divisor, parameter))
+    factor = expand_to_query_heads(block, divisor) if site.absorbs == "heads" else divisor
+    multiply_columns(readers(block, site), factor)
+    return factor
 
 
 @torch.no_grad()
-def multiply_columns(group: LinearGroup, factor: torch.Tensor) -> None:
-    """Multiply the input channels of every weight of a group by ``factor``, float64 ``[in_features]``."""
-    for linear in group.linears:
+def multiply_written(block: Block, site: InputSite, factor: torch.Tensor) -> None:
+    """Multiply the channels of a site's activation by ``factor``, float64 ``[channels]``; who reads is the caller's."""
+    for parameter in scaled_parameters(block, site):
+        parameter.copy_(parameter.double() * _by_channel(factor, parameter))
+
+
+def scaled_parameters(block: Block, site: InputSite) -> Iterator[nn.Parameter]:
+    """Yield the parameters that a site's activation is proportional to, whose first dimension are its channels."""
+    modules: list[Any] = [*map(block.norms.of, site.norms), *map(block.linear, site.writers)]
+    for module in modules:
+        yield module.weight
+        if getattr(module, "bias", None) is not None:
+            yield module.bias
+
+
+def _by_channel(values: torch.Tensor, parameter: torch.Tensor) -> torch.Tensor:
+    return values.view(-1, *(1 for _ in parameter.shape[1:]))
+
+
+def readers(block: Block, site: Site) -> tuple[nn.Linear, ...]:
+    """Return the linears of a block that read a site's activation, as they are now."""
+    return tuple(map(block.linear, site.readers))
+
+
+@torch.no_grad()
+def multiply_columns(linears: Iterable[nn.Linear], factor: torch.Tensor) -> None:
+    """Multiply the input channels of every weight by ``factor``, float64 ``[in_features]``."""
+    for linear in linears:
         linear.weight.copy_(linear.weight.double() * factor)
-
-
-@torch.no_grad()
-def divide_rows(linear: nn.Linear, divisor: torch.Tensor) -> None:
-    """Divide the output channels of a linear, weight and bias, by ``divisor``, float64 ``[out_features]``."""
-    linear.weight.copy_(linear.weight.double() / divisor[:, None])
-    if linear.bias is not None:
-        linear.bias.copy_(linear.bias.double() / divisor)
-
-
-def divide_mlp_input(block: Block, divisor: torch.Tensor) -> None:
-    """Divide the input of down_proj by folding into the rows of up_proj; the gate's activation is untouched."""
-    down = _free(block.groups[3])
-    divide_rows(block.groups[2].linears[1], divisor)
-    multiply_columns(down, divisor)
-
-
-def divide_value_heads(block: Block, divisor: torch.Tensor) -> None:
-    """Divide the values of every key-value head, float64 ``[key_value_heads * head_dim]``, and multiply o_proj.
-
-    Query heads that share a key-value head share its divisor.
-    """
-    output = _free(block.groups[1])
-    divide_rows(block.groups[0].linears[2], divisor)
-    multiply_columns(output, expand_to_query_heads(block, divisor))
 
 
 def expand_to_query_heads(block: Block, values: torch.Tensor) -> torch.Tensor:
     """Repeat ``[key_value_heads * head_dim]`` for every query head: ``[heads * head_dim]``."""
-    heads = values.view(block.num_key_value_heads, 1, block.head_dim)
-    return heads.expand(-1, block.num_heads // block.num_key_value_heads, -1).reshape(-1)
+    attention = block.attention
+    heads = values.view(attention.num_key_value_heads, 1, attention.head_dim)
+    return heads.expand(-1, attention.num_heads // attention.num_key_value_heads, -1).reshape(-1)
 
 
-def _free(group: LinearGroup) -> LinearGroup:
-    if has_input_transform(group):
+def by_shared_head(block: Block, values: torch.Tensor) -> torch.Tensor:
+    """View ``[heads * head_dim]`` as ``[key_value_heads, heads that share one, head_dim]``."""
+    attention = block.attention
+    return values.view(attention.num_key_value_heads, -1, attention.head_dim)
+
+
+def _require_foldable(block: Block, site: InputSite) -> None:
+    """Raise RecipeError where something runs online between what would absorb a scale and what reads it."""
+    group = block.groups[site.group]
+    if not has_input_transform(group):
+        return
+    if site.norms:
         raise RecipeError(
-            f"{group.names[0]} has an online transform in front, and no scale folds through it; leave the online part"
-            " out (options.hadamard: online = false), or the scale (options.smoothquant: all_pairs = false)"
+            f"{group.names[0]}: no norm is directly in front of it that a scale could be folded into. Where a transform"
+            " runs online in between, leave one of the two out of the recipe's transforms"
         )
-    return group
+    raise RecipeError(
+        f"{group.names[0]} has an online transform in front, and no scale folds through it; leave the online part"
+        " out (options.hadamard: online = false), or the scale (options.smoothquant: all_pairs = false)"
+    )

@@ -6,6 +6,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from quantguard.modeling.descriptions import EMBEDDING, HEAD
+
 # Token ids below this are in the table that stands in for the embedding's.
 NUM_TOKENS = 8
 _RANK = 16
@@ -74,7 +76,7 @@ def hollow_copy(model: Any, materials: Materials) -> Any:
     """
     # Keyed by identity, as deepcopy looks up what it has copied already.
     standing: dict[int, Any] = {}
-    table, head = model.model.embed_tokens, model.lm_head
+    table, head = model.get_submodule(EMBEDDING), model.get_submodule(HEAD)
     for module in model.modules():
         if isinstance(module, nn.Linear):
             standing[id(module)] = materials.linear(module)
@@ -87,6 +89,6 @@ def hollow_copy(model: Any, materials: Materials) -> Any:
         floating = buffer.is_floating_point()
         standing[id(buffer)] = buffer.detach().to("cpu", torch.float32 if floating else buffer.dtype)
     hollow = copy.deepcopy(model, standing)
-    hollow.model.embed_tokens.padding_idx = None
+    hollow.get_submodule(EMBEDDING).padding_idx = None
     hollow.config.dtype = torch.float32
     return hollow.eval()

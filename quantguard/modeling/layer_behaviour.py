@@ -10,6 +10,7 @@ from transformers.activations import ACT2FN
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from quantguard.errors import ModelError
+from quantguard.modeling.descriptions import Role
 from quantguard.modeling.hollow import Materials
 from quantguard.modeling.layer_inputs import BESIDE, LayerCall
 from quantguard.modeling.structure import Block, window_of
@@ -49,7 +50,7 @@ class _Attended:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class _Run:
-    """A layer that was run: on what, what it returned, and what its linears read and returned, by their names in it."""
+    """A layer that was run: on what, what it returned, and what its linears, which have ``names`` in it, did."""
 
     block: Block
     config: Any
@@ -57,8 +58,9 @@ class _Run:
     hidden: torch.Tensor
     output: Any
     attended: _Attended
-    reads: dict[str, torch.Tensor]
-    returns: dict[str, torch.Tensor]
+    names: dict[Role, str]
+    reads: dict[Role, torch.Tensor]
+    returns: dict[Role, torch.Tensor]
 
 
 def require_block(block: Block, call: LayerCall, config: Any, materials: Materials) -> None:
@@ -70,14 +72,15 @@ def require_block(block: Block, call: LayerCall, config: Any, materials: Materia
 def _require_run(block: Block, call: LayerCall, config: Any, materials: Materials, *, gain: float) -> None:
     # Large, as for the norms alone.
     hidden, attended = 30 * materials.normal(*call.hidden.shape), _Attended()
-    linears: dict[str, Any] = {name.removeprefix(f"{block.name}."): linear for name, linear in block.linears.items()}
+    names = block.description.linears
+    linears: dict[Role, Any] = {role: block.linear(role) for role in names}
     for linear in linears.values():
         linear.gain = gain
         linear.calls.clear()
     output = _output(block, hidden, call.beside, attended, config)
-    once = ((f"{name} is not run once", len(linear.calls) == 1) for name, linear in linears.items())
+    once = ((f"{names[role]} is not run once", len(linear.calls) == 1) for role, linear in linears.items())
     _require(block, once)
-    reads, returns = ({name: linear.calls[0][side] for name, linear in linears.items()} for side in (0, 1))
+    reads, returns = ({role: linear.calls[0][side] for role, linear in linears.items()} for side in (0, 1))
     run = _Run(
         block=block,
         config=config,
@@ -85,6 +88,7 @@ def _require_run(block: Block, call: LayerCall, config: Any, materials: Material
         hidden=hidden,
         output=output,
         attended=attended,
+        names=names,
         reads=reads,
         returns=returns,
     )
@@ -110,22 +114,24 @@ def _output(block: Block, hidden: torch.Tensor, beside: dict[str, Any], attended
 
 
 def _attention_facts(run: _Run) -> Iterator[tuple[str, bool]]:
-    block, attended = run.block, run.attended
-    norm: Any = block.groups[0].norm
-    for part in ("q_proj", "k_proj", "v_proj"):
-        read = run.reads[f"self_attn.{part}"]
-        yield f"self_attn.{part} does not read input_layernorm(x)", same(read, rms_norm(run.hidden, norm.weight))
-    yield "self_attn does not call its attention function once", len(attended.calls) == 1
-    yield "self_attn does not hand keys and values to its cache once", len(attended.cached) == 1
+    block, attended, names = run.block, run.attended, run.names
+    attention, described = block.attention, block.description
+    norm: Any = block.norms.attention
+    for role in ("q", "k", "v"):
+        wrong = f"{names[role]} does not read {described.norms['attention']}(x)"
+        yield wrong, same(run.reads[role], rms_norm(run.hidden, norm.weight))
+    module = described.attention.attribute
+    yield f"{module} does not call its attention function once", len(attended.calls) == 1
+    yield f"{module} does not hand keys and values to its cache once", len(attended.cached) == 1
     queries, keys, values, given = attended.calls[0]
     cached = attended.cached[0]
     yield "keys or values change between cache and attention", keys is cached[0] and values is cached[1]
-    by_head = run.returns["self_attn.v_proj"].unflatten(-1, (-1, block.head_dim)).transpose(1, 2)
-    yield "values are not those of self_attn.v_proj", same(values, by_head)
-    heads = [(block.num_heads, block.head_dim), (block.num_key_value_heads, block.head_dim)]
+    by_head = run.returns["v"].unflatten(-1, (-1, attention.head_dim)).transpose(1, 2)
+    yield f"values are not those of {names['v']}", same(values, by_head)
+    heads = [(count, attention.head_dim) for count in (attention.num_heads, attention.num_key_value_heads)]
     found = [(x.shape[1], x.shape[3]) for x in (queries, keys)]
     yield "queries or keys are not head_dim wide in every head", found == heads
-    causal = given.get("is_causal") in (None, True) and getattr(block.attention, "is_causal", True)
+    causal = given.get("is_causal") in (None, True) and getattr(attention.module, "is_causal", True)
     yield "attention is not causal", bool(causal)
     strange = sorted(key for key, value in given.items() if key not in _HARMLESS and is_given(value))
     yield f"attention is given {', '.join(strange)}, which quantguard does not know", not strange
@@ -134,23 +140,25 @@ def _attention_facts(run: _Run) -> Iterator[tuple[str, bool]]:
     windows = (None, None if window_of(run.config) is None else WINDOW)
     yield "attention is given another sliding_window than config.json has", given.get("sliding_window") in windows
     assert attended.output is not None
-    read = run.reads["self_attn.o_proj"]
-    yield "self_attn.o_proj does not read what attention returns", same(read, attended.output.flatten(2))
+    yield f"{names['o']} does not read what attention returns", same(run.reads["o"], attended.output.flatten(2))
 
 
 def _layer_facts(run: _Run) -> Iterator[tuple[str, bool]]:
-    norm: Any = run.block.groups[2].norm
+    described, names = run.block.description, run.names
+    norm: Any = run.block.norms.mlp
     multiplier = float(getattr(run.block.layer, "residual_multiplier", 1.0))
     times = "" if multiplier == 1 else f"{multiplier:g} "
-    middle = run.hidden + multiplier * run.returns["self_attn.o_proj"]
-    for part in ("gate_proj", "up_proj"):
-        wrong = f"mlp.{part} does not read post_attention_layernorm(x + {times}self_attn(...))"
-        yield wrong, same(run.reads[f"mlp.{part}"], rms_norm(middle, norm.weight))
-    gated = _activation(run.config)(run.returns["mlp.gate_proj"]) * run.returns["mlp.up_proj"]
-    wrong = f"mlp.down_proj does not read {_activation_name(run.config)}(gate_proj(x)) * up_proj(x)"
-    yield wrong, same(run.reads["mlp.down_proj"], gated)
-    expected = middle + multiplier * run.returns["mlp.down_proj"]
-    wrong = f"the output is not x + {times}self_attn(...) + {times}mlp(...)"
+    attention, mlp = described.attention.attribute, described.mlp.attribute
+    middle = run.hidden + multiplier * run.returns["o"]
+    for role in ("gate", "up"):
+        wrong = f"{names[role]} does not read {described.norms['mlp']}(x + {times}{attention}(...))"
+        yield wrong, same(run.reads[role], rms_norm(middle, norm.weight))
+    gated = _activation(run.config)(run.returns["gate"]) * run.returns["up"]
+    gate, up = (described.mlp.linears[role] for role in ("gate", "up"))
+    wrong = f"{names['down']} does not read {_activation_name(run.config)}({gate}(x)) * {up}(x)"
+    yield wrong, same(run.reads["down"], gated)
+    expected = middle + multiplier * run.returns["down"]
+    wrong = f"the output is not x + {times}{attention}(...) + {times}{mlp}(...)"
     yield wrong, isinstance(run.output, torch.Tensor) and same(run.output, expected)
 
 

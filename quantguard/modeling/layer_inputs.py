@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from quantguard.modeling.descriptions import BLOCKS, CORE
+
 # What goes beside the hidden states; a layer that is given more is not supported.
 BESIDE = ("attention_mask", "position_ids", "position_embeddings")
 
@@ -51,12 +53,13 @@ def recorded_layers(
     model: Any, answer: Callable[[torch.Tensor], torch.Tensor] = lambda hidden: hidden
 ) -> Iterator[Sequence[LayerCall]]:
     """Put stand-ins in the place of a model's layers while this lasts; what they were called with is collected."""
-    layers, calls = model.model.layers, list[LayerCall]()
-    model.model.layers = nn.ModuleList(_StandIn(layer, index, calls, answer) for index, layer in enumerate(layers))
+    layers, calls = model.get_submodule(BLOCKS), list[LayerCall]()
+    stand_ins = (_StandIn(layer, index, calls, answer) for index, layer in enumerate(layers))
+    model.set_submodule(BLOCKS, nn.ModuleList(stand_ins))
     try:
         yield calls
     finally:
-        model.model.layers = layers
+        model.set_submodule(BLOCKS, layers)
 
 
 @torch.no_grad()
@@ -67,8 +70,9 @@ def first_inputs(model: Any, token_ids: torch.Tensor) -> tuple[torch.Tensor, dic
     any number of them. The layers need not hold weights.
     """
     with recorded_layers(model) as calls:
-        model.model(input_ids=token_ids[:1], use_cache=False)
+        core = model.get_submodule(CORE)
+        core(input_ids=token_ids[:1], use_cache=False)
         beside = {name: calls[0].beside[name] for name in BESIDE}
         calls_before = len(calls)
-        model.model(input_ids=token_ids, use_cache=False)
+        core(input_ids=token_ids, use_cache=False)
         return calls[calls_before].hidden, beside

@@ -45,16 +45,28 @@ _DTYPES = ("auto", "bfloat16", "float16", "float32", "float64")
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class LoadedModel:
-    """A causal language model with its tokenizer, and what a record needs to know of it.
+    """A causal language model with its tokenizer, and what a record needs to know about it.
 
-    ``weights_sha256`` covers the bytes of every full-precision weight file, ``stored_bytes`` is their size. ``recipe``,
-    ``calibration_sha256``, ``notes`` and ``layer_reports`` say how the model was quantized, and ``full_precision``
-    is what it was made from, where that is in memory; of a model that was read from a quantized folder ``source``
-    is its name or path. ``decoder`` has the blocks where the model itself does not hold them (:func:`load_streamed`).
-    ``emulates`` is the device whose kernels are emulated on the model's own. ``checkpoint`` is the folder of a
-    model that another tool quantized: its ``weights_sha256`` and ``stored_bytes`` are those of the quantized files.
-    ``calibration_items`` are those of a benchmark that the calibration text was made of, as ``benchmark/id``.
-    ``files_sha256`` covers all files of a folder that a quantized model was read from, whoever quantized it.
+    Attributes:
+        name: The name that records and baselines know the model by.
+        model: The transformers model; quantized in place if there is a ``recipe``.
+        tokenizer: The transformers tokenizer.
+        weights_sha256: The hash of the bytes of all full-precision weight files; of the quantized files if another tool
+            quantized the model (``checkpoint``).
+        stored_bytes: The size of those files.
+        calibration: The calibration set that a recipe without one of its own uses.
+        recipe: The recipe that the model was quantized by; absent for full precision.
+        calibration_sha256: The hash of the token ids that it was calibrated on; absent if it needed none.
+        calibration_items: The benchmark items that the calibration text was made from, as ``benchmark/id``.
+        notes: Remarks from quantization that belong in the record.
+        layer_reports: How each decoder layer came out of quantization.
+        full_precision: The model that this one was quantized from; absent if that is not in memory.
+        source: The name or path of that model, if this one was read from a quantized folder.
+        decoder: The decoder whose blocks are read from disk one at a time (:func:`load_streamed`); absent if the model
+            holds its blocks itself.
+        emulates: The device whose kernels are emulated on the model's own device; absent if none is emulated.
+        checkpoint: The folder of a model that another tool quantized.
+        files_sha256: The hash of all files of the folder that a quantized model was read from, whoever quantized it.
     """
 
     name: str

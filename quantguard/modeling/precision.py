@@ -60,11 +60,11 @@ def computing(block: Block, precision: Precision, device_type: str) -> Iterator[
         yield
         return
     scales = [module for module in block.layer.modules() if getattr(getattr(module, "weight", None), "ndim", 0) == 1]
-    norms = [getattr(block.layer, group.norm_name) for group in block.groups if group.norm_name is not None]
+    norms = [group.norm for group in block.groups.values() if group.norm is not None]
     hooks = [
         *(module.register_forward_pre_hook(lambda _module, args: (args[0].float(), *args[1:])) for module in scales),
         *(norm.register_forward_hook(lambda _module, _args, output: output.bfloat16()) for norm in norms),
-        block.attention.register_forward_pre_hook(_in_bfloat16_positions, with_kwargs=True),
+        block.attention.module.register_forward_pre_hook(_in_bfloat16_positions, with_kwargs=True),
     ]
     try:
         with torch.autocast(device_type, torch.bfloat16):

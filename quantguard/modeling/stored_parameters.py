@@ -15,11 +15,10 @@ import transformers
 
 from quantguard.errors import ModelError
 from quantguard.modeling.configuration import CONFIG, named_weights
+from quantguard.modeling.descriptions import COMPUTED, EMBEDDING_WEIGHT, HEAD_WEIGHT
 from quantguard.modeling.tensor_files import INDEX, TensorFiles, read_index
 
 SINGLE = INDEX.removesuffix(".index.json")
-# Old checkpoints store what is computed from the configuration.
-_COMPUTED = r"rotary_emb\.inv_freq$"
 # As safetensors spells the types that a model can be loaded in.
 _FLOATS = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 
@@ -124,7 +123,7 @@ def match(files: TensorFiles, model: Any) -> dict[str, str]:
     are one parameter; for one of another shape or type; and for parameters that are not stored.
     """
     places = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-    left_out = re.compile("|".join([_COMPUTED, *(model._keys_to_ignore_on_load_unexpected or ())]))  # noqa: SLF001
+    left_out = re.compile("|".join([f"{re.escape(COMPUTED)}$", *(model._keys_to_ignore_on_load_unexpected or ())]))  # noqa: SLF001
     matched: dict[str, str] = {}
     unknown = []
     for stored, entry in files.entries.items():
@@ -152,7 +151,7 @@ def _require_all(path: pathlib.Path, model: Any, matched: Collection[str]) -> No
     absent = model.state_dict().keys() - set(matched)
     if model.config.tie_word_embeddings:
         # Each stands for the other.
-        ends = {f"{model.base_model_prefix}.embed_tokens.weight", "lm_head.weight"}
+        ends = {EMBEDDING_WEIGHT, HEAD_WEIGHT}
         absent -= ends if ends & set(matched) else set()
     require_all(path, sorted(absent))
 
@@ -167,7 +166,7 @@ def parameter_name(stored: str, places: Collection[str], prefix: str) -> str:
 
 def require_known(path: pathlib.Path, unknown: Iterable[str]) -> None:
     """Raise ModelError for weights that the architecture has no place for: left out, the model would be another one."""
-    left_out = sorted(name for name in unknown if not re.search(_COMPUTED, name))
+    left_out = sorted(name for name in unknown if not name.endswith(COMPUTED))
     if left_out:
         raise ModelError(
             f"{path} has {len(left_out)} weights that its architecture does not, such as {left_out[0]};"

@@ -8,14 +8,14 @@ import torch
 
 from quantguard.errors import ModelError
 from quantguard.modeling.behaviour import require_described
+from quantguard.modeling.descriptions import EMBEDDING, EMBEDDING_WEIGHT, FINAL_NORM, HEAD, HEAD_WEIGHT, ROTARY
 from quantguard.modeling.finite import named_tensors, require_finite_as_read
 from quantguard.modeling.stored_parameters import empty_model, match, ties_head
 from quantguard.modeling.structure import Block, Decoder, find_block
 from quantguard.modeling.tensor_files import TensorFiles
 
-EMBEDDING, HEAD = "model.embed_tokens.weight", "lm_head.weight"
 # What the names of the embedding's tensors, the final norm's and the head's begin with.
-ENDS = ("model.embed_tokens.", "model.norm.", "lm_head.")
+ENDS = tuple(f"{name}." for name in (EMBEDDING, FINAL_NORM, HEAD))
 
 
 def skeleton(config: Any, dtype: torch.dtype) -> Any:
@@ -23,9 +23,8 @@ def skeleton(config: Any, dtype: torch.dtype) -> Any:
     model = empty_model(config, dtype)
     model.eval()
     # Its buffers are computed, not stored, so they are nowhere to be read from.
-    rotary = getattr(getattr(model, "model", None), "rotary_emb", None)
-    if rotary is not None:
-        model.model.rotary_emb = type(rotary)(config=config)
+    if ROTARY in dict(model.named_modules()):
+        model.set_submodule(ROTARY, type(model.get_submodule(ROTARY))(config=config))
     return model
 
 
@@ -47,10 +46,11 @@ def place_ends(decoder: Decoder, tensors: Mapping[str, torch.Tensor]) -> None:
     The configuration is made to say what the weights are: a head of its own is not tied, whatever it said before.
     Raises ModelError for a tensor that is absent or does not fit.
     """
-    embedding, head = (tensors.get(name) for name in (EMBEDDING, HEAD))
+    names = EMBEDDING_WEIGHT, HEAD_WEIGHT
+    embedding, head = map(tensors.get, names)
     tied = ties_head(decoder.model.config, embedding, head)
     either = head if embedding is None else embedding
-    shared = {EMBEDDING: either, HEAD: either} if tied and either is not None else {}
+    shared = dict.fromkeys(names, either) if tied and either is not None else {}
     everything = {**tensors, **shared}
     for prefix, module in zip(ENDS, (decoder.embedding, decoder.norm, decoder.head), strict=True):
         own = {name.removeprefix(prefix): tensor for name, tensor in everything.items() if name.startswith(prefix)}
@@ -115,7 +115,7 @@ def streamed_decoder(reader: TensorFiles, config: Any, *, dtype: torch.dtype, de
     empty = require_described(skeleton(config, dtype))
     names = match(reader, empty.model)
     fill_ends(empty, reader, names, dtype)
-    for module in (empty.embedding, empty.norm, empty.head, empty.model.model.rotary_emb):
+    for module in (empty.embedding, empty.norm, empty.head, empty.model.get_submodule(ROTARY)):
         module.to(device)
     blocks = StreamedBlocks(empty.blocks, reader, names, empty.model.config, dtype=dtype, device=device)
     return Decoder(model=empty.model, blocks=blocks)

@@ -1,17 +1,34 @@
-"""Finding the parts of a decoder by their structure, so that Llama, Qwen2, Qwen3 and their kin need no list.
+"""Finding the parts of a decoder by their description, so that Llama, Qwen2, Qwen3 and their kin need no list.
 
 Every module that holds weights, every parameter and every buffer has to be one of the parts; one that is not is refused
 by its name. That the parts are also put together as described is looked at by :mod:`quantguard.modeling.behaviour`.
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import nn
 
 from quantguard.errors import ModelError, RecipeError
+from quantguard.modeling import descriptions
+from quantguard.modeling.descriptions import (
+    BLOCKS,
+    CORE,
+    EMBEDDING,
+    FINAL_NORM,
+    HEAD,
+    HEAD_WEIGHT,
+    ROTARY,
+    BlockDescription,
+    GroupDescription,
+    GroupName,
+    NormRole,
+    PartDescription,
+    Role,
+    block_name,
+)
 from quantguard.modeling.module_parts import (
     SUPPORTED,
     child,
@@ -22,23 +39,29 @@ from quantguard.modeling.module_parts import (
 )
 from quantguard.records.quantization import matches
 
-_ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
-_MLP = ("gate_proj", "up_proj", "down_proj")
-_NORMS = ("input_layernorm", "post_attention_layernorm")
-# Norms of queries and keys, and what quantguard itself puts there.
-_BESIDE_ATTENTION = ("q_norm", "k_norm", "extension")
+# What quantguard itself puts into an attention layer.
+_OWN = "extension"
 # Fields that sound like windows, and what they say is looked at or has no part in attention.
 _WINDOWS = ("sliding_window", "max_window_layers", "chunk_size_feed_forward")
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class LinearGroup:
-    """Linear layers that share one input.
+    """Linear layers that read one input.
 
-    They are looked up in ``parent`` whenever they are asked for, so a layer that was replaced is found. ``layer`` and
-    ``norm_name`` say where the norm in front is, if one feeds them.
+    They are looked up in ``parent`` whenever they are asked for, so a layer that was replaced is found.
+
+    Attributes:
+        name: what the group is called in its description.
+        prefix: the full name of the module that holds the linears.
+        parts: what that module calls them.
+        parent: the module that holds the linears.
+        layer: the decoder layer, which holds the norm in front.
+        norm_name: what the layer calls the norm in front; None where none feeds the linears.
+
     """
 
+    name: GroupName
     prefix: str
     parts: tuple[str, ...]
     parent: nn.Module
@@ -63,37 +86,196 @@ class LinearGroup:
     @property
     def in_features(self) -> int:
         """The width of the shared input."""
-        return self.linears[0].in_features
+        return next(iter(self.linears)).in_features
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Block:
-    """One decoder layer as its groups of linears, in the order in which they run: qkv, o, gate and up, down."""
+class Attention:
+    """The self-attention of a block; its linears are looked up whenever they are asked for.
+
+    Attributes:
+        name: its full name.
+        module: the module itself.
+        description: what it calls its parts.
+
+    """
 
     name: str
-    layer: nn.Module
-    groups: tuple[LinearGroup, LinearGroup, LinearGroup, LinearGroup]
-    head_dim: int
+    module: nn.Module
+    description: PartDescription
 
     @property
-    def attention(self) -> nn.Module:
-        """The self-attention module."""
-        return self.groups[0].parent
+    def q(self) -> nn.Linear:
+        """The linear of queries."""
+        return self.linear("q")
+
+    @property
+    def k(self) -> nn.Linear:
+        """The linear of keys."""
+        return self.linear("k")
+
+    @property
+    def v(self) -> nn.Linear:
+        """The linear of values."""
+        return self.linear("v")
+
+    @property
+    def o(self) -> nn.Linear:
+        """The linear of the output."""
+        return self.linear("o")
+
+    @property
+    def head_dim(self) -> int:
+        """The width of a head."""
+        return int(self.module.head_dim)  # type: ignore[arg-type]
 
     @property
     def num_heads(self) -> int:
         """The number of query heads."""
-        return self.groups[1].in_features // self.head_dim
+        return self.o.in_features // self.head_dim
 
     @property
     def num_key_value_heads(self) -> int:
         """The number of key and value heads."""
-        return self.groups[0].linears[1].out_features // self.head_dim
+        return self.k.out_features // self.head_dim
+
+    def linear(self, role: Role) -> nn.Linear:
+        """Return the linear of a role as it is now."""
+        return getattr(self.module, self.description.linears[role])  # type: ignore[no-any-return]
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class MLP:
+    """The gated MLP of a block; its linears are looked up whenever they are asked for.
+
+    Attributes:
+        name: its full name.
+        module: the module itself.
+        description: what it calls its parts.
+
+    """
+
+    name: str
+    module: nn.Module
+    description: PartDescription
+
+    @property
+    def gate(self) -> nn.Linear:
+        """The linear behind which the activation is."""
+        return self.linear("gate")
+
+    @property
+    def up(self) -> nn.Linear:
+        """The linear that the gate is multiplied with."""
+        return self.linear("up")
+
+    @property
+    def down(self) -> nn.Linear:
+        """The linear of the output."""
+        return self.linear("down")
+
+    def linear(self, role: Role) -> nn.Linear:
+        """Return the linear of a role as it is now."""
+        return getattr(self.module, self.description.linears[role])  # type: ignore[no-any-return]
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Norms:
+    """The norms of a block by what they are in front of.
+
+    Attributes:
+        layer: the decoder layer that holds them.
+        attributes: what it calls them, by role.
+
+    """
+
+    layer: nn.Module
+    attributes: Mapping[NormRole, str]
+
+    @property
+    def attention(self) -> nn.Module:
+        """The norm in front of attention."""
+        return self.of("attention")
+
+    @property
+    def mlp(self) -> nn.Module:
+        """The norm in front of the MLP."""
+        return self.of("mlp")
+
+    def of(self, role: NormRole) -> nn.Module:
+        """Return the norm of a role as it is now, with an online transform behind it where one was put there."""
+        return getattr(self.layer, self.attributes[role])  # type: ignore[no-any-return]
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Block:
+    """One decoder layer by the names of its parts.
+
+    Attributes:
+        name: its full name.
+        layer: the module itself.
+        description: what it calls its parts.
+        attention: the self-attention.
+        mlp: the MLP.
+        norms: the norms in front of the two.
+        groups: its linears by the input that they read, in the order in which they run.
+
+    """
+
+    name: str
+    layer: nn.Module
+    description: BlockDescription
+    attention: Attention
+    mlp: MLP
+    norms: Norms
+    groups: Mapping[GroupName, LinearGroup]
+
+    @classmethod
+    def of(cls, name: str, layer: nn.Module, description: BlockDescription) -> "Block":
+        """Return a layer that has been found to have all parts of its description."""
+
+        def group(described: GroupDescription) -> LinearGroup:
+            part = description.part_of(next(iter(described.roles)))
+            return LinearGroup(
+                name=described.name,
+                prefix=f"{name}.{part.attribute}",
+                parts=tuple(part.linears[role] for role in described.roles),
+                parent=getattr(layer, part.attribute),
+                layer=layer,
+                norm_name=None if described.norm is None else description.norms[described.norm],
+            )
+
+        attention, mlp = description.attention, description.mlp
+        return cls(
+            name=name,
+            layer=layer,
+            description=description,
+            attention=Attention(
+                name=f"{name}.{attention.attribute}",
+                module=getattr(layer, attention.attribute),
+                description=attention,
+            ),
+            mlp=MLP(name=f"{name}.{mlp.attribute}", module=getattr(layer, mlp.attribute), description=mlp),
+            norms=Norms(layer=layer, attributes=description.norms),
+            groups={described.name: group(described) for described in description.groups},
+        )
 
     @property
     def linears(self) -> dict[str, nn.Linear]:
         """All linears by full name, in the order in which they run."""
-        return {name: linear for group in self.groups for name, linear in zip(group.names, group.linears, strict=True)}
+        return {
+            name: linear
+            for group in self.groups.values()
+            for name, linear in zip(group.names, group.linears, strict=True)
+        }
+
+    def linear(self, role: Role) -> nn.Linear:
+        """Return the linear of a role as it is now."""
+        return (self.attention if role in self.description.attention.linears else self.mlp).linear(role)
+
+    def linear_name(self, role: Role) -> str:
+        """Return the full name of the linear of a role."""
+        return f"{self.name}.{self.description.linears[role]}"
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,25 +288,25 @@ class Decoder:
     @property
     def embedding(self) -> nn.Embedding:
         """The table of token embeddings."""
-        table: nn.Embedding = self.model.model.embed_tokens
+        table: nn.Embedding = self.model.get_submodule(EMBEDDING)
         return table
 
     @property
     def norm(self) -> nn.Module:
         """The norm in front of the head."""
-        norm: nn.Module = self.model.model.norm
+        norm: nn.Module = self.model.get_submodule(FINAL_NORM)
         return norm
 
     @property
     def head(self) -> nn.Linear:
         """The linear layer from hidden states to logits."""
-        head: nn.Linear = self.model.lm_head
+        head: nn.Linear = self.model.get_submodule(HEAD)
         return head
 
     @property
     def ends(self) -> dict[str, nn.Module]:
         """Embedding, final norm and head by name."""
-        return {"model.embed_tokens": self.embedding, "model.norm": self.norm, "lm_head": self.head}
+        return {EMBEDDING: self.embedding, FINAL_NORM: self.norm, HEAD: self.head}
 
     @property
     def logit_scale(self) -> float:
@@ -150,13 +332,13 @@ class Decoder:
 
 def find_decoder(model: Any) -> Decoder:
     """Return the parts of a causal language model; raise ModelError naming what is not supported."""
-    kind, core = type(model).__name__, getattr(model, "model", None)
-    layers = getattr(core, "layers", None)
+    core = getattr(model, CORE, None)
+    layers = getattr(core, _attribute(BLOCKS), None)
     if not isinstance(core, nn.Module) or not isinstance(layers, nn.ModuleList) or not len(layers):
-        raise ModelError(f"{kind} has no decoder layers at model.layers; {SUPPORTED}")
+        raise ModelError(f"{type(model).__name__} has no decoder layers at {BLOCKS}; {SUPPORTED}")
     window_of(model.config)
     _require_ends(model, core)
-    blocks = tuple(find_block(f"model.layers.{index}", layer) for index, layer in enumerate(layers))
+    blocks = tuple(find_block(block_name(index), layer) for index, layer in enumerate(layers))
     _require_own_weights(model)
     return Decoder(model=model, blocks=blocks)
 
@@ -180,18 +362,24 @@ def window_of(config: Any) -> int | None:
     return None if window is None else int(window)
 
 
+def _attribute(name: str) -> str:
+    """Return what a module calls one of its children by the child's full name."""
+    return name.rpartition(".")[2]
+
+
 def _require_ends(model: nn.Module, core: nn.Module) -> None:
     """Raise ModelError where a model has anything beside embedding, layers, final norm, rotary angles and head."""
     kind = type(model).__name__
-    for parent, name, part in ((core, "model", "embed_tokens"), (core, "model", "norm"), (model, kind, "lm_head")):
+    embedding, norm = _attribute(EMBEDDING), _attribute(FINAL_NORM)
+    for parent, name, part in ((core, CORE, embedding), (core, CORE, norm), (model, kind, HEAD)):
         child(parent, name, part)
-    require_kind(core, "model", "embed_tokens", nn.Embedding)
-    require_kind(model, kind, "lm_head", nn.Linear)
-    require_accounted(model, kind, ("model", "lm_head"))
-    require_accounted(core, "model", ("embed_tokens", "layers", "norm", "rotary_emb"))
-    require_norm(core, "model", "norm")
-    require_parameters(child(core, "model", "embed_tokens"), "model.embed_tokens", ("weight",))
-    require_parameters(child(model, kind, "lm_head"), "lm_head", ("weight", "bias"))
+    require_kind(core, CORE, embedding, nn.Embedding)
+    require_kind(model, kind, HEAD, nn.Linear)
+    require_accounted(model, kind, (CORE, HEAD))
+    require_accounted(core, CORE, tuple(map(_attribute, (EMBEDDING, BLOCKS, FINAL_NORM, ROTARY))))
+    require_norm(core, CORE, norm)
+    require_parameters(child(core, CORE, embedding), EMBEDDING, ("weight",))
+    require_parameters(child(model, kind, HEAD), HEAD, ("weight", "bias"))
 
 
 def _require_own_weights(model: nn.Module) -> None:
@@ -199,7 +387,7 @@ def _require_own_weights(model: nn.Module) -> None:
     seen: dict[int, str] = {}
     for name, parameter in model.named_parameters(remove_duplicate=False):
         first = seen.setdefault(id(parameter), name)
-        if name not in (first, "lm_head.weight"):
+        if name not in (first, HEAD_WEIGHT):
             raise ModelError(f"{name} and {first} are one parameter; only embedding and head may share theirs")
 
 
@@ -221,38 +409,55 @@ def quantizable_linears(blocks: Sequence[Block], ignore: tuple[str, ...]) -> dic
 
 
 def find_block(name: str, layer: nn.Module) -> Block:
-    """Return the parts of a decoder layer; raise ModelError naming what is not supported."""
-    attention, mlp = child(layer, name, "self_attn"), child(layer, name, "mlp")
-    if not isinstance(getattr(mlp, "gate_proj", None), nn.Linear):
-        raise ModelError(
-            f"{name}.mlp is a {type(mlp).__name__} without a float gate_proj; a gated MLP of gate_proj, up_proj and"
-            " down_proj is supported, a mixture of experts is not"
-        )
-    require_accounted(layer, name, ("self_attn", "mlp", *_NORMS))
-    for norm in _NORMS:
+    """Return the parts of a decoder layer by the first description that it meets.
+
+    Raises ModelError naming what is not supported; where it meets none, that is what the first one does not know.
+    """
+    refusals = []
+    for description in descriptions.DESCRIPTIONS:
+        try:
+            _require_parts(name, layer, description)
+        except ModelError as refusal:
+            refusals.append(refusal)
+        else:
+            return Block.of(name, layer, description)
+    raise refusals[0]
+
+
+def _require_parts(name: str, layer: nn.Module, description: BlockDescription) -> None:
+    """Raise ModelError for a part of the description that a layer lacks, and for what it has besides."""
+    attention, mlp = description.attention, description.mlp
+    child(layer, name, attention.attribute)
+    _require_gated(name, child(layer, name, mlp.attribute), mlp)
+    norms = tuple(description.norms.values())
+    require_accounted(layer, name, (attention.attribute, mlp.attribute, *norms))
+    for norm in norms:
         require_norm(layer, name, norm)
-    for parent, path, parts in ((attention, "self_attn", _ATTENTION), (mlp, "mlp", _MLP)):
-        require_accounted(parent, f"{name}.{path}", (*parts, *(_BESIDE_ATTENTION if parent is attention else ())))
-        for part in parts:
-            require_kind(parent, f"{name}.{path}", part, nn.Linear)
-            require_parameters(child(parent, f"{name}.{path}", part), f"{name}.{path}.{part}", ("weight", "bias"))
-    for norm in ("q_norm", "k_norm"):
-        if getattr(attention, norm, None) is not None:
-            require_norm(attention, f"{name}.self_attn", norm)
-    if not isinstance(getattr(attention, "head_dim", None), int):
-        raise ModelError(f"{name}.self_attn is a {type(attention).__name__} without head_dim; {SUPPORTED}")
+    for part, own in ((attention, (_OWN,)), (mlp, ())):
+        _require_linears(f"{name}.{part.attribute}", child(layer, name, part.attribute), part, own)
+    module = child(layer, name, attention.attribute)
+    if not isinstance(getattr(module, "head_dim", None), int):
+        raise ModelError(f"{name}.{attention.attribute} is a {type(module).__name__} without head_dim; {SUPPORTED}")
 
-    def group(parent: nn.Module, prefix: str, parts: tuple[str, ...], norm_name: str | None) -> LinearGroup:
-        return LinearGroup(prefix=f"{name}.{prefix}", parts=parts, parent=parent, layer=layer, norm_name=norm_name)
 
-    return Block(
-        name=name,
-        layer=layer,
-        groups=(
-            group(attention, "self_attn", _ATTENTION[:3], "input_layernorm"),
-            group(attention, "self_attn", _ATTENTION[3:], None),
-            group(mlp, "mlp", _MLP[:2], "post_attention_layernorm"),
-            group(mlp, "mlp", _MLP[2:], None),
-        ),
-        head_dim=int(attention.head_dim),  # type: ignore[arg-type]
-    )
+def _require_gated(name: str, module: nn.Module, mlp: PartDescription) -> None:
+    gate, up, down = (mlp.linears[role] for role in ("gate", "up", "down"))
+    if not isinstance(getattr(module, gate, None), nn.Linear):
+        raise ModelError(
+            f"{name}.{mlp.attribute} is a {type(module).__name__} without a float {gate}; a gated MLP of {gate}, {up}"
+            f" and {down} is supported, a mixture of experts is not"
+        )
+
+
+def _require_linears(name: str, module: nn.Module, part: PartDescription, own: tuple[str, ...]) -> None:
+    """Raise ModelError where a module's linears are not those of its description, or anything is beside them.
+
+    ``own`` is what quantguard itself may have put there.
+    """
+    require_accounted(module, name, (*part.linears.values(), *part.norms, *own))
+    for linear in part.linears.values():
+        require_kind(module, name, linear, nn.Linear)
+        require_parameters(child(module, name, linear), f"{name}.{linear}", ("weight", "bias"))
+    for norm in part.norms:
+        if getattr(module, norm, None) is not None:
+            require_norm(module, name, norm)

@@ -8,14 +8,14 @@ import torch
 from torch import nn
 
 from quantguard.errors import MeasurementError
+from quantguard.modeling.descriptions import BLOCKS, HEAD
+from quantguard.modeling.fake_quant_linear import FakeQuantLinear
 from quantguard.modeling.loading import LoadedModel
-from quantguard.modeling.quant_linear import FakeQuantLinear, QuantLinear
+from quantguard.modeling.quant_linear import QuantLinear
 from quantguard.records import LayerError, LayerSketch
 
 NUM_BUCKETS = 32
-# Behind it lie the final norm and whatever was done to the embeddings.
-_HEAD = "lm_head"
-_BLOCKS = "model.layers."
+_BLOCKS = f"{BLOCKS}."
 
 
 class Trace:
@@ -92,7 +92,8 @@ def watching(
 
 
 def _is_block_or_head(name: str) -> bool:
-    return name == _HEAD or (name.startswith(_BLOCKS) and name.count(".") == 2)
+    # Before the head lie the final norm and whatever was done to the embeddings.
+    return name == HEAD or (name.startswith(_BLOCKS) and name.count(".") == 2)
 
 
 def _is_linear(name: str, module: nn.Module) -> bool:

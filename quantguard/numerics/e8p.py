@@ -12,7 +12,7 @@ import itertools
 import numpy as np
 import numpy.typing as npt
 
-from quantguard.numerics.compiling import compiled
+from quantguard.numerics.compile_cache import compiled
 
 Array = npt.NDArray[np.float64]
 # What the residual is multiplied with before it is coded, and what the input's root mean square is brought to.

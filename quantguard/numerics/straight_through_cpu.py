@@ -10,8 +10,8 @@ import numpy as np
 import torch
 
 from quantguard.numerics.affine import SMALLEST_SCALE
-from quantguard.numerics.compiling import compiled
-from quantguard.numerics.parallel import over_range
+from quantguard.numerics.compile_cache import compiled
+from quantguard.numerics.torch_threads import over_range
 from quantguard.records import QuantArgs
 
 

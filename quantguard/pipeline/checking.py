@@ -11,8 +11,8 @@ from quantguard.checkpoints import Exportable, members, native, recognise
 from quantguard.checkpoints import _checking as rules
 from quantguard.checkpoints._stored import StoredCheckpoint
 from quantguard.errors import UsageError
+from quantguard.modeling.descriptions import EMBEDDING_WEIGHT, HEAD_WEIGHT
 from quantguard.modeling.stored_parameters import ties_head
-from quantguard.modeling.streaming import EMBEDDING, HEAD
 from quantguard.records import Defect
 
 
@@ -65,17 +65,17 @@ def check(path: pathlib.Path) -> CheckedFolder:
 def _head_warnings(stored: StoredCheckpoint) -> Iterator[Defect]:
     """Find a head of its own under a configuration that ties it, which programs read in two ways."""
     entries = stored.tensors.entries
-    if not stored.config.tie_word_embeddings or EMBEDDING not in entries or HEAD not in entries:
+    if not stored.config.tie_word_embeddings or EMBEDDING_WEIGHT not in entries or HEAD_WEIGHT not in entries:
         return
-    if entries[EMBEDDING].shape != entries[HEAD].shape:
+    if entries[EMBEDDING_WEIGHT].shape != entries[HEAD_WEIGHT].shape:
         return
-    read = stored.tensors.read_named([EMBEDDING, HEAD])
-    if not ties_head(stored.config, read[EMBEDDING].to(stored.dtype), read[HEAD].to(stored.dtype)):
+    read = stored.tensors.read_named([EMBEDDING_WEIGHT, HEAD_WEIGHT])
+    if not ties_head(stored.config, read[EMBEDDING_WEIGHT].to(stored.dtype), read[HEAD_WEIGHT].to(stored.dtype)):
         rule = (
             "tie_word_embeddings is true, and this head is not the embedding: transformers and quantguard read it, and"
             " vLLM takes the embedding; write false into config.json"
         )
-        yield Defect(file=entries[HEAD].file, tensor=HEAD, rule=rule)
+        yield Defect(file=entries[HEAD_WEIGHT].file, tensor=HEAD_WEIGHT, rule=rule)
 
 
 def _not_exportable(path: pathlib.Path) -> Iterator[Defect]:

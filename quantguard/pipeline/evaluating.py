@@ -100,7 +100,7 @@ def run(
     require_unseen(subject, data, samples)
     requests = requests_of(data, samples, config)
     matching = matching or provenance.must_match(subject, data, config, batch_size=batch_size)
-    recorded = provenance.recorded(subject, config, batch_size=batch_size)
+    recorded = provenance.recorded(subject, config, batch_size=batch_size) | subject.generation_facts()
     with contextlib.ExitStack() as stack:
         facts = matching | recorded | {"subject": subject.name}
         shelf = None if store is None else stack.enter_context(_shelf(store, facts, policy))

@@ -30,7 +30,7 @@ def trace(loaded: LoadedModel, text: list[int]) -> Trace:
     lines = [text[: len(text) - index * third] for index in range(_NUM_LINES)]
     for batch in batches(lines, [1] * len(lines), reach=reach):
         where = _WORDS[batch.name].format(reach=reach)
-        # Far on in a text attention averages over much: what is left for o_proj is little, and mostly rounding.
+        # Far on in a text attention averages over much: what is left behind it is little, and mostly rounding.
         with tracing.watching(loaded, found, single_tokens=f", decode of {where}", linears=batch.name != FAR):
             written(loaded, batch)
     return found

@@ -74,7 +74,7 @@ def mix_precision(
 def _fused(loaded: LoadedModel, linears: Sequence[PartSensitivity]) -> list[list[PartSensitivity]]:
     """Return linears that programs that serve put into one matrix side by side: q, k and v, or gate and up."""
     by_name = {linear.name: linear for linear in linears}
-    groups = [group.names for block in find_decoder(loaded.model).blocks for group in block.groups]
+    groups = [group.names for block in find_decoder(loaded.model).blocks for group in block.groups.values()]
     return [found for names in groups if (found := [by_name[name] for name in names if name in by_name])]
 
 

@@ -8,7 +8,7 @@ from quantguard import devices
 from quantguard.errors import MeasurementError
 from quantguard.gates._session import Peak
 from quantguard.modeling import LoadedModel
-from quantguard.modeling.attention import new_cache
+from quantguard.modeling.integer_cache import new_cache
 from quantguard.modeling.swapping import weight_bytes
 
 

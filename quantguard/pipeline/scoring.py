@@ -12,7 +12,7 @@ from quantguard.benchmarks import Benchmark
 from quantguard.errors import MeasurementError
 from quantguard.records import Generation, Sample, Score
 from quantguard.scorers._known_answers import require_sound
-from quantguard.scorers._reasoning import after_thinking, is_repeating
+from quantguard.scorers._reasoning_text import after_thinking, is_repeating
 from quantguard.stats import pass_at_k
 
 

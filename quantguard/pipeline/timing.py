@@ -10,7 +10,7 @@ import torch
 
 from quantguard.errors import MeasurementError
 from quantguard.modeling import LoadedModel
-from quantguard.modeling.attention import new_cache
+from quantguard.modeling.integer_cache import new_cache
 from quantguard.records import TimedBlock
 
 _WARM_UP_RUNS = 3

@@ -124,7 +124,7 @@ def _hardest(
 
 def _prominence(calibration: BlockCalibration) -> float:
     """Return how far the largest channel of any input of a block is above the median one."""
-    stats = [calibration.stats(group, gram=False).absmax for group in calibration.block.groups]
+    stats = [calibration.stats(group, gram=False).absmax for group in calibration.block.groups.values()]
     return max(float(absmax.max() / absmax.median().clamp_min(1e-12)) for absmax in stats)
 
 

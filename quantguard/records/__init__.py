@@ -2,7 +2,7 @@
 
 from quantguard.records.checkpoint import Defect
 from quantguard.records.codec import from_json, to_json
-from quantguard.records.diagnosis import Diagnosis, Finding, Lack, Software
+from quantguard.records.diagnosis import Diagnosis, Finding, MissingRequirement, Software
 from quantguard.records.evaluation import FinishReason, Generation, GenerationConfig, RunRecord, Sample, Score
 from quantguard.records.judgement import OUTCOMES, Counterpart, Outcome, Verdict
 from quantguard.records.layers import LayerError, LayerSketch
@@ -19,11 +19,11 @@ __all__ = [
     "FinishReason",
     "Generation",
     "GenerationConfig",
-    "Lack",
     "LayerArgs",
     "LayerError",
     "LayerReport",
     "LayerSketch",
+    "MissingRequirement",
     "Outcome",
     "Override",
     "QuantArgs",

@@ -1,11 +1,16 @@
-"""What is installed on a machine, what of quantguard can be used on it, and what is missing for the rest."""
+"""The diagnosis of a machine: what is installed, what of quantguard is usable on it, and what is missing."""
 
 import dataclasses
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Lack:
-    """Something that stands in the way, and what to type about it where that is known."""
+class MissingRequirement:
+    """Something that is needed and not there.
+
+    Attributes:
+        what: What is missing, or wrong, in words.
+        remedy: The command that adds it; absent if none is known.
+    """
 
     what: str
     remedy: str | None = None
@@ -13,36 +18,51 @@ class Lack:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Software:
-    """A piece of software or hardware: ``version`` is absent where it is not there, ``lack`` where that is no harm.
+    """A piece of software or hardware.
 
-    ``notable`` is whether a reader wants to know of it even where nothing is wrong with it.
+    Attributes:
+        name: Its name, such as ``torch``.
+        version: Its version; absent if it is not installed.
+        lack: What is missing or wrong about it; absent if quantguard runs with it as it is.
+        notable: Whether a report names it even if nothing is wrong with it.
     """
 
     name: str
     version: str | None = None
-    lack: Lack | None = None
+    lack: MissingRequirement | None = None
     notable: bool = True
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """A backend, benchmark or model: usable where nothing is lacking. ``note`` says what was not tried, and why."""
+    """The finding on a backend, benchmark or model.
+
+    Attributes:
+        name: Its name.
+        lacks: What is missing for it; it is usable if this is empty.
+        note: A remark, such as why it was not tried.
+    """
 
     name: str
-    lacks: tuple[Lack, ...] = ()
+    lacks: tuple[MissingRequirement, ...] = ()
     note: str | None = None
 
     @property
     def usable(self) -> bool:
-        """Tell whether it can be used."""
+        """Whether it can be used."""
         return not self.lacks
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Diagnosis:
-    """The whole examination; of a kind that was not asked about there are no findings.
+    """The result of the whole examination.
 
-    ``asked`` is whether single names were: then all of them have to be usable, otherwise one of each kind.
+    Attributes:
+        asked: Whether single names were asked about; then all of them have to be usable, otherwise one of each kind.
+        installed: The software and hardware of the machine.
+        backends: A finding for each kernel backend that was examined.
+        benchmarks: A finding for each benchmark that was examined.
+        models: A finding for each model of the catalogue that was examined.
     """
 
     asked: bool
@@ -53,7 +73,7 @@ class Diagnosis:
 
     @property
     def usable(self) -> bool:
-        """Tell whether what was asked about can be used; where nothing was, whether quantguard runs at all."""
+        """Whether all that was asked about is usable or, if no name was, whether quantguard runs at all."""
         kinds = (self.backends, self.benchmarks, self.models)
         if self.asked:
             return all(finding.usable for findings in kinds for finding in findings)

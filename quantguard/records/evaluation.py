@@ -84,9 +84,20 @@ class Score:
 class RunRecord:
     """One evaluated run: what ran, on what, with which kernels, and what came out.
 
-    ``recipe`` absent is the full-precision model, or one that is ``served`` as it is. ``kernels`` maps each op to the
-    backend that ran it, with the number of layers. ``must_match`` and ``recorded`` are the two halves of the
-    fingerprint. ``metrics`` are rates and means over the run; ``notes`` are things that a reader should know.
+    Attributes:
+        model: The name of the model.
+        recipe: The recipe that it was quantized by; absent for full precision, and for a model that is ``served``.
+        benchmark: The name of the benchmark.
+        platform: The platform that it ran on, such as ``cpu``; results of different platforms are never compared.
+        generation_config: How text was generated; absent if the benchmark generates none.
+        scores: The score of each sample and epoch.
+        kernels: Maps each operation to the backend that ran it, with the number of layers.
+        must_match: The half of the fingerprint that another run has to share to be compared.
+        recorded: The half of the fingerprint that is kept for readers and compared with nothing.
+        metrics: Rates and means over the run, by name.
+        notes: Remarks that a reader should know.
+        generations: What the model wrote for each sample and epoch; empty if texts are not kept.
+        served: Whether a server runs the model, with whatever quantization the server applies.
     """
 
     model: str

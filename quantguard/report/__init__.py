@@ -1,1 +1,1 @@
-"""Saying what was decided, for people and for machines."""
+"""Reports of verdicts, for people and for machines."""

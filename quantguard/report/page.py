@@ -1,4 +1,4 @@
-"""The report as one HTML page that needs nothing else: sections in their order, within one frame."""
+"""The report as one self-contained HTML page: the sections in their order, within one frame."""
 
 import base64
 import functools
@@ -9,16 +9,16 @@ from typing import Any
 import jinja2
 import markupsafe
 
-from quantguard.report import measures, wording
-from quantguard.report.gathering import Report
+from quantguard.report import number_format, visible_text
+from quantguard.report.contents import Report
+from quantguard.report.plain_text import LABELS, record_line, test_counts, title
 from quantguard.report.sections import members
-from quantguard.report.text import LABELS, record_line, title, worded_tests
 
 _TEMPLATES = importlib.resources.files("quantguard.report") / "templates"
 
 
 def html(report: Report) -> str:
-    """Return the page."""
+    """Render the page."""
     style, script = (_TEMPLATES.joinpath(name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
     shown = []
     for name, section in sorted(members.items(), key=lambda item: item[1].ORDER):
@@ -31,8 +31,8 @@ def html(report: Report) -> str:
         sections=shown,
         labels=[entry.result.label for entry in report.entries],
         worst_first=LABELS[::-1],
-        tests=worded_tests(report.results),
-        # Both are files of this package, and the policy names them by their hashes: nothing else runs.
+        tests=test_counts(report.results),
+        # Both are files of this package, and the content security policy allows their hashes alone: nothing else runs.
         style=markupsafe.Markup(style),  # noqa: S704
         script=markupsafe.Markup(script),  # noqa: S704
         style_hash=_hash(style),
@@ -42,7 +42,7 @@ def html(report: Report) -> str:
 
 @functools.cache
 def _template(text: str) -> jinja2.Template:
-    """Return a compiled template; compiling takes most of the time of a small report."""
+    """Compile a template, once: compiling takes most of the time of a small report."""
     return _environment().from_string(text)
 
 
@@ -56,25 +56,25 @@ def _environment() -> jinja2.Environment:
         cache_size=0,
     )
     environment.filters |= {
-        "interval": measures.interval,
-        "limit": measures.worded_limit,
-        "measure": lambda value, result: measures.measure_of(result).write(value),
-        "one_line": wording.in_one_line,
+        "interval": number_format.interval_text,
+        "limit": number_format.limit_text,
+        "measure": lambda value, result: number_format.format_of(result).write(value),
+        "one_line": visible_text.in_one_line,
         "percent": lambda rate: "–" if rate is None else f"{rate:.1%}",
         "record_line": record_line,
-        "shorten": wording.shorten,
+        "shorten": visible_text.shorten,
         "title": title,
     }
     return environment
 
 
 def _shown(value: Any) -> Any:
-    """Make every text that a template puts out visible; markup is the templates' own."""
+    """Make every text that a template prints visible; markup comes from the templates themselves and stays."""
     if isinstance(value, str) and not isinstance(value, markupsafe.Markup):
-        return wording.visible(value)
+        return visible_text.visible(value)
     return value
 
 
 def _hash(text: str) -> str:
-    """Return the hash by which a content security policy knows an inline text."""
+    """Return the hash by which a content security policy allows an inline style or script."""
     return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"

@@ -17,8 +17,8 @@ from threadpoolctl import threadpool_limits
 from quantguard.errors import MeasurementError, RecipeError
 from quantguard.modeling import InputStats
 from quantguard.numerics import QuantTensor, choose_clipped_scale, choose_group_scales
-from quantguard.numerics.compiling import compiled
-from quantguard.numerics.parallel import over_range
+from quantguard.numerics.compile_cache import compiled
+from quantguard.numerics.torch_threads import over_range
 from quantguard.recipes.options import settings
 from quantguard.records import QuantArgs
 from quantguard.rounding._gram import required_gram

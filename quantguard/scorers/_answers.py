@@ -1,28 +1,29 @@
-"""Scoring an answer by comparing it with a target: what every such scorer does around its comparison."""
+"""The scoring of answers against a target: all that such scorers share, apart from the comparison itself."""
 
 import re
 from collections.abc import Callable
 
 from quantguard.errors import DataError
 from quantguard.records import Generation, Sample, Score
-from quantguard.scorers._reasoning import after_thinking
+from quantguard.scorers._reasoning_text import after_thinking
 
 _BOX = re.compile(r"\\(?:boxed|fbox)(?![A-Za-z])\s*")
-# What a box without braces holds in TeX; ``\boxed12`` holds 1, which its writer did not mean, and is not read.
+# The content of a box without braces, one character in TeX. TeX reads ``\boxed12`` as a box of 1, which its writer did
+# not mean, so such a box is not read.
 _SINGLE = re.compile(r"[0-9A-Za-z](?![0-9A-Za-z^_/!%\\]|[.,:][0-9])")
-# A word behind the macro: the text speaks of a box and makes none.
+# A word after the macro: the text mentions a box and does not make one.
 _MENTION = re.compile(r"(?<=\s)[A-Za-z]{2,}|[.,;:!?`'\")]|$")
 
 
-# What was taken for the answer, its value, and the rule that decided.
+# The answer that was found, its value, and the rule that decided.
 Judgement = tuple[str | None, float, str]
 
 
 def score_boxed(sample: Sample, generation: Generation, compare: Callable[[str, str], tuple[float, str]]) -> Score:
-    """Score the last box behind the thinking; ``compare(answer, target)`` gives a value and the rule that decided.
+    """Score the last box after the thinking; ``compare(answer, target)`` returns a value and the rule that decided.
 
-    An answer whose last box is missing, empty or unclosed is wrong by the rule ``unparsed``; see :func:`score_answer`
-    for the rest.
+    An answer whose last box is missing, empty or unclosed is wrong by the rule ``unparsed``. For the rest see
+    :func:`score_answer`.
     """
 
     def judge(text: str, target: str) -> Judgement:
@@ -34,10 +35,10 @@ def score_boxed(sample: Sample, generation: Generation, compare: Callable[[str, 
 
 
 def score_answer(sample: Sample, generation: Generation, judge: Callable[[str, str], Judgement]) -> Score:
-    """Score what follows the thinking by ``judge(text, target)``.
+    """Score the text after the thinking by ``judge(text, target)``.
 
-    An answer that was cut off at the limit is not judged: it is wrong by the rule ``truncated``. Raises DataError for
-    a sample without a target.
+    An answer that was cut off at the token limit is wrong by the rule ``truncated``, whatever it says. Raises DataError
+    for a sample without a target.
     """
     if sample.target is None:
         raise DataError(f"sample {sample.id} has no target to score against")
@@ -56,15 +57,15 @@ def score_answer(sample: Sample, generation: Generation, judge: Callable[[str, s
 
 
 def has_box(text: str) -> bool:
-    r"""Tell whether a text makes a box, closed or not; one that only speaks of ``\boxed`` does not."""
+    r"""Tell whether a text makes a box, closed or not; a mention of ``\boxed`` is not a box."""
     return any(not _MENTION.match(text, match.end()) for match in _BOX.finditer(text))
 
 
 def last_boxed(text: str) -> str | None:
-    r"""Return the content of the last ``\boxed{...}`` or ``\fbox{...}``, or None where it is missing or not closed.
+    r"""Return the content of the last ``\boxed{...}`` or ``\fbox{...}``, or None if it is missing or not closed.
 
-    White space may precede the brace, escaped braces close nothing, and a single character needs no braces. A last box
-    that cannot be read never gives way to an earlier one, which it took back. A box within another is a part of it.
+    White space may precede the brace, escaped braces close nothing, and a single character needs no braces. If the last
+    box cannot be read, no earlier one counts, since the last one replaced it. A box within another is a part of it.
     """
     starts = [match for match in _BOX.finditer(text) if not _MENTION.match(text, match.end())]
     if not starts:
@@ -81,7 +82,7 @@ def last_boxed(text: str) -> str | None:
 
 
 def _closing_braces(text: str) -> dict[int, int]:
-    """Map every opening brace to the one that closes it; a brace behind a backslash is text."""
+    """Map each opening brace to its closing one; a brace after a backslash is text."""
     open_braces: list[int] = []
     ends = {}
     for match in re.finditer(r"\\.|[{}]", text, flags=re.DOTALL):
@@ -93,7 +94,7 @@ def _closing_braces(text: str) -> dict[int, int]:
 
 
 def _content(text: str, brace: int, ends: dict[int, int]) -> str:
-    r"""Return what a box holds, without a second box around the whole of it."""
+    r"""Return the content of a box; if all of it is one inner box, return the content of that one."""
     while True:
         inner = text[brace + 1 : ends[brace]]
         box = _BOX.match(text, brace + 1 + len(inner) - len(inner.lstrip()))

@@ -1,4 +1,4 @@
-"""A walk over the tokens of an expression, its numerals, and its names, which are only compared by their spelling."""
+"""A cursor over the tokens of an expression, with its numerals, and its names, which are compared by spelling alone."""
 
 import re
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ _FUNCTION_LETTERS = frozenset("fgh")
 
 
 def numeral(text: str) -> Number:
-    """Return the number that a token is."""
+    """Return the number of a token."""
     value = Fraction(text) if "/" in text else number(text)
     if value is None:
         raise Unreadable(f"the numeral {text!r}")
@@ -28,18 +28,18 @@ def numeral(text: str) -> Number:
 
 
 class Cursor:
-    """A place in a row of tokens."""
+    """A position in a sequence of tokens."""
 
     def __init__(self, found: Sequence[Token]) -> None:
         self._tokens, self._at = list(found), 0
 
     def require_end(self) -> None:
-        """Raise Unreadable where tokens are left."""
+        """Raise Unreadable if tokens are left."""
         if self._at < len(self._tokens):
             raise Unreadable(f"what {self._tokens[self._at].text!r} is to mean")
 
     def peek(self, ahead: int = 0) -> Token:
-        """Return a token without taking it; behind the last are tokens of the kind end."""
+        """Return a token without taking it; after the last one, a token of the kind ``end``."""
         at = self._at + ahead
         return self._tokens[at] if at < len(self._tokens) else Token("end", "")
 
@@ -50,19 +50,19 @@ class Cursor:
         return token
 
     def take(self, kind: str, text: str) -> bool:
-        """Take a token if it is this one, and tell whether it was."""
+        """Take the next token if it is this one; return whether it was."""
         if self.peek() != Token(kind, text):
             return False
         self._at += 1
         return True
 
     def expect(self, kind: str, text: str) -> None:
-        """Take this token; raise Unreadable where it is another."""
+        """Take this token; raise Unreadable if the next one is another."""
         if not self.take(kind, text):
             raise Unreadable(f"{text!r} is missing")
 
     def take_circle(self) -> bool:
-        """Take the circle of degrees, and tell whether it was there."""
+        """Take the sign of degrees if it is next; return whether it was."""
         if self.take("command", r"\circ"):
             return True
         braced = [self.peek(ahead) for ahead in range(3)]
@@ -72,7 +72,7 @@ class Cursor:
         return False
 
     def symbol(self, name: str) -> Expression:
-        """Take an index or what a function is of, and return the symbol that a name is with it."""
+        """Take the index or argument after a name, and return the symbol of both."""
         if name in _FUNCTION_LETTERS and self.peek() == Token("open", "("):
             return Symbol(name + self.spelling())
         if self.take("sign", "_"):
@@ -80,7 +80,7 @@ class Cursor:
         return Symbol(name)
 
     def accented(self, command: str) -> Expression:
-        """Take what an accent stands on, and return the symbol that it makes."""
+        """Take the letter under an accent, and return the symbol of both."""
         spelling = self.spelling() if self.peek() == Token("brace", "{") else f"{{{self.next().text}}}"
         if re.search("[0-9]", spelling) or spelling == "{}":
             raise Unreadable(f"{command}{spelling}")
@@ -88,7 +88,7 @@ class Cursor:
         return Symbol(f"{name}_{self.index()}" if self.take("sign", "_") else name)
 
     def index(self) -> str:
-        """Take an index and return how it is spelt."""
+        """Take an index and return its spelling."""
         token = self.next()
         if token.kind in {"number", "letter"} and len(token.text) == 1:
             return token.text
@@ -98,7 +98,7 @@ class Cursor:
         return self.spelling()[1:-1]
 
     def spelling(self) -> str:
-        """Take a group between brackets or braces and return how it is spelt."""
+        """Take a group between brackets or braces and return its spelling."""
         depth, parts = 0, []
         while True:
             token = self.next()

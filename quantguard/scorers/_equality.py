@@ -10,8 +10,8 @@ import itertools
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 
+from quantguard.scorers._answer_types import Answer, Dots, Named, Numeral, Ordered, Quantity, Relation, Unordered, Words
 from quantguard.scorers._expressions import Apply, Expression, Matrix, Number, Symbol, negative
-from quantguard.scorers._kinds import Answer, Dots, Named, Numeral, Quantity, Relation, Sequenced, Unordered, Words
 from quantguard.scorers._units import PERCENT, UNKNOWN_UNIT
 from quantguard.scorers._values import proportion, same_value
 
@@ -39,7 +39,7 @@ def require_value(answer: Answer) -> None:
     """Raise Unreadable where an answer has a part without a value."""
     if isinstance(answer, Quantity):
         _same_quantity(answer, answer)
-    elif isinstance(answer, (Sequenced, Unordered)):
+    elif isinstance(answer, (Ordered, Unordered)):
         for part in answer.parts:
             require_value(part)
     elif isinstance(answer, Named):
@@ -78,7 +78,7 @@ def _same_expression(left: Expression, right: Expression) -> bool:
     return same_value(left, right)
 
 
-def _same_sequence(left: Sequenced, right: Sequenced) -> bool:
+def _same_sequence(left: Ordered, right: Ordered) -> bool:
     if (left.opens, left.closes, len(left.parts)) != (right.opens, right.closes, len(right.parts)):
         return False
     verdicts = [same(*pair) for pair in zip(left.parts, right.parts, strict=True)]
@@ -131,7 +131,7 @@ def _equal(left: Answer, right: Answer) -> bool:
 
 _SAME: dict[type, Callable[..., bool]] = {
     Quantity: _same_quantity,
-    Sequenced: _same_sequence,
+    Ordered: _same_sequence,
     Relation: _same_relation,
     Numeral: _equal,
     Dots: _equal,

@@ -1,6 +1,6 @@
-"""Texts whose score is known beforehand: a scorer that gets one of them wrong is not asked about a model's.
+"""Texts with a known score: a scorer that gets one of them wrong may not score a model's answers.
 
-Nothing else would tell: where a scorer takes everything for right, accuracy only rises.
+Nothing else would reveal a scorer that accepts everything: accuracy only rises.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,7 +13,7 @@ _Score = Callable[[Sample, Generation], Score]
 
 
 class KnownAnswer(NamedTuple):
-    """What a model may write, the answer that is asked for, and what that scores, 0..1."""
+    """A text that a model may write, the target, and the right score, 0..1."""
 
     text: str
     target: str
@@ -23,7 +23,7 @@ class KnownAnswer(NamedTuple):
 def require_sound(score: _Score, known: Sequence[KnownAnswer], name: str) -> None:
     """Score known answers by the scorer that is called ``name``; raise MeasurementError for a wrong score.
 
-    A right answer scores nothing where it was cut off at the token limit.
+    Each is also scored as cut off at the token limit, where even a right answer scores 0.
     """
     for answer in known:
         _require(score, name, answer, "stop", answer.value)

@@ -3,10 +3,10 @@
 import re
 from collections.abc import Sequence
 
+from quantguard.scorers._answer_types import Numeral, Quantity
+from quantguard.scorers._brackets import unwrapped
 from quantguard.scorers._cursor import numeral
 from quantguard.scorers._expressions import Apply, Expression, Matrix, Number, negative
-from quantguard.scorers._groups import unwrapped
-from quantguard.scorers._kinds import Numeral, Quantity
 from quantguard.scorers._parser import parse
 from quantguard.scorers._tokens import Token, Unreadable
 from quantguard.scorers._units import is_known_unit, unit_of

@@ -3,10 +3,10 @@
 import re
 from collections.abc import Callable, Sequence
 
+from quantguard.scorers._answer_types import Answer, Named, Ordered, Quantity, Relation, Unordered
+from quantguard.scorers._brackets import partner, split
 from quantguard.scorers._equality import same
 from quantguard.scorers._expressions import Apply, Expression, Matrix, Symbol, negative
-from quantguard.scorers._groups import partner, split
-from quantguard.scorers._kinds import Answer, Named, Quantity, Relation, Sequenced, Unordered
 from quantguard.scorers._parser import parse
 from quantguard.scorers._quantities import quantity
 from quantguard.scorers._tokens import Token, Unreadable
@@ -43,7 +43,7 @@ def related(sides: list[Sequence[Token]], signs: list[str], item: Item) -> Answe
 
 
 def _interval(opens: str, low: Expression, high: Expression, closes: str) -> Answer:
-    return Sequenced(opens, closes, (Quantity(low, ""), Quantity(high, "")))
+    return Ordered(opens, closes, (Quantity(low, ""), Quantity(high, "")))
 
 
 def _plain_value(side: Sequence[Token]) -> Expression:
@@ -63,7 +63,7 @@ def _member(sides: list[Sequence[Token]], signs: list[str], item: Item) -> Answe
 
 
 def _is_a_set(answer: Answer) -> bool:
-    if isinstance(answer, Sequenced):
+    if isinstance(answer, Ordered):
         return len(answer.parts) == 2 and answer.opens in {"(", "["}
     return isinstance(answer, Quantity) and isinstance(answer.expression, Symbol)
 
@@ -111,7 +111,7 @@ def _called(side: Sequence[Token]) -> str | None:
 def _symbols_of(answer: Answer) -> set[str]:
     if isinstance(answer, Quantity):
         return _symbols_in(answer.expression)
-    if isinstance(answer, (Sequenced, Unordered)):
+    if isinstance(answer, (Ordered, Unordered)):
         return set().union(*map(_symbols_of, answer.parts))
     return set()
 

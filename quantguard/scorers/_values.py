@@ -1,14 +1,14 @@
-"""Whether two expressions have one value: exactly where they are rational, else to hundreds of digits, relatively.
+"""The equality of two expressions by value: exact for rational values, else to hundreds of digits, relatively.
 
-An expression with unknowns is compared at rational points of both signs. What is not rational is computed twice, the
-second time with twice the digits: two spellings of one value come closer by what the digits grew, two values do not.
+Expressions with unknowns are compared at rational points of both signs. Irrational values are computed twice, the
+second time with twice the digits: two forms of one value come closer as the digits grow, two different values do not.
 """
 
 import random
 from fractions import Fraction
 from typing import Any
 
-from quantguard.scorers._evaluation import Evaluation, Value, convert, is_real
+from quantguard.scorers._evaluator import Evaluator, Value, convert, is_real
 from quantguard.scorers._expressions import Apply, Expression, Matrix, Number, Symbol
 from quantguard.scorers._tokens import Unreadable
 
@@ -20,7 +20,7 @@ _CONSTANTS = {"e", "i", r"\pi"}
 def same_value(left: Expression, right: Expression) -> bool:
     """Tell whether two expressions are equal for all values of their unknowns.
 
-    Raises Unreadable where one has no value, such as 1/0, or none that can be computed.
+    Raises Unreadable if one of them has no value, such as 1/0, or none that can be computed.
     """
     if left == right and isinstance(left, (Number, Symbol)):
         return True
@@ -40,20 +40,20 @@ def same_value(left: Expression, right: Expression) -> bool:
 
 
 def exact_value(expression: Expression) -> Fraction | None:
-    """Return the rational number that an expression without unknowns is, or None."""
+    """Return the rational value of an expression, or None if it has unknowns or is irrational."""
     if _unknowns(expression):
         return None
     try:
-        value = Evaluation({}, _BITS).of(expression)
+        value = Evaluator({}, _BITS).of(expression)
     except ZeroDivisionError as error:
         raise Unreadable("a division by zero") from error
     return value if isinstance(value, Fraction) else None
 
 
 def proportion(left: Expression, right: Expression) -> int | None:
-    """Return the sign of the one number by which two expressions differ as factors, or None where there is none.
+    """Return the sign of the constant factor between two expressions, or None if their ratio is not constant.
 
-    Expressions without unknowns have none.
+    Expressions without unknowns have no such factor.
     """
     unknowns = sorted(_unknowns(left) | _unknowns(right))
     if not unknowns or _unknowns(left) != _unknowns(right):
@@ -65,7 +65,7 @@ def proportion(left: Expression, right: Expression) -> int | None:
     crossed = Apply("*", (left, at_first[1])), Apply("*", (right, at_first[0]))
     if not same_value(*crossed):
         return None
-    values = [Evaluation({}, _BITS).of(side) for side in at_first]
+    values = [Evaluator({}, _BITS).of(side) for side in at_first]
     if not all(map(is_real, values)):
         return None
     return 1 if (values[0] > 0) == (values[1] > 0) else -1
@@ -80,7 +80,7 @@ def _unknowns(expression: Expression) -> set[str]:
     if isinstance(expression, Symbol):
         return set() if expression.name in _CONSTANTS else {expression.name}
     if isinstance(expression, Apply):
-        # The base of a bare log is one more unknown: 10 for one reader and e for another.
+        # A log without a base counts as one more unknown, since readers differ: 10 or e.
         own = {"log"} if expression.name == "log" else set()
         return own.union(*map(_unknowns, expression.arguments))
     if isinstance(expression, Matrix):
@@ -100,7 +100,10 @@ def _substituted(expression: Expression, point: dict[str, Fraction]) -> Expressi
 
 
 def _point(unknowns: list[str], index: int) -> dict[str, Fraction]:
-    """Return the same values for the same unknowns: positive ones, negative ones, integers, and others of any sign."""
+    """Return the values of the unknowns at a point, which are the same in every run.
+
+    The first points are positive, negative and integers; the others have values of any sign.
+    """
     drawn = random.Random(f"{index} {' '.join(unknowns)}")  # noqa: S311 - the same points in every run
     point = {}
     for name in unknowns:
@@ -112,22 +115,22 @@ def _point(unknowns: list[str], index: int) -> dict[str, Fraction]:
 
 
 def _same_at(left: Expression, right: Expression, point: dict[str, Fraction]) -> bool:
-    first = Evaluation(point, _BITS)
+    first = Evaluator(point, _BITS)
     rough = first.of(left), first.of(right)
     if all(isinstance(value, Fraction) for value in rough):
         return bool(rough[0] == rough[1])
-    # Digits that reach from the largest term of a sum to the smallest, and beyond.
+    # Enough digits to reach from the largest term of a sum to the smallest, and beyond: the rest may cancel.
     bits = _BITS + 2 * first.spread
     if bits > _BITS:
-        coarse = Evaluation(point, bits)
+        coarse = Evaluator(point, bits)
         rough = coarse.of(left), coarse.of(right)
-    fine = Evaluation(point, 2 * bits)
+    fine = Evaluator(point, 2 * bits)
     exact = fine.of(left), fine.of(right)
     return _came_closer(fine.context, rough, exact, bits)
 
 
 def _came_closer(context: Any, rough: tuple[Value, Value], exact: tuple[Value, Value], bits: int) -> bool:
-    """Tell whether a difference is that of the digits: far below the error that the coarse values had."""
+    """Tell whether the difference of two values shrank with the digits: it is far below the coarse values' error."""
     coarse, (left, right) = [convert(context, value) for value in rough], [convert(context, value) for value in exact]
     if not all(map(context.isfinite, (left, right))):
         raise Unreadable("a value without an end")

@@ -20,10 +20,10 @@ from typing import Any
 from quantguard import sandbox
 from quantguard.errors import DataError
 from quantguard.records import Generation, Sample, Score
-from quantguard.sandbox import Calls, Limits, Outcome
-from quantguard.scorers._cases import Case, unpack
-from quantguard.scorers._programs import as_body, defines, last_program
-from quantguard.scorers._reasoning import after_thinking
+from quantguard.sandbox import CallTests, Limits, ProgramResult
+from quantguard.scorers._code_blocks import as_body, defines, last_program
+from quantguard.scorers._reasoning_text import after_thinking
+from quantguard.scorers._test_cases import ProgramCase, unpack
 
 VERSION = "code/2"
 # Programs run in processes of their own, so that a thread for each core scores.
@@ -62,10 +62,10 @@ def score(sample: Sample, generation: Generation) -> Score:
 
     Raises SandboxError where programs cannot be run here, and DataError for a sample without tests.
     """
-    program, outcome = None, Outcome(rule="truncated")
+    program, outcome = None, ProgramResult(rule="truncated")
     if generation.finish_reason != "length":
         program = last_program(after_thinking(generation.text), _names(sample.metadata))
-        outcome = Outcome(rule="unparsed") if program is None else run(sample, program)
+        outcome = ProgramResult(rule="unparsed") if program is None else run(sample, program)
     return Score(
         sample_id=sample.id,
         epoch=generation.epoch,
@@ -77,12 +77,12 @@ def score(sample: Sample, generation: Generation) -> Score:
     )
 
 
-def run(sample: Sample, program: str) -> Outcome:
+def run(sample: Sample, program: str) -> ProgramResult:
     """Run a program against the tests of a sample; see :func:`score` for what is raised."""
     facts, isolation = sample.metadata, sandbox.isolation()
     sources = [part for part in (facts.get("before"), _whole(facts, program), facts.get("behind")) if part]
     if "tests" in facts:
-        calls = Calls(targets=facts["targets"], tests=facts["tests"], prelude=facts.get("prelude", ""))
+        calls = CallTests(targets=facts["targets"], tests=facts["tests"], prelude=facts.get("prelude", ""))
         return sandbox.run_calls(isolation, sources, calls, limits=_CALL_LIMITS)
     cases = cases_of(sample)
     if facts.get("function") is None:
@@ -90,7 +90,7 @@ def run(sample: Sample, program: str) -> Outcome:
     return sandbox.run_calls(isolation, sources, _as_calls(sample, cases), limits=_FUNCTION_LIMITS)
 
 
-def cases_of(sample: Sample) -> list[Case]:
+def cases_of(sample: Sample) -> list[ProgramCase]:
     """Unpack the cases of a sample; raise DataError where they are damaged, or there is none."""
     packed = [sample.metadata[name] for name in ("cases", "packed_cases") if sample.metadata.get(name)]
     cases = [case for text in packed for case in unpack(text, where=sample.id)]
@@ -113,8 +113,8 @@ def _whole(facts: dict[str, Any], program: str) -> str:
     return str(opening) + as_body(program)
 
 
-def _as_calls(sample: Sample, cases: list[Case]) -> Calls:
-    return Calls(
+def _as_calls(sample: Sample, cases: list[ProgramCase]) -> CallTests:
+    return CallTests(
         targets={"call": sample.metadata["function"]},
         tests=f"check({json.dumps(cases)!r}, call)",
         prelude=_CASE_PRELUDE,

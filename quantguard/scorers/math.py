@@ -9,11 +9,11 @@ import functools
 
 from quantguard.errors import DataError
 from quantguard.records import Generation, Sample, Score
+from quantguard.scorers._answer_reader import read
+from quantguard.scorers._answer_types import Answer, Words
 from quantguard.scorers._answers import score_boxed
 from quantguard.scorers._equality import require_value, same
-from quantguard.scorers._kinds import Answer, Words
 from quantguard.scorers._known_answers import KnownAnswer
-from quantguard.scorers._reading import read
 from quantguard.scorers._tokens import Unreadable
 
 VERSION = "math/2"

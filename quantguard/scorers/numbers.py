@@ -14,9 +14,9 @@ from fractions import Fraction
 
 from quantguard.errors import DataError
 from quantguard.records import Generation, Sample, Score
+from quantguard.scorers._answer_reader import numeric_value
 from quantguard.scorers._answers import has_box, last_boxed, score_answer
 from quantguard.scorers._known_answers import KnownAnswer
-from quantguard.scorers._reading import numeric_value
 from quantguard.scorers._running_text import before_next_question, is_range, last_mark, last_number
 
 VERSION = "numbers/2"

@@ -2,7 +2,8 @@
 
 from quantguard.stats.betting import betting_bounds, log_wealth
 from quantguard.stats.clusters import clustered_bounds
-from quantguard.stats.multiplicity import holm
+from quantguard.stats.holm import holm
+from quantguard.stats.log_ratio import RatioEstimate, log_ratio_bounds
 from quantguard.stats.paired import (
     PairedCounts,
     drop_p_value,
@@ -16,7 +17,6 @@ from quantguard.stats.paired import (
 from quantguard.stats.pass_at_k import pass_at_k
 from quantguard.stats.power import Chances, chances, items_needed, smallest_proven_drop
 from quantguard.stats.rate import rate_bounds
-from quantguard.stats.ratio import RatioEstimate, log_ratio_bounds
 from quantguard.stats.sequential import METHODS, Method, Stage, stages
 
 __all__ = [

@@ -10,7 +10,7 @@ from scipy import stats
 def clustered_bounds(
     differences: Sequence[float], clusters: Sequence[Hashable], *, alpha: float
 ) -> tuple[float, float, float]:
-    """Return lower bound, upper bound and the p-value of a drop where whole clusters are drawn, not single items.
+    """Return lower bound, upper bound and the p-value of a drop if whole clusters are sampled, not single items.
 
     The cluster-robust standard error of a mean (Liang and Zeger, Biometrika 73 (1986), 13-22; for evaluations Miller,
     arXiv 2411.00640, equation 4) with the correction ``G / (G - 1)`` for ``G`` clusters, and the t distribution of
@@ -18,6 +18,7 @@ def clustered_bounds(
     """
     n = len(differences)
     mean = math.fsum(differences) / n
+    # Items of a cluster may vary together, so only the sums over clusters are independent of each other.
     sums: dict[Hashable, float] = collections.defaultdict(float)
     for difference, cluster in zip(differences, clusters, strict=True):
         sums[cluster] += difference - mean

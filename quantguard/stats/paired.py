@@ -9,7 +9,7 @@ import numpy.typing as npt
 from scipy import optimize, stats
 
 Counts = npt.NDArray[np.int64]
-# Flips that a bound is moved outward by.
+# The continuity correction: a bound moves outward by this many flips.
 CONTINUITY = 0.25
 
 
@@ -43,10 +43,11 @@ def _tango_lower(counts: PairedCounts, z: float, correction: float) -> float:
 
 
 def flip_bounds(counts: PairedCounts, *, alpha: float) -> tuple[float, float]:
-    """Return the bounds that gates decide by: Tango's, widened to keep their level where few items flip.
+    """Return the bounds that gates decide by: Tango's, widened to keep their level if few items flip.
 
-    Tango's own err up to 6 % of the time at a level of 5 %. A quarter of a flip of continuity correction, and the exact
-    binomial bound where all flips go one way, hold every error rate that ``tests/studies/decisions.md`` computes.
+    Tango's own bounds err up to 6 % of the time at a level of 5 %. A continuity correction of a quarter of a flip, and
+    the exact binomial bound if all flips go one way, keep the level in every case that ``tests/studies/decisions.md``
+    computes.
     """
     if counts.gained == counts.lost == 0:
         bound = exact_no_flip_bound(counts.n, alpha=alpha)
@@ -60,14 +61,17 @@ def flip_bounds(counts: PairedCounts, *, alpha: float) -> tuple[float, float]:
 
 
 def excludes_drop(gained: Counts, lost: Counts, n: int, *, margin: float, alpha: float) -> npt.NDArray[np.bool_]:
-    """Tell for arrays of counts whether the lower of ``flip_bounds`` is above ``-margin``, without solving for it."""
+    """Tell for arrays of counts whether the lower of ``flip_bounds`` is above ``-margin``, without solving for it.
+
+    The score statistic falls as the difference grows, so its value at ``-margin`` says on which side the bound lies.
+    """
     score = _tango_score(PairedCounts(gained, lost, n), -margin, correction=CONTINUITY)  # type: ignore[arg-type]
     proven, exact = score > stats.norm.ppf(1 - alpha), _exact_rate_bound(lost, n, alpha) < margin
     return np.asarray(np.where(gained > 0, proven, exact & (proven | (lost == 0))), dtype=np.bool_)
 
 
 def _exact_rate_bound(count: npt.NDArray[np.int64], n: int, alpha: float) -> npt.NDArray[np.float64]:
-    """Return the upper bound of a rate: Clopper and Pearson, Biometrika 26 (1934), 404-413."""
+    """Return the exact upper bound of a rate: Clopper and Pearson, Biometrika 26 (1934), 404-413."""
     bound = stats.beta.ppf(1 - alpha, count + 1, np.maximum(n - count, 1))
     return np.where(count < n, bound, 1.0)
 
@@ -75,12 +79,14 @@ def _exact_rate_bound(count: npt.NDArray[np.int64], n: int, alpha: float) -> npt
 def _tango_score(counts: PairedCounts, difference: float, *, correction: float = 0.0) -> npt.NDArray[np.float64]:
     """Return the score statistic T(difference) with the restricted maximum-likelihood estimate in closed form."""
     gained, lost, n = counts
+    # The estimate q of the loss rate under the null hypothesis is the larger root of a q^2 + b q + c = 0 (Tango 1998).
     a = 2 * n
     b = -gained - lost + (2 * n - gained + lost) * difference
     c = -lost * difference * (1 - difference)
     q = (np.sqrt(np.maximum(b * b - 4 * a * c, 0.0)) - b) / (2 * a)
     variance = np.asarray(n * (2 * q + difference * (1 - difference)))
     distance = np.asarray(gained - lost - n * difference - correction)
+    # Without variance the statistic has no value: any distance at all is then certain.
     certain = np.where(distance == 0, 0.0, np.copysign(np.inf, distance))
     return np.where(variance > 0, distance / np.sqrt(np.where(variance > 0, variance, 1.0)), certain)
 
@@ -99,10 +105,10 @@ def drop_p_value(counts: PairedCounts) -> float:
 
 
 def widen(bounds: tuple[float, float], n: int, *, alpha: float) -> tuple[float, float]:
-    """Widen t bounds of ``n`` items or clusters by as much as those of flips, and to what no flip would leave possible.
+    """Widen the t bounds of ``n`` items or clusters by the continuity correction, and at least to the no-flip bound.
 
-    Differences between rates are skewed, which makes t bounds err a little too often; and few items that hardly vary
-    make them too sure.
+    Differences between rates are skewed, so t bounds err a little too often; and with few items that hardly vary they
+    are too narrow.
     """
     bound, correction = exact_no_flip_bound(n, alpha=alpha), CONTINUITY / n
     return min(bounds[0] - correction, -bound), max(bounds[1] + correction, bound)
@@ -113,6 +119,7 @@ def mean_bounds(differences: Sequence[float], *, alpha: float) -> tuple[float, f
     n = len(differences)
     mean = math.fsum(differences) / n
     deviation = math.sqrt(math.fsum((d - mean) ** 2 for d in differences) / (n - 1))
+    # Equal differences have no t statistic; ``widen`` keeps such bounds from being certain.
     if deviation == 0:
         return mean, mean, 0.0 if mean < 0 else 1.0
     error = deviation / math.sqrt(n)

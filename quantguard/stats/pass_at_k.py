@@ -1,4 +1,4 @@
-"""How likely it is that one of k answers is right."""
+"""The probability that at least one of k answers is right."""
 
 import math
 

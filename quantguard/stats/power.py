@@ -1,4 +1,4 @@
-"""What a gate can decide before it runs: chances of its verdicts, by seeded simulation of its looks."""
+"""The power of a gate before it runs: how likely each verdict is, by seeded simulation of its analyses."""
 
 import functools
 import math
@@ -13,13 +13,21 @@ from quantguard.stats.paired import Counts, excludes_drop
 from quantguard.stats.sequential import Stage
 
 NUM_RUNS = 10_000
-# No gate asks for more items than this.
+# The largest number of items that a search for a sample size tries.
 MOST_ITEMS = 100_000
 Bools = npt.NDArray[np.bool_]
 
 
 class Chances(NamedTuple):
-    """How often each verdict comes, and how many items are used, at the mean and at the median."""
+    """The probabilities of the verdicts, and the number of items that a run uses.
+
+    Attributes:
+        passes: The probability of PASS.
+        regressed: The probability of REGRESSED.
+        inconclusive: The probability of INCONCLUSIVE.
+        mean_items: The mean number of items until a run decides.
+        median_items: The median number of items until a run decides.
+    """
 
     passes: float
     regressed: float
@@ -40,7 +48,7 @@ def chances(
     num_runs: int = NUM_RUNS,
     seed: int = 0,
 ) -> Chances:
-    """Simulate a gate of one answer an item; ``flip_rate`` of the items flip, or ``drop`` of them if that is more."""
+    """Simulate a gate with one answer per item, of which ``flip_rate`` flip, or ``drop`` of them if that is more."""
     flip_rate = max(flip_rate, abs(drop))
     rates = [(flip_rate - drop) / 2, (flip_rate + drop) / 2]
     rng = np.random.default_rng(seed)
@@ -51,8 +59,9 @@ def chances(
         np.full(num_runs, stages[-1].num_items),
     )
     for index, stage in enumerate(stages):
+        # Only runs that no earlier analysis has decided go on to this one.
         undecided = ~passes & ~regressed
-        good, bad = _look(draws, index, stage, margin)
+        good, bad = _bounds_decide(draws, index, stage, margin)
         if index == len(stages) - 1 and not strict:
             bad |= _significant(draws.gained[-1], draws.lost[-1], stage.num_items, margin, alpha) & ~good
         passes |= undecided & good
@@ -63,7 +72,7 @@ def chances(
 
 
 class _Draws(NamedTuple):
-    """Gained and lost flips up to each look and, where bets are made, the log wealths then; shape ``[runs]`` each."""
+    """Gained and lost flips up to each analysis, and the log wealths there if bets are made; shape ``[runs]`` each."""
 
     gained: tuple[Counts, ...]
     lost: tuple[Counts, ...]
@@ -99,8 +108,8 @@ def _draw_items(
     )
 
 
-def _look(draws: _Draws, index: int, stage: Stage, margin: float) -> tuple[Bools, Bools]:
-    """Tell for every run whether the bounds at a look prove the drop smaller than the margin, or larger."""
+def _bounds_decide(draws: _Draws, index: int, stage: Stage, margin: float) -> tuple[Bools, Bools]:
+    """Tell for each run whether the bounds at an analysis prove the drop smaller than the margin, or larger."""
     if stage.betting:
         for_pass, for_drop = draws.wealths[index]
         return for_pass >= np.log(1 / stage.level), for_drop >= np.log(1 / stage.level)
@@ -117,7 +126,7 @@ def _significant(gained: Counts, lost: Counts, n: int, margin: float, alpha: flo
 def smallest_proven_drop(
     stages: tuple[Stage, ...], *, margin: float, flip_rate: float, power: float = 0.8, strict: bool = False
 ) -> float | None:
-    """Return the smallest drop that is REGRESSED with probability ``power``, to a thousandth; None where none is."""
+    """Return the smallest drop that is REGRESSED with probability ``power``, to a thousandth; None if there is none."""
     low, high = margin, 1.0
     if _regressed(stages, margin, flip_rate, high, strict) < power:
         return None
@@ -133,9 +142,9 @@ def _regressed(stages: tuple[Stage, ...], margin: float, flip_rate: float, drop:
 
 
 def items_needed(*, margin: float, flip_rate: float, power: float, alpha: float = 0.05) -> int | None:
-    """Return how many items PASS with probability ``power`` where nothing has changed; None beyond ``MOST_ITEMS``.
+    """Return how many items an unchanged model needs to PASS with probability ``power``; None beyond ``MOST_ITEMS``.
 
-    ``flip_rate`` 0 asks for the items that a run without a single flip needs.
+    With ``flip_rate`` 0 it is the number of items that a run without a single flip needs.
     """
     if flip_rate == 0:
         return math.floor(math.log(alpha) / math.log(1 - margin)) + 1

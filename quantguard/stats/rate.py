@@ -1,4 +1,4 @@
-"""A rate among items that are independent of each other."""
+"""Exact bounds of a rate among independent items."""
 
 from scipy import stats
 

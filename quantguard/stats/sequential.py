@@ -1,9 +1,9 @@
-"""When to look at a run that may stop early, and at which level each look decides.
+"""The stages of a run that may stop early: after how many items it is analysed, and at which level.
 
-A look is the rule of the whole run with bounds of a level of its own (repeated confidence intervals: Jennison and
-Turnbull, JRSS B 51 (1989), 305-361). The levels of ``group-sequential`` are set so that all looks together err as
-rarely as one look at the whole run; ``tests/studies/decisions.md`` has what comes of them. ``betting`` spends half of
-alpha on a wealth that may be looked at whenever one likes, and half on the end.
+An interim analysis applies the rule of the whole run with bounds at its own level (repeated confidence intervals:
+Jennison and Turnbull, JRSS B 51 (1989), 305-361). The levels of ``group-sequential`` are chosen so that all analyses
+together err as rarely as a single one of the whole run; ``tests/studies/decisions.md`` has the measured error rates.
+``betting`` spends half of alpha on a wealth that may be inspected at any time, and half on the final analysis.
 """
 
 import math
@@ -11,18 +11,24 @@ from typing import Literal, NamedTuple
 
 Method = Literal["group-sequential", "betting", "off"]
 METHODS: tuple[Method, ...] = ("group-sequential", "betting", "off")
-# Shares of the items at which is looked, and the level of each look as a share of alpha.
+# The shares of the items after which a run is analysed, and each analysis's level as a share of alpha.
 FRACTIONS = (0.2, 0.35, 0.6, 1.0)
 SHARES = (0.0374, 0.4036, 0.3573, 0.6431)
-# With fewer items a run cannot stop early often enough to pay for looking.
+# With fewer items a run stops early too rarely to pay for interim analyses.
 SMALLEST_RUN = 200
-# Blocks that are smaller would leave batches empty.
+# Smaller blocks would leave batches partly empty.
 SMALLEST_BLOCK, SMALLEST_BET = 40, 64
 MOST_BETS = 6
 
 
 class Stage(NamedTuple):
-    """A look once ``num_items`` have run, with bounds of one-sided level ``level``."""
+    """A planned analysis of a run.
+
+    Attributes:
+        num_items: The number of items that have run by then.
+        level: The one-sided level of its bounds.
+        betting: Whether its bounds are those of a bettor.
+    """
 
     num_items: int
     level: float
@@ -30,7 +36,7 @@ class Stage(NamedTuple):
 
 
 def stages(method: Method, num_items: int, *, alpha: float) -> tuple[Stage, ...]:
-    """Return the looks at a run of ``num_items`` in their order; the last is at all of them."""
+    """Return the stages of a run of ``num_items`` in their order; the last one has all items."""
     if method == "off" or num_items < SMALLEST_RUN:
         return (Stage(num_items, alpha),)
     if method == "betting":

@@ -99,7 +99,7 @@ def loss_of(
         hidden = decoder(input_ids=input_ids, use_cache=False)[0][:, :-1]
         targets = labels[:, 1:]
         counted = targets != IGNORED
-        logits = model.lm_head(hidden[counted])
+        logits = model.get_output_embeddings()(hidden[counted])
     return torch.nn.functional.cross_entropy(logits.float(), targets[counted])
 
 
@@ -147,8 +147,8 @@ def save(
     model: Qwen2ForCausalLM, tokenizer: PreTrainedTokenizerFast, folder: pathlib.Path, args: argparse.Namespace
 ) -> None:
     """Write the model in float16 with its tokenizer and the arguments it was trained with."""
-    # The head is tied to the embedding; converted separately they would be stored twice.
-    state = {n: t.to(torch.float16) for n, t in model.state_dict().items() if n != "lm_head.weight"}
+    # The head is tied to the embedding, and comes once here; converted separately they would be stored twice.
+    state = {name: tensor.detach().to(torch.float16) for name, tensor in model.named_parameters()}
     model.save_pretrained(folder, state_dict=state)
     config = json.loads((folder / "config.json").read_text())
     config["dtype"] = "float16"

@@ -8,8 +8,9 @@ import torch
 from torch import nn
 
 from quantguard.modeling import Block
-from quantguard.modeling.online import kronecker_multiply
+from quantguard.modeling.descriptions import GroupName
 from quantguard.numerics.hadamard import random_orthogonal
+from quantguard.numerics.kronecker import kronecker_multiply
 
 
 class InvertibleMatrix(nn.Module):
@@ -65,22 +66,24 @@ class AffineMap:
 class AffineMaps(nn.Module):
     """Everything that is learned for one block."""
 
-    def __init__(self, block: Block, options: dict[str, Any], scales: dict[str, torch.Tensor], *, keys: bool) -> None:
+    def __init__(
+        self, block: Block, options: dict[str, Any], scales: dict[GroupName, torch.Tensor], *, keys: bool
+    ) -> None:
         super().__init__()
         kind, seed = options["parametrization"], options["seed"]
 
         def matrix(size: int, index: int) -> InvertibleMatrix:
             return InvertibleMatrix(size, kind, seed=seed + index)
 
-        qkv, _, gate_up, down = block.groups
         self.pairs = nn.ModuleDict()
         self.scales = nn.ParameterDict()
-        for index, (key, group) in enumerate((("qkv", qkv), ("gate_up", gate_up), ("down", down))):
-            a, b = _balanced_factors(group.in_features)
-            self.pairs[key] = nn.ModuleList([matrix(a, 2 * index), matrix(b, 2 * index + 1)])
-            self.scales[key] = nn.Parameter(scales[key].float().log())
-        self.heads, self.values = matrix(block.num_heads, 6), matrix(block.head_dim, 7)
-        self.keys = matrix(block.head_dim, 8) if keys else None
+        for index, (name, scale) in enumerate(scales.items()):
+            a, b = _balanced_factors(block.groups[name].in_features)
+            self.pairs[name] = nn.ModuleList([matrix(a, 2 * index), matrix(b, 2 * index + 1)])
+            self.scales[name] = nn.Parameter(scale.float().log())
+        self._scaled = tuple(scales)
+        self.heads, self.values = matrix(block.attention.num_heads, 6), matrix(block.attention.head_dim, 7)
+        self.keys = matrix(block.attention.head_dim, 8) if keys else None
         start = options["clip_init"]
         self.weight_clips = nn.ParameterDict(
             {
@@ -89,21 +92,22 @@ class AffineMaps(nn.Module):
             }
         )
         self._clip_owners = {
-            _key(name): _key(group.names[0] if options["share_clips"] else name)
-            for group in block.groups
+            _key(name): _key(next(iter(group.names)) if options["share_clips"] else name)
+            for group in block.groups.values()
             for name in group.names
         }
         owners = dict.fromkeys(self._clip_owners.values())
         self.input_clips = nn.ParameterDict({owner: nn.Parameter(torch.tensor(start)) for owner in owners})
 
-    def maps(self) -> dict[str, AffineMap]:
+    def maps(self) -> dict[GroupName, AffineMap]:
         """Return the maps of the four inputs, by group."""
-        found = {}
-        for key, pair in self.pairs.items():
+        found: dict[GroupName, AffineMap] = {}
+        for key in self._scaled:
+            pair = self.pairs[key]
             (left, left_dual), (right, right_dual) = (member() for member in pair)  # type: ignore[attr-defined]
             found[key] = AffineMap(left, right, left_dual, right_dual, self.scales[key].exp())
         (heads, heads_dual), (values, values_dual) = self.heads(), self.values()
-        found["output"] = AffineMap(heads, values, heads_dual, values_dual, None)
+        found["o"] = AffineMap(heads, values, heads_dual, values_dual, None)
         return found
 
     @torch.no_grad()

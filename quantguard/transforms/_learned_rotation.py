@@ -12,7 +12,7 @@ import torch
 
 from quantguard.errors import MeasurementError, RecipeError
 from quantguard.modeling import Activations, Batch, BlockCalibration, Decoder
-from quantguard.modeling.folding import divide_input
+from quantguard.modeling.folding import divide
 from quantguard.modeling.rotating import (
     fold_norms,
     rotate_down_input,
@@ -22,6 +22,7 @@ from quantguard.modeling.rotating import (
     rotate_value_heads,
     transform_keys,
 )
+from quantguard.modeling.sites import GATE_UP_INPUT, QKV_INPUT
 from quantguard.numerics.hadamard import random_orthogonal
 from quantguard.records import Recipe
 from quantguard.transforms._rotated_simulation import (
@@ -168,10 +169,10 @@ class LearnedRotation(Transform):
         rotate_output_input(block)
         rotate_down_input(block)
         if self._recipe.kv_cache is not None:
-            transform_keys(calibration.config, block, random_orthogonal(block.head_dim, seed=0))
+            transform_keys(calibration.config, block, random_orthogonal(block.attention.head_dim, seed=0))
         if learned.scales is not None:
-            divide_input(block.groups[0], (-learned.scales.qkv.double()).exp())
-            divide_input(block.groups[2], (-learned.scales.gate_up.double()).exp())
+            divide(block, QKV_INPUT, (-learned.scales.qkv.double()).exp())
+            divide(block, GATE_UP_INPUT, (-learned.scales.gate_up.double()).exp())
         calibration.changed()
         if block.name == next(iter(self._learned)):
             calibration.losses = self._losses

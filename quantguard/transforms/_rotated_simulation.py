@@ -15,15 +15,13 @@ import torch
 from torch import nn
 
 from quantguard.modeling import Batch, Block, Decoder
-from quantguard.modeling.online import kronecker_multiply
+from quantguard.modeling.descriptions import GroupName
 from quantguard.modeling.rotating import plain_norm_weight, rotation_factors, transform_keys
 from quantguard.modeling.simulating import simulated_cache, simulated_inputs
 from quantguard.numerics import fake_quantize
 from quantguard.numerics.hadamard import random_orthogonal
+from quantguard.numerics.kronecker import kronecker_multiply
 from quantguard.records import Recipe
-
-# The kinds of inputs, by a block's order of groups, that no norm is in front of: those of o_proj and down_proj.
-_BEHIND_NOTHING = (1, 3)
 
 
 @dataclasses.dataclass(slots=True, kw_only=True)
@@ -36,7 +34,7 @@ class Rotations:
     @classmethod
     def drawn(cls, decoder: Decoder, *, seed: int) -> "Rotations":
         """Start from randomised Hadamard matrices."""
-        head_dim = decoder.blocks[0].head_dim
+        head_dim = decoder.blocks[0].attention.head_dim
         return cls(
             stream=random_orthogonal(decoder.hidden_size, seed=seed),
             values=[random_orthogonal(head_dim, seed=seed + 1 + index) for index in range(len(decoder.blocks))],
@@ -62,11 +60,12 @@ class RotatedSimulation:
         self._decoder, self._recipe, self._rotations, self._scales = decoder, recipe, rotations, scales
         first = decoder.blocks[0]
         self._dtype = torch.promote_types(decoder.dtype, torch.float32)
-        self._heads = random_orthogonal(first.num_heads, seed=0).to(self._dtype)
-        left, right = rotation_factors(first.groups[3].in_features)
+        self._heads = random_orthogonal(first.attention.num_heads, seed=0).to(self._dtype)
+        left, right = rotation_factors(first.mlp.down.in_features)
         self._down = (left.to(self._dtype), right.to(self._dtype))
-        self._keys = random_orthogonal(first.head_dim, seed=0).to(self._dtype)
-        self._norms: list[tuple[torch.Tensor, ...]] = []
+        self._keys = random_orthogonal(first.attention.head_dim, seed=0).to(self._dtype)
+        # The scales of the norms that feed linears, by block and by their group.
+        self._norms: list[dict[GroupName, torch.Tensor]] = []
 
     @contextlib.contextmanager
     def installed(self) -> Iterator[None]:
@@ -74,7 +73,10 @@ class RotatedSimulation:
         config = self._decoder.model.config
         with contextlib.ExitStack() as stack:
             for index, block in enumerate(self._decoder.blocks):
-                self._norms.append(tuple(stack.enter_context(_without_scale(g.norm)) for g in block.groups[::2]))
+                fed = {name: group for name, group in block.groups.items() if group.norm is not None}
+                self._norms.append(
+                    {name: stack.enter_context(_without_scale(group.norm)) for name, group in fed.items()}
+                )
                 stack.callback(self._norms.clear)
                 stack.enter_context(simulated_inputs(block, self._change(index, block)))
                 stack.enter_context(simulated_cache(config, block, self._recipe.kv_cache))
@@ -87,22 +89,21 @@ class RotatedSimulation:
         """Hand the present value rotations to the simulated caches; call before every step."""
         if self._recipe.kv_cache is not None:
             for block, matrix in zip(self._decoder.blocks, self._rotations.values, strict=True):
-                extension: Any = block.attention.extension
+                extension: Any = block.attention.module.extension
                 extension.simulated_value_basis = matrix.to(self._dtype)
 
     def _change(self, index: int, block: Block) -> Callable[[str, torch.Tensor], torch.Tensor]:
-        kinds = {name: kind for kind, group in enumerate(block.groups) for name in group.names}
+        group_of = {name: group.name for group in block.groups.values() for name in group.names}
 
         def change(name: str, x: torch.Tensor) -> torch.Tensor:
-            kind = kinds[name]
-            simulated = quantized(name, x)
-            return simulated if kind in _BEHIND_NOTHING else simulated * self._norms[index][kind // 2]
+            simulated, scale = quantized(name, x), self._norms[index].get(group_of[name])
+            return simulated if scale is None else simulated * scale
 
         def quantized(name: str, x: torch.Tensor) -> torch.Tensor:
             args = self._recipe.layer_args(name)
             if args is None or args.input_activations is None:
                 return x
-            left, right, scale = self._basis(index, kinds[name])
+            left, right, scale = self._basis(index, group_of[name])
             rotated = kronecker_multiply(x, left, right)
             if scale is not None:
                 rotated = rotated * scale.exp()
@@ -113,13 +114,13 @@ class RotatedSimulation:
 
         return change
 
-    def _basis(self, index: int, kind: int) -> tuple[torch.Tensor | None, torch.Tensor, torch.Tensor | None]:
-        if kind == 1:
+    def _basis(self, index: int, group: GroupName) -> tuple[torch.Tensor | None, torch.Tensor, torch.Tensor | None]:
+        if group == "o":
             return self._heads, self._rotations.values[index].to(self._dtype), None
-        if kind == 3:
+        if group == "down":
             return *self._down, None
         scales = self._scales[index] if self._scales else None
-        scale = None if scales is None else (scales.qkv if kind == 0 else scales.gate_up)
+        scale = None if scales is None else (scales.qkv if group == "qkv" else scales.gate_up)
         return None, self._rotations.stream.to(self._dtype), scale
 
 
@@ -138,7 +139,7 @@ def _without_scale(norm: nn.Module | None) -> Iterator[torch.Tensor]:
 
 
 def _clear_keys(block: Block) -> None:
-    extension: Any = block.attention.extension
+    extension: Any = block.attention.module.extension
     extension.key_transform = extension.query_transform = None
 
 

@@ -11,8 +11,9 @@ from typing import Any
 import torch
 
 from quantguard.errors import RecipeError
-from quantguard.modeling import Block, BlockCalibration, InputStats, LinearGroup
-from quantguard.modeling.folding import divide_input, divide_mlp_input, divide_value_heads, expand_to_query_heads
+from quantguard.modeling import BlockCalibration, LinearGroup
+from quantguard.modeling.folding import by_shared_head, divide, expand_to_query_heads
+from quantguard.modeling.sites import INPUTS, InputSite
 from quantguard.numerics import fake_quantize
 from quantguard.recipes.options import settings
 from quantguard.records import QuantArgs, Recipe
@@ -40,27 +41,23 @@ class AWQ(Transform):
 
     @torch.no_grad()
     def apply(self, calibration: BlockCalibration) -> None:
-        """Scale the inputs of all four groups of a block."""
-        block = calibration.block
-        qkv, output, gate_up, down = block.groups
-        for group in (qkv, gate_up):
-            divisor = self._search(group, calibration.stats(group, gram=True))
-            divide_input(group, divisor)
-            calibration.rescaled(group, divisor)
-        heads = self._search(output, calibration.stats(output, gram=True), block)
-        divide_value_heads(block, _one_of_shared(block, heads))
-        calibration.rescaled(output, heads)
-        divisor = self._search(down, calibration.stats(down, gram=True))
-        divide_mlp_input(block, divisor)
-        calibration.rescaled(down, divisor)
+        """Scale the inputs of all groups of a block."""
+        for site in INPUTS:
+            divisor = self._search(calibration, site)
+            if site.absorbs == "heads":
+                divisor = by_shared_head(calibration.block, divisor)[:, 0].reshape(-1)
+            factor = divide(calibration.block, site, divisor)
+            calibration.rescaled(calibration.block.groups[site.group], factor)
 
-    def _search(self, group: LinearGroup, stats: InputStats, shared: Block | None = None) -> torch.Tensor:
-        """Return the best divisor, float64 ``[in_features]``; with ``shared`` alike for heads that share values."""
+    def _search(self, calibration: BlockCalibration, site: InputSite) -> torch.Tensor:
+        """Return the best divisor, float64 ``[in_features]``; of values alike for heads that share them."""
+        block = calibration.block
+        group = block.groups[site.group]
+        stats = calibration.stats(group, gram=True)
         assert stats.gram is not None
         magnitude = stats.mean_abs.double().clamp_min(SMALLEST)
-        if shared is not None:
-            heads = magnitude.view(shared.num_key_value_heads, -1, shared.head_dim)
-            magnitude = expand_to_query_heads(shared, heads.mean(dim=1).reshape(-1))
+        if site.absorbs == "heads":
+            magnitude = expand_to_query_heads(block, by_shared_head(block, magnitude).mean(dim=1).reshape(-1))
         candidates = [_balanced(magnitude**ratio) for ratio in self._ratios]
         losses = [self._loss(group, stats.gram, divisor) for divisor in candidates]
         return candidates[losses.index(min(losses))]
@@ -82,7 +79,3 @@ class AWQ(Transform):
 
 def _balanced(divisor: torch.Tensor) -> torch.Tensor:
     return divisor / (divisor.max() * divisor.min()).sqrt()
-
-
-def _one_of_shared(block: Block, divisor: torch.Tensor) -> torch.Tensor:
-    return divisor.view(block.num_key_value_heads, -1, block.head_dim)[:, 0].reshape(-1)

@@ -1,8 +1,8 @@
 """FlatQuant (Sun et al., arXiv 2410.09426): learned affine transforms that flatten weights and activations.
 
 Every quantized input is multiplied by a Kronecker product ``P1 ⊗ P2`` of small invertible matrices (eq. 4), weights
-by its inverse; a diagonal scale goes with it and folds into the norm, or into up_proj. Values have a matrix per head,
-folded into v_proj and o_proj; keys one after RoPE, undone on the queries. Clipping ratios of every weight row and
+by its inverse; a diagonal scale goes with it and folds into the norm, or into up. Values have a matrix per head,
+folded into v and o; keys one after RoPE, undone on the queries. Clipping ratios of every weight row and
 of every input are learned beside them. What is learned minimises, block by block, the distance of the quantized
 block's output from the float block's, each on float inputs (eq. 7), relative to its own size.
 
@@ -20,14 +20,15 @@ from torch import nn
 from quantguard.errors import MeasurementError, RecipeError
 from quantguard.modeling import Batch, BlockCalibration, LearnedClips, LinearGroup
 from quantguard.modeling.attention import extend_attention
-from quantguard.modeling.folding import SMALLEST, smoothing_divisor
-from quantguard.modeling.online import kronecker_multiply
+from quantguard.modeling.folding import SMALLEST, multiply_written, readers, smoothing_divisor
 from quantguard.modeling.rotating import attach_transform, rotate_value_heads, transform_keys
 from quantguard.modeling.simulating import simulated_cache, simulated_inputs
+from quantguard.modeling.sites import INPUTS, OUTPUT_INPUT
 from quantguard.numerics import fake_quantize
+from quantguard.numerics.kronecker import kronecker_multiply
 from quantguard.recipes.options import settings
 from quantguard.records import LayerArgs, Recipe
-from quantguard.transforms._affine import AffineMap, AffineMaps
+from quantguard.transforms._affine import AffineMaps
 from quantguard.transforms._functional import FunctionalLayer
 from quantguard.transforms._transform import Transform
 
@@ -53,6 +54,8 @@ SEARCH_SPACE = {
 }
 PARAMETRIZATIONS = ("direct", "svd")
 SCALE_INITS = ("smoothquant", "ones")
+# The inputs that have a pair of matrices and a scale of their own; values have a matrix per head.
+_SCALED = tuple(site for site in INPUTS if site.absorbs == "diagonal")
 # Past this the inverse that goes into the weights has lost half of float32's digits.
 LARGEST_CONDITION = 1e4
 
@@ -103,10 +106,10 @@ class _Learner:
         self.calibration, self.recipe, self.options = calibration, recipe, options
         block = calibration.block
         self.block = block
-        self.groups = dict(zip(("qkv", "output", "gate_up", "down"), block.groups, strict=True))
-        self.group_of = {name: key for key, group in self.groups.items() for name in group.names}
+        self.group_of = {name: group.name for group in block.groups.values() for name in group.names}
+        self._values = {block.linear_name(role) for role in OUTPUT_INPUT.writers}
         self.args: dict[str, LayerArgs | None] = {name: recipe.layer_args(name) for name in block.linears}
-        scales = {key: self._first_scale(self.groups[key]) for key in ("qkv", "gate_up", "down")}
+        scales = {site.group: self._first_scale(block.groups[site.group]) for site in _SCALED}
         self.learned = AffineMaps(block, options, scales, keys=recipe.kv_cache is not None)
         self.batches = self._batches()
 
@@ -199,8 +202,8 @@ class _Learner:
         clip: torch.Tensor | float = 1.0
         if transformed:
             weight = self._maps[self.group_of[name]].of_weight(weight)
-            if name == self.block.groups[0].names[2]:
-                matrix = self._maps["output"].right
+            if name in self._values:
+                matrix = self._maps[OUTPUT_INPUT.group].right
                 weight = kronecker_multiply(weight.t(), None, matrix).t()
                 bias = None if bias is None else kronecker_multiply(bias, None, matrix)
             clip, _ = self.learned.clip_of(name)
@@ -220,7 +223,7 @@ class _Learner:
         if self._maps:
             mapped = self._maps[key]
             # Values come mapped already: only what mixes the heads is left to do.
-            x = kronecker_multiply(x, mapped.left, None) if key == "output" else mapped.of_input(x)
+            x = kronecker_multiply(x, mapped.left, None) if key == OUTPUT_INPUT.group else mapped.of_input(x)
             _, clip = self.learned.clip_of(name)
         if args is None or args.input_activations is None:
             return x
@@ -256,34 +259,26 @@ class _Learner:
         """Put what was learned into the block: what folds into weights, what runs online, and the clipping ratios."""
         learned = self.learned.double()
         maps = learned.maps()
-        for key, group in self.groups.items():
-            for linear in group.linears:
-                if key != "output":
-                    linear.weight.copy_(maps[key].of_weight(linear.weight.double()))
-        self._fold_scales(maps)
-        output = maps["output"]
-        rotate_value_heads(self.block, output.right, output.right_dual)
-        o_proj = self.groups["output"].linears[0]
-        o_proj.weight.copy_(kronecker_multiply(o_proj.weight.double(), output.left_dual, None))
-        attach_transform(self.groups["output"], output.left, None)
-        for key in ("qkv", "gate_up", "down"):
-            attach_transform(self.groups[key], maps[key].left, maps[key].right)
+        block = self.block
+        for site in _SCALED:
+            scale = maps[site.group].scale
+            assert scale is not None
+            for linear in readers(block, site):
+                linear.weight.copy_(maps[site.group].of_weight(linear.weight.double()))
+            multiply_written(block, site, scale)
+        values = maps[OUTPUT_INPUT.group]
+        rotate_value_heads(block, values.right, values.right_dual)
+        for linear in readers(block, OUTPUT_INPUT):
+            linear.weight.copy_(kronecker_multiply(linear.weight.double(), values.left_dual, None))
+        # Only now: what is in front of a linear from here on absorbs no scale.
+        attach_transform(block.groups[OUTPUT_INPUT.group], values.left, None)
+        for site in _SCALED:
+            attach_transform(block.groups[site.group], maps[site.group].left, maps[site.group].right)
         if learned.keys is not None:
             transform_keys(self.calibration.config, self.block, *learned.keys())
         for name in self.block.linears:
             weight, activation = learned.clip_of(name)
             self.calibration.clips[name] = LearnedClips(weight=weight.float(), activation=float(activation))
-
-    def _fold_scales(self, maps: dict[str, AffineMap]) -> None:
-        for key in ("qkv", "gate_up"):
-            norm: Any = self.groups[key].norm
-            norm.weight.copy_(norm.weight.double() * maps[key].scale)
-        up = self.groups["gate_up"].linears[1]
-        scale = maps["down"].scale
-        assert scale is not None
-        up.weight.copy_(up.weight.double() * scale[:, None])
-        if up.bias is not None:
-            up.bias.copy_(up.bias.double() * scale)
 
 
 def _rate(step: int, num_steps: int, warm_up: int) -> float:

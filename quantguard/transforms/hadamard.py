@@ -2,9 +2,9 @@
 
 The residual stream is rotated by a randomised Hadamard matrix R1, which folds into the embedding, every weight that
 reads or writes the stream, and the head, once the scales of the norms have been folded into the weights behind them.
-Values are rotated per head, which folds into v_proj and o_proj. What cannot be folded runs online: a Hadamard
-transform across heads before o_proj, one before down_proj, and one of queries and keys after RoPE where keys are
-quantized. All folding is in float64. ``block_size`` makes R1 and the rotation before down_proj block-diagonal.
+Values are rotated per head, which folds into v and o. What cannot be folded runs online: a Hadamard transform across
+heads before o, one before down, and one of queries and keys after RoPE where keys are quantized. All folding is in
+float64. ``block_size`` makes R1 and the rotation before down block-diagonal.
 """
 
 from typing import Any
@@ -62,13 +62,13 @@ class Hadamard(Transform):
         """Fold the norms and rotate what the block reads, writes and quantizes."""
         block = calibration.block
         fold_norms(block)
-        rotation = self._stream_rotation(block.groups[0].in_features)
+        rotation = self._stream_rotation(block.attention.q.in_features)
         rotate_stream(block, rotation)
         calibration.rotated(rotation)
-        rotate_value_heads(block, random_orthogonal(block.head_dim, seed=self._seed + 1))
+        rotate_value_heads(block, random_orthogonal(block.attention.head_dim, seed=self._seed + 1))
         if self._online:
             rotate_output_input(block)
             rotate_down_input(block, block_size=self._block_size)
         if self._quantizes_keys and self._online:
-            transform_keys(calibration.config, block, random_orthogonal(block.head_dim, seed=self._seed + 2))
+            transform_keys(calibration.config, block, random_orthogonal(block.attention.head_dim, seed=self._seed + 2))
         calibration.changed()

@@ -2,8 +2,7 @@
 
 For each input channel j, eq. 4: ``s_j = max|X_j|^alpha / max|W_j|^(1 - alpha)``; the norm in front is divided by
 ``s``, the weights that read it are multiplied. ``all_pairs`` adds what the paper leaves out and vendors' tools do:
-values before o_proj (one factor for the query heads that share a key-value head, the largest) and up_proj before
-down_proj.
+values before o (one factor for the query heads that share a key-value head, the largest) and up before down.
 """
 
 from typing import Any
@@ -11,14 +10,9 @@ from typing import Any
 import torch
 
 from quantguard.errors import RecipeError
-from quantguard.modeling import Block, BlockCalibration, LinearGroup
-from quantguard.modeling.folding import (
-    divide_input,
-    divide_mlp_input,
-    divide_value_heads,
-    expand_to_query_heads,
-    smoothing_divisor,
-)
+from quantguard.modeling import BlockCalibration
+from quantguard.modeling.folding import by_shared_head, divide, smoothing_divisor
+from quantguard.modeling.sites import INPUTS, InputSite
 from quantguard.recipes.options import settings
 from quantguard.records import Recipe
 from quantguard.transforms._transform import Transform
@@ -48,24 +42,14 @@ class SmoothQuant(Transform):
 
     def apply(self, calibration: BlockCalibration) -> None:
         """Smooth the input of q, k, v and of gate, up, and with ``all_pairs`` that of o and down."""
-        block = calibration.block
-        qkv, output, gate_up, down = block.groups
-        for group in (qkv, gate_up):
-            divisor = self._divisor(calibration, group)
-            divide_input(group, divisor)
-            calibration.rescaled(group, divisor)
-        if self.all_pairs:
-            heads = _largest_of_shared(block, self._divisor(calibration, output))
-            divide_value_heads(block, heads)
-            calibration.rescaled(output, expand_to_query_heads(block, heads))
-            divisor = self._divisor(calibration, down)
-            divide_mlp_input(block, divisor)
-            calibration.rescaled(down, divisor)
+        for site in INPUTS:
+            if site.norms or self.all_pairs:
+                factor = divide(calibration.block, site, self._divisor(calibration, site))
+                calibration.rescaled(calibration.block.groups[site.group], factor)
 
-    def _divisor(self, calibration: BlockCalibration, group: LinearGroup) -> torch.Tensor:
-        return smoothing_divisor(group, calibration.stats(group, gram=False).absmax, self.alpha)
-
-
-def _largest_of_shared(block: Block, divisor: torch.Tensor) -> torch.Tensor:
-    """Reduce ``[heads * head_dim]`` to the key-value heads."""
-    return divisor.view(block.num_key_value_heads, -1, block.head_dim).amax(dim=1).reshape(-1)
+    def _divisor(self, calibration: BlockCalibration, site: InputSite) -> torch.Tensor:
+        group = calibration.block.groups[site.group]
+        divisor = smoothing_divisor(group, calibration.stats(group, gram=False).absmax, self.alpha)
+        if site.absorbs == "heads":
+            return by_shared_head(calibration.block, divisor).amax(dim=1).reshape(-1)
+        return divisor

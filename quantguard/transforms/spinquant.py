@@ -2,7 +2,7 @@
 
 R1 of the residual stream and R2 of every block's values start as randomised Hadamard matrices and descend by Cayley SGD
 on the cross entropy of the network with quantized activations and cache, its weights in full precision (section 3.2).
-The Hadamard transforms that run online (R3 of queries and keys, R4 before down_proj, and the one across heads) are
+The Hadamard transforms that run online (R3 of queries and keys, R4 before down, and the one across heads) are
 fixed. A network that does not model the calibration text, such as one fine-tuned on answers alone, can be bent towards
 it at the cost of what it does: the rotations go back to their start where they end further from the float network.
 """

@@ -1,28 +1,28 @@
-"""Judging, and nothing else: numbers in, Verdict out, no file and no model touched."""
+"""The rules that turn measurements into a Verdict: pure functions, which read no file and run no model."""
 
-from quantguard.verdict._evidence import Look
-from quantguard.verdict.accuracy import AccuracyRule, judge_accuracy, weigh_so_far
-from quantguard.verdict.decoding import judge_decoding
-from quantguard.verdict.plausible import note_on_gain, note_on_sameness
+from quantguard.verdict._evidence import Analysis
+from quantguard.verdict.accuracy import AccuracyRule, interim_evidence, judge_accuracy
+from quantguard.verdict.decode_gap import judge_decode_gap
+from quantguard.verdict.multiplicity import adjusted_p_values
+from quantguard.verdict.notes import note_on_equal_answers, note_on_gain
 from quantguard.verdict.ratio import judge_ceiling, judge_speedup
 from quantguard.verdict.reasoning import judge_length, judge_rate
-from quantguard.verdict.records import judge
-from quantguard.verdict.session import adjusted_p_values
+from quantguard.verdict.run_records import judge
 from quantguard.verdict.worst import worst_of
 
 __all__ = [
     "AccuracyRule",
-    "Look",
+    "Analysis",
     "adjusted_p_values",
+    "interim_evidence",
     "judge",
     "judge_accuracy",
     "judge_ceiling",
-    "judge_decoding",
+    "judge_decode_gap",
     "judge_length",
     "judge_rate",
     "judge_speedup",
+    "note_on_equal_answers",
     "note_on_gain",
-    "note_on_sameness",
-    "weigh_so_far",
     "worst_of",
 ]

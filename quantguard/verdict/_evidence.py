@@ -1,4 +1,4 @@
-"""What the differences between two runs, item by item, say of the change of accuracy."""
+"""The evidence for a change of accuracy: an estimate with bounds, from the paired differences between two runs."""
 
 import statistics
 from collections.abc import Sequence
@@ -9,20 +9,34 @@ import numpy as np
 from quantguard import stats
 
 
-class Look(NamedTuple):
-    """A look at a run after some of ``num_planned`` items, with bounds of the one-sided ``level``.
+class Analysis(NamedTuple):
+    """One analysis of a run: an interim one after some of the planned items, or the final one.
 
-    At the ``last`` look a significant drop counts as well, which earlier looks would find too often.
+    Attributes:
+        level: The one-sided level of its bounds.
+        num_planned: The number of items of the whole run.
+        final: Whether it is the last one. Only there does a significant drop count as well: interim analyses would
+            find one too often.
+        betting: Whether its bounds are those of a bettor, which hold at whatever item the run stops.
     """
 
     level: float
     num_planned: int
-    last: bool = True
+    final: bool = True
     betting: bool = False
 
 
 class Evidence(NamedTuple):
-    """Change of accuracy with one-sided bounds, the p-value of a drop, and how many items went which way."""
+    """The change of accuracy that two runs show.
+
+    Attributes:
+        delta: The mean of candidate minus baseline over the items.
+        low: Its one-sided lower bound.
+        high: Its one-sided upper bound.
+        p_drop: The one-sided p-value of any drop.
+        gained: The number of items whose score got better.
+        lost: The number of items whose score got worse.
+    """
 
     delta: float
     low: float
@@ -32,28 +46,36 @@ class Evidence(NamedTuple):
     lost: int
 
 
-def weigh(differences: Sequence[float], clusters: Sequence[str] | None, look: Look, *, binary: bool) -> Evidence:
-    """Weigh candidate minus baseline, one difference an item, by the bounds that fit: see ``verdict.accuracy``."""
+def estimate_change(
+    differences: Sequence[float], clusters: Sequence[str] | None, analysis: Analysis, *, binary: bool
+) -> Evidence:
+    """Estimate the mean of ``differences`` (candidate minus baseline, one per item) with the bounds that fit the data.
+
+    ``verdict.accuracy`` says which bounds those are.
+    """
     gained, lost = sum(d > 0 for d in differences), sum(d < 0 for d in differences)
-    low, high, p_drop = _bounds(differences, clusters, look, stats.PairedCounts(gained, lost, len(differences)), binary)
+    low, high, p_drop = _bounds(
+        differences, clusters, analysis, stats.PairedCounts(gained, lost, len(differences)), binary
+    )
     return Evidence(statistics.fmean(differences), low, high, p_drop, gained, lost)
 
 
 def _bounds(
     differences: Sequence[float],
     clusters: Sequence[str] | None,
-    look: Look,
+    analysis: Analysis,
     counts: stats.PairedCounts,
     binary: bool,  # noqa: FBT001 - a private function
 ) -> tuple[float, float, float]:
-    p_drop = stats.drop_p_value(counts) if binary else stats.mean_bounds(differences, alpha=look.level)[2]
-    if look.betting:
-        return *stats.betting_bounds(np.asarray(differences), alpha=look.level), p_drop
+    # Betting bounds have no p-value of their own: they go with that of the exact test, or of the t distribution.
+    p_drop = stats.drop_p_value(counts) if binary else stats.mean_bounds(differences, alpha=analysis.level)[2]
+    if analysis.betting:
+        return *stats.betting_bounds(np.asarray(differences), alpha=analysis.level), p_drop
     if binary and clusters is None:
-        return *stats.flip_bounds(counts, alpha=look.level), p_drop
+        return *stats.flip_bounds(counts, alpha=analysis.level), p_drop
     if clusters is None:
-        low, high, p_drop = stats.mean_bounds(differences, alpha=look.level)
+        low, high, p_drop = stats.mean_bounds(differences, alpha=analysis.level)
     else:
-        low, high, p_drop = stats.clustered_bounds(differences, clusters, alpha=look.level)
+        low, high, p_drop = stats.clustered_bounds(differences, clusters, alpha=analysis.level)
     count = len(differences if clusters is None else set(clusters))
-    return *stats.widen((low, high), count, alpha=look.level), p_drop
+    return *stats.widen((low, high), count, alpha=analysis.level), p_drop

@@ -1,4 +1,4 @@
-"""Has accuracy fallen by more than is tolerated? Decided from the same items under two runs.
+"""The accuracy rule: has accuracy fallen by more than is tolerated? Decided from the same items under two runs.
 
 With D the true mean of candidate minus baseline over items, and bounds of one-sided level alpha:
 
@@ -9,8 +9,7 @@ With D the true mean of candidate minus baseline over items, and bounds of one-s
 
 One binary outcome an item: Tango's bounds, widened to keep their level (``stats.flip_bounds``), and the exact McNemar
 test. Several answers an item: t bounds over items, widened likewise. Items in clusters: cluster-robust t bounds over
-clusters. A run that is looked at before its end is judged by the same rule, at the smaller level of the look and
-without the second arm.
+clusters. An interim analysis of a run decides by the same rule, at its own smaller level and without the second arm.
 """
 
 import collections
@@ -20,21 +19,28 @@ from collections.abc import Callable, Mapping, Sequence
 
 from quantguard.records import Score, Verdict
 from quantguard.records.judgement import Basis, Outcome
-from quantguard.verdict._evidence import Evidence, Look, weigh
+from quantguard.verdict._evidence import Analysis, Evidence, estimate_change
 
 METRIC = "accuracy"
 SMALLEST_JOINED_SHARE = 0.98
 MEASURE_ANEW = "pytest --quantguard --quantguard-update=all"
-# How much more often the candidate may hit the token limit, or leave no answer, before a run that has not regressed is
-# called incomparable.
+# The candidate may hit the token limit, or give no answer, this much more often than the baseline; beyond it a run that
+# has not regressed cannot be compared.
 LARGEST_RATE_GAP = 0.02
-# The t distribution over fewer clusters promises more than it keeps.
+# With fewer clusters, t bounds err more often than their level says.
 FEWEST_CLUSTERS = 10
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class AccuracyRule:
-    """What is tolerated: ``tol`` an absolute drop, ``rtol`` a share of the baseline's accuracy; the stricter holds."""
+    """The tolerated drop; where both tolerances are given, the stricter one holds.
+
+    Attributes:
+        tol: The largest tolerated drop, a difference of accuracies.
+        rtol: The largest tolerated drop as a share of the baseline's accuracy.
+        alpha: The one-sided level of the verdict.
+        strict: Whether REGRESSED needs a drop that is proven larger than tolerated; a significant one is not enough.
+    """
 
     tol: float | None
     rtol: float | None = None
@@ -49,9 +55,9 @@ class AccuracyRule:
         return min(allowed)
 
 
-# Sample and epoch.
+# Sample id and epoch.
 _Key = tuple[str, int]
-# The scorers' rules for an answer that is not there to be judged.
+# The scorers' rules for an incomplete answer, in words.
 _INCOMPLETE = {"truncated": "hit the token limit", "unparsed": "left no answer to score"}
 
 
@@ -62,31 +68,31 @@ def judge_accuracy(
     expected_ids: Sequence[str],
     rule: AccuracyRule,
     clusters: Mapping[str, str] | None = None,
-    look: Look | None = None,
+    analysis: Analysis | None = None,
 ) -> Verdict:
     """Judge two runs on the items ``expected_ids``; bounds and margin are differences of accuracies, 0..1.
 
-    ``clusters`` says which items belong together; absent, all are independent. ``look`` is given where the run may end
-    before its last item, or more of it has been seen before; absent, this is the only look, at level ``alpha``.
+    ``clusters`` maps items that depend on each other to one cluster; absent, all are independent. ``analysis`` is given
+    if the run may stop early or was analysed before; absent, this is the only analysis, at level ``alpha``.
     """
     new, old = _by_answer(candidate, expected_ids), _by_answer(baseline, expected_ids)
     answers = sorted(new.keys() & old.keys())
     if (problem := _why_not(answers, new, old, expected_ids=expected_ids, rule=rule, clusters=clusters)) is not None:
         return _error(problem)
-    look = look or Look(rule.alpha, len(expected_ids))
+    analysis = analysis or Analysis(rule.alpha, len(expected_ids))
 
     def decide(kept: list[_Key]) -> Verdict:
-        return _decide_on(kept, new, old, rule=rule, clusters=clusters, look=look)
+        return _decide_on(kept, new, old, rule=rule, clusters=clusters, analysis=analysis)
 
     return _check_rates(decide(answers), candidate, baseline, answers, decide)
 
 
-def weigh_so_far(
+def interim_evidence(
     candidate: Sequence[Score], baseline: Sequence[Score], *, rule: AccuracyRule, clusters: Mapping[str, str] | None
 ) -> Evidence | None:
-    """Weigh a run that goes on, by the answers that it has and bounds of level ``alpha``; decide nothing.
+    """Estimate the change of accuracy of an unfinished run, with bounds of level ``alpha``; this decides nothing.
 
-    None where fewer than two items have been judged in both runs, or fewer clusters than a verdict asks for.
+    None if fewer than two items are judged in both runs, or fewer clusters than a verdict needs.
     """
     ids = tuple(dict.fromkeys(score.sample_id for score in candidate))
     new, old = _by_answer(candidate, ids), _by_answer(baseline, ids)
@@ -94,7 +100,7 @@ def weigh_so_far(
     items = {id_ for id_, _ in answers}
     if len(items) < 2 or (clusters is not None and len({clusters[id_] for id_ in items}) < FEWEST_CLUSTERS):
         return None
-    return _weigh(answers, new, old, clusters=clusters, look=Look(rule.alpha, len(items)))
+    return _weigh(answers, new, old, clusters=clusters, analysis=Analysis(rule.alpha, len(items)))
 
 
 def _why_not(
@@ -106,7 +112,7 @@ def _why_not(
     rule: AccuracyRule,
     clusters: Mapping[str, str] | None,
 ) -> str | None:
-    """Say why the two runs cannot be compared, or None."""
+    """Return why the two runs cannot be compared, or None if they can."""
     wanted = len(expected_ids) * len({epoch for _, epoch in (*new, *old)})
     if not answers or len(answers) < SMALLEST_JOINED_SHARE * wanted:
         return (
@@ -137,11 +143,11 @@ def _decide_on(
     *,
     rule: AccuracyRule,
     clusters: Mapping[str, str] | None,
-    look: Look,
+    analysis: Analysis,
 ) -> Verdict:
     margin = rule.margin(statistics.fmean(old[key] for key in answers))
     num_items = len({id_ for id_, _ in answers})
-    return _decide(_weigh(answers, new, old, clusters=clusters, look=look), margin, num_items, rule, look)
+    return _decide(_weigh(answers, new, old, clusters=clusters, analysis=analysis), margin, num_items, rule, analysis)
 
 
 def _weigh(
@@ -150,13 +156,13 @@ def _weigh(
     old: dict[_Key, float],
     *,
     clusters: Mapping[str, str] | None,
-    look: Look,
+    analysis: Analysis,
 ) -> Evidence:
     differences = _per_item(new, old, answers)
     epochs = {epoch for _, epoch in answers}
     binary = len(epochs) == 1 and {new[key] for key in answers} | {old[key] for key in answers} <= {0.0, 1.0}
     groups = None if clusters is None else [clusters[id_] for id_ in differences]
-    return weigh(list(differences.values()), groups, look, binary=binary)
+    return estimate_change(list(differences.values()), groups, analysis, binary=binary)
 
 
 def _by_answer(scores: Sequence[Score], expected_ids: Sequence[str]) -> dict[_Key, float]:
@@ -170,14 +176,14 @@ def _by_answer(scores: Sequence[Score], expected_ids: Sequence[str]) -> dict[_Ke
 
 
 def _per_item(new: dict[_Key, float], old: dict[_Key, float], answers: list[_Key]) -> dict[str, float]:
-    """Return candidate minus baseline for every item, the mean over its epochs."""
+    """Return candidate minus baseline for each item, averaged over its epochs."""
     grouped: dict[str, list[float]] = collections.defaultdict(list)
     for key in answers:
         grouped[key[0]].append(new[key] - old[key])
     return {id_: statistics.fmean(values) for id_, values in grouped.items()}
 
 
-def _decide(evidence: Evidence, margin: float, n: int, rule: AccuracyRule, look: Look) -> Verdict:
+def _decide(evidence: Evidence, margin: float, n: int, rule: AccuracyRule, analysis: Analysis) -> Verdict:
     flips = f"{evidence.lost} lost and {evidence.gained} gained of {n} items"
     change = f"changed by {evidence.delta * 100:+.1f} points"
     tolerated = f"{margin * 100:.1f} points"
@@ -193,11 +199,11 @@ def _decide(evidence: Evidence, margin: float, n: int, rule: AccuracyRule, look:
     elif evidence.high < -margin:
         outcome, basis = "REGRESSED", "proven"
         reason = f"{flips}; {change}, and the drop is proven larger than {tolerated} (bound {evidence.high * 100:+.1f})"
-    elif look.last and not rule.strict and evidence.delta < -margin and evidence.p_drop <= rule.alpha:
+    elif analysis.final and not rule.strict and evidence.delta < -margin and evidence.p_drop <= rule.alpha:
         outcome, basis = "REGRESSED", "significant"
         reason = f"{flips}; {change}, more than {tolerated}, and the drop is significant (p = {evidence.p_drop:.2g})"
-    if not look.last and outcome != "INCONCLUSIVE":
-        reason += f"; decided after {n} of {look.num_planned} items"
+    if not analysis.final and outcome != "INCONCLUSIVE":
+        reason += f"; decided after {n} of {analysis.num_planned} items"
     return Verdict(
         outcome=outcome,
         metric=METRIC,
@@ -207,7 +213,7 @@ def _decide(evidence: Evidence, margin: float, n: int, rule: AccuracyRule, look:
         ci_high=evidence.high,
         margin=margin,
         n=n,
-        num_planned=look.num_planned,
+        num_planned=analysis.num_planned,
         p_drop=evidence.p_drop,
         basis=basis,
     )
@@ -220,10 +226,10 @@ def _check_rates(
     answers: list[_Key],
     decide_on: Callable[[list[_Key]], Verdict],
 ) -> Verdict:
-    """Turn a verdict into ERROR where the runs truncate or answer too differently, or answers were not compared.
+    """Turn a verdict into ERROR if the runs differ in truncated or missing answers, or scoring ran out of time.
 
-    A run that is cut off more often has regressed only where it has on the answers that came to an end as well: to
-    think longer than the limit lets one is not to be wrong. An answer that ends and says nothing is wrong.
+    A run with more truncated answers has regressed only if it has also regressed on its complete answers: thinking
+    beyond the token limit is not a wrong answer. A complete answer that says nothing is a wrong one.
     """
     new, old = ({(s.sample_id, s.epoch): s.explanation for s in side} for side in (candidate, baseline))
     for side in (new, old):

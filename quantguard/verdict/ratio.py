@@ -1,4 +1,4 @@
-"""Is a ratio of two measurements on the right side of a limit?"""
+"""The rules for limits on a ratio: a smallest speed-up, and a largest value of an exact measurement."""
 
 import statistics
 from collections.abc import Sequence
@@ -7,17 +7,17 @@ from quantguard import stats
 from quantguard.records import Outcome, TimedBlock, Verdict
 from quantguard.verdict.stability import why_unstable
 
-# Below this number of blocks the bounds of a median mean little.
+# With fewer blocks the bounds of a median are too wide to mean anything.
 SMALLEST_BLOCKS = 10
 _REMEDY = "Let nothing else work on this machine, keep its clock frequency fixed, and run the gate again by itself"
 
 
 def judge_speedup(blocks: Sequence[TimedBlock], *, minimum: float, metric: str, alpha: float = 0.05) -> Verdict:
-    """Judge what two models took in blocks of A B B A against a minimum of full precision's time over the candidate's.
+    """Judge the speed-up of the candidate over full precision, timed in A B B A blocks, against a minimum.
 
     ``delta`` is the speed-up, ``ci_low`` and ``ci_high`` its bounds of one-sided level ``alpha``, ``margin`` the
-    minimum, all as ratios, and ``n`` the number of blocks. UNSTABLE where the machine was not steady enough, whatever
-    the bounds say.
+    minimum, all as ratios, and ``n`` the number of blocks. UNSTABLE if the machine was not steady enough, whatever the
+    bounds say.
     """
     if len(blocks) < SMALLEST_BLOCKS:
         reason = f"{len(blocks)} blocks were timed; at least {SMALLEST_BLOCKS} are needed"

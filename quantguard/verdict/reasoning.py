@@ -1,7 +1,7 @@
-"""Does a model reason as it should: without loops, within the limit, at no more length than full precision?
+"""The rules for reasoning behaviour: rates of loops and truncation, and the length of answers.
 
-A limit is held (PASS) or broken (REGRESSED) where a bound of one-sided level ``alpha`` says so, and INCONCLUSIVE
-between. A rate is that of items: one that does it in any of its epochs counts.
+PASS or REGRESSED if a bound of one-sided level ``alpha`` proves that a limit is held or broken, INCONCLUSIVE between.
+A rate counts items: an item counts if it happens in any of its epochs.
 """
 
 import collections
@@ -15,7 +15,7 @@ _Key = tuple[str, int]
 
 
 def judge_rate(happened: Mapping[_Key, bool], *, maximum: float, metric: str, alpha: float = 0.05) -> Verdict:
-    """Judge the share of items for which something happened in an epoch or more, against a maximum, 0..1."""
+    """Judge the share of items for which something happened in at least one epoch against a maximum, 0..1."""
     items: dict[str, bool] = collections.defaultdict(bool)
     for (sample_id, _), value in happened.items():
         items[sample_id] |= value
@@ -28,7 +28,7 @@ def judge_rate(happened: Mapping[_Key, bool], *, maximum: float, metric: str, al
 def judge_length(
     candidate: Sequence[Score], reference: Sequence[Score], *, maximum: float, alpha: float = 0.05
 ) -> Verdict:
-    """Judge tokens of all answers over the reference's to the same items, a ratio, against a maximum.
+    """Judge the ratio of all answers' tokens to those of the reference on the same items against a maximum.
 
     Bounds are t bounds over items of the ratio estimator's residuals (Cochran, Sampling Techniques, equation 6.13).
     """
@@ -42,6 +42,8 @@ def judge_length(
     if len(pairs) < 2 or total == 0:
         return Verdict(outcome="ERROR", metric=metric, reason="fewer than two items have a length in both runs")
     ratio = sum(new for values in pairs.values() for new, _ in values) / total
+    # A ratio of sums weighs long answers more than short ones, so its error is that of the residuals and not of the
+    # ratios of single items.
     residuals = [statistics.fmean(new - ratio * old for new, old in values) for values in pairs.values()]
     mean_old = statistics.fmean(statistics.fmean(old for _, old in values) for values in pairs.values())
     low, high, _ = stats.mean_bounds(residuals, alpha=alpha)

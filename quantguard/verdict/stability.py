@@ -1,7 +1,7 @@
-"""Was the machine steady enough for what was timed on it to be believed?
+"""The stability of a machine while it was timed: was it steady enough for the timings to be trusted?
 
-A B B A blocks let what changes evenly within a block fall on both models alike, so a busy machine widens the bounds
-and does no more. Beyond the limits here that is no longer taken on trust.
+In A B B A blocks an even change of speed falls on both models alike, so a busy machine only widens the bounds. Beyond
+the limits here that is no longer assumed.
 """
 
 import math
@@ -13,18 +13,18 @@ from scipy import stats
 
 from quantguard.records import TimedBlock
 
-# Slowest over fastest fifth of the run, by full precision's median time.
+# The largest trusted ratio of the slowest to the fastest fifth of the run, by full precision's median time.
 LARGEST_DRIFT = 2.0
-# Half of full precision's repeats, two timings apart, differ by no more than this factor.
+# The largest trusted median factor between full precision's two timings within a block.
 LARGEST_REPEAT = 1.5
-# Halves of the run disagree where their speed-ups differ by more than this and by more than chance at this level.
+# The halves of a run disagree if their speed-ups differ by more than this share, and beyond chance at this level.
 LARGEST_STEP = 0.03
 STEP_ALPHA = 0.01
 _NUM_PARTS = 5
 
 
 def why_unstable(blocks: Sequence[TimedBlock]) -> str | None:
-    """Say what in a run of at least ten blocks is too unsteady for a verdict, or None."""
+    """Return what makes a run of at least ten blocks too unsteady for a verdict, or None."""
     for check in (_drift, _repeats, _halves):
         found = check(blocks)
         if found is not None:

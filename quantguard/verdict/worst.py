@@ -1,4 +1,4 @@
-"""Several limits of one gate, all of which have to hold."""
+"""The verdict of a gate with several limits: all of them have to hold."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -7,6 +7,6 @@ from quantguard.records import OUTCOMES, Verdict
 
 
 def worst_of(verdicts: Sequence[Verdict]) -> Verdict:
-    """Return the worst verdict with the reasons of all."""
+    """Return the worst of the verdicts, with the reasons of all."""
     worst = max(verdicts, key=lambda verdict: OUTCOMES.index(verdict.outcome))
     return dataclasses.replace(worst, reason="; ".join(verdict.reason for verdict in verdicts))

@@ -41,7 +41,7 @@ from quantguard.pipeline import GenerationStore, RerunStore
 from quantguard.pipeline.session import PipelineSession, Settings
 from quantguard.records import LayerSketch, RunRecord, Verdict, to_json
 from quantguard.records.files import dump_record, file_sha256, seal, write_whole
-from quantguard.report import files
+from quantguard.report import output_files
 from tests.support.file_damages import Damage, of_bytes, of_json, plant
 
 NUM_ITEMS = 24
@@ -402,8 +402,8 @@ def test_a_damaged_report_is_not_accepted(
         verdict=Verdict(outcome="PASS", metric="accuracy", reason="fine", margin=0.5),
         record=few,
     )
-    files.write_all(tmp_path / "out", [("test_a", result)])
-    path = tmp_path / "out" / files.RESULTS
+    output_files.write_all(tmp_path / "out", [("test_a", result)])
+    path = tmp_path / "out" / output_files.RESULTS
     stored = tmp_path / "cpu/tiny-reasoner/w8a8/word-problems.json"
     other = dataclasses.replace(few, scores=tuple(dataclasses.replace(s, num_tokens=1) for s in few.scores))
     before = dump(baseline_from_runs(other, few.scores, ACCEPTANCE))

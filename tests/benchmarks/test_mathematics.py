@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from quantguard import benchmarks
-from quantguard.benchmarks import Benchmark, _files, choose_subset, gsm8k
+from quantguard.benchmarks import Benchmark, _data_files, choose_subset, gsm8k
 from quantguard.errors import DataError
 from quantguard.records import Generation, Sample
 from quantguard.scorers import math
@@ -21,9 +21,11 @@ from quantguard.scorers._answers import last_boxed
 # A process that may hang scores.
 pytestmark = pytest.mark.timeout(300)
 
-FOLDER = os.environ.get(_files.VARIABLE)
+FOLDER = os.environ.get(_data_files.VARIABLE)
 NAMES = {"gsm8k": 1319, "math-500": 500, "aime-120": 120}
-needs_data = pytest.mark.skipif(FOLDER is None, reason=f"needs the benchmarks' files: export {_files.VARIABLE}=FOLDER")
+needs_data = pytest.mark.skipif(
+    FOLDER is None, reason=f"needs the benchmarks' files: export {_data_files.VARIABLE}=FOLDER"
+)
 
 
 def judged(text: str, target: str, *, finish_reason: str = "stop") -> tuple[float | None, str]:
@@ -95,8 +97,8 @@ def plant(folder: pathlib.Path, rows: list[dict[str, Any]], monkeypatch: pytest.
     path = folder / "gsm8k/test.jsonl"
     path.parent.mkdir()
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    monkeypatch.setenv(_files.VARIABLE, str(folder))
-    monkeypatch.setattr(gsm8k, "ORIGIN", dataclasses.replace(gsm8k.ORIGIN, sha256=_files.content_hash(ROWS)))
+    monkeypatch.setenv(_data_files.VARIABLE, str(folder))
+    monkeypatch.setattr(gsm8k, "ORIGIN", dataclasses.replace(gsm8k.ORIGIN, sha256=_data_files.content_hash(ROWS)))
     return gsm8k
 
 
@@ -133,10 +135,10 @@ def test_without_its_file_a_benchmark_says_where_it_comes_from_and_where_to_put_
     origin = vars(module)["ORIGIN"]
     monkeypatch.setattr(importlib.util, "find_spec", lambda _name: None)
     for folder in (None, str(tmp_path)):
-        monkeypatch.delenv(_files.VARIABLE, raising=False)
+        monkeypatch.delenv(_data_files.VARIABLE, raising=False)
         if folder:
-            monkeypatch.setenv(_files.VARIABLE, folder)
-        with pytest.raises(DataError, match=f"export {_files.VARIABLE}=FOLDER") as caught:
+            monkeypatch.setenv(_data_files.VARIABLE, folder)
+        with pytest.raises(DataError, match=f"export {_data_files.VARIABLE}=FOLDER") as caught:
             benchmarks.members[name].load()
         assert origin.file in str(caught.value)
         assert origin.where in str(caught.value)
@@ -156,7 +158,7 @@ def test_rows_come_from_the_hub_where_datasets_is_installed(
 
     hub = types.SimpleNamespace(load_dataset=load_dataset)
     module = plant(tmp_path, ROWS, monkeypatch)
-    monkeypatch.delenv(_files.VARIABLE)
+    monkeypatch.delenv(_data_files.VARIABLE)
     monkeypatch.setattr(importlib.util, "find_spec", lambda _name: object())
     monkeypatch.setattr(importlib, "import_module", lambda _name: hub)
     assert len(module.load().samples) == len(ROWS)

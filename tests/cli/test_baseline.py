@@ -29,7 +29,7 @@ from quantguard.cli import __main__ as cli
 from quantguard.gates import GateResult
 from quantguard.records import GenerationConfig, LayerSketch, QuantArgs, Recipe, RunRecord, Score, Verdict
 from quantguard.records.files import dump_record
-from quantguard.report import files
+from quantguard.report import output_files
 
 Command = Callable[..., tuple[int, str]]
 NUM_ITEMS = 200
@@ -224,8 +224,8 @@ def results(folder: pathlib.Path, run: RunRecord, verdict: Verdict | None = None
         verdict=verdict,
         record=run,
     )
-    files.write_all(folder, [("test_a", result)])
-    return folder / files.RESULTS
+    output_files.write_all(folder, [("test_a", result)])
+    return folder / output_files.RESULTS
 
 
 def test_a_run_of_a_gate_is_accepted_without_running_again(

@@ -13,9 +13,9 @@ import pytest
 from packaging.requirements import Requirement
 
 from quantguard import benchmarks, catalog, kernels
-from quantguard.doctor import examining, software
-from quantguard.records import Diagnosis, Finding, Lack, Software
-from quantguard.report import doctor as report
+from quantguard.doctor import examination, software
+from quantguard.records import Diagnosis, Finding, MissingRequirement, Software
+from quantguard.report import diagnosis_text
 
 ROOT = pathlib.Path(__file__).parents[2]
 WITHOUT_AUTOLOAD = {"TORCH_DEVICE_BACKEND_AUTOLOAD": "0"}
@@ -177,8 +177,9 @@ MEMBERS = {
     "kernels/refusing/__init__.py": BACKEND,
     "kernels/refusing/int8_linear.py": WORKING + "\ndef unsupported(weights): return 'only 2 bits.'",
     "kernels/needy/__init__.py": """
-        from quantguard.records import Lack
-        def missing(): return [Lack(what="no licence", remedy="needy login"), Lack(what="no luck")]
+        from quantguard.records import MissingRequirement
+        def missing():
+            return [MissingRequirement(what="no licence", remedy="needy login"), MissingRequirement(what="no luck")]
         def trial_device(): return "cpu"
     """,
     "kernels/needy/int8_linear.py": WORKING,
@@ -186,9 +187,10 @@ MEMBERS = {
     "kernels/busy/int8_linear.py": WORKING,
     "kernels/bare/__init__.py": "",
     "benchmarks/fetched.py": """
-        from quantguard.records import Lack
+        from quantguard.records import MissingRequirement
         DESCRIPTION, LICENCE = "fetched items", "MIT"
-        def missing(): return [Lack(what="it is not on this machine yet", remedy="quantguard fetch fetched")]
+        def missing():
+            return [MissingRequirement(what="it is not on this machine yet", remedy="quantguard fetch fetched")]
         def load(): raise AssertionError
     """,
     "benchmarks/damaged.py": """
@@ -209,7 +211,7 @@ EXPECTED = {
     "fetched": "it is not on this machine yet [quantguard fetch fetched]",
     # What says itself what to type is not followed by advice on how to see its traceback.
     "damaged": "damaged.jsonl is damaged. Type: quantguard fetch damaged [None]",
-    "deadly": "ended by SIGABRT [python -c 'from quantguard.doctor.child import *; benchmark(\"deadly\")']",
+    "deadly": "ended by SIGABRT [python -c 'from quantguard.doctor.probes import *; benchmark(\"deadly\")']",
 }
 
 
@@ -237,18 +239,20 @@ def test_a_model_that_is_not_there_says_how_to_fetch_it(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("QUANTGUARD_CACHE", str(tmp_path))
-    monkeypatch.setattr(examining, "version_of", lambda name: None if name == "gguf" else "1.0")
-    assert examining._model("smollm2-135m", broken={}).lacks == (
-        Lack(what="fetching it needs gguf", remedy="pip install 'quantguard[gguf]'"),
-        Lack(what="it is not on this machine yet", remedy="quantguard fetch smollm2-135m"),
+    monkeypatch.setattr(examination, "version_of", lambda name: None if name == "gguf" else "1.0")
+    assert examination._model("smollm2-135m", broken={}).lacks == (
+        MissingRequirement(what="fetching it needs gguf", remedy="pip install 'quantguard[gguf]'"),
+        MissingRequirement(what="it is not on this machine yet", remedy="quantguard fetch smollm2-135m"),
     )
     folder = tmp_path / "models/smollm2-135m"
     folder.mkdir(parents=True)
     (folder / "config.json").touch()
-    (lack,) = examining._model("smollm2-135m", broken={}).lacks
-    assert lack == Lack(what=f"{folder} has no weights", remedy=f"rm -r '{folder}' && quantguard fetch smollm2-135m")
+    (lack,) = examination._model("smollm2-135m", broken={}).lacks
+    assert lack == MissingRequirement(
+        what=f"{folder} has no weights", remedy=f"rm -r '{folder}' && quantguard fetch smollm2-135m"
+    )
     (folder / "model.safetensors").touch()
-    assert examining._model("smollm2-135m", broken={}).usable
+    assert examination._model("smollm2-135m", broken={}).usable
 
 
 def test_a_package_of_another_version_is_a_lack() -> None:
@@ -279,26 +283,33 @@ def test_a_torch_npu_for_another_torch_is_a_lack(
 
 
 def test_without_a_name_one_of_each_kind_has_to_be_usable() -> None:
-    good, bad = Finding(name="good"), Finding(name="bad", lacks=(Lack(what="all"),))
+    good, bad = Finding(name="good"), Finding(name="bad", lacks=(MissingRequirement(what="all"),))
     sound = (Software(name="python", version="3.11"),)
     kinds = {"backends": (good, bad), "benchmarks": (good,), "models": (bad, good)}
     assert Diagnosis(asked=False, installed=sound, **kinds).usable
     assert not Diagnosis(asked=True, installed=sound, **kinds).usable
     for kind in kinds:
         assert not Diagnosis(asked=False, installed=sound, **kinds | {kind: (bad,)}).usable
-    unsound = (Software(name="torch", lack=Lack(what="torch is not installed")),)
+    unsound = (Software(name="torch", lack=MissingRequirement(what="torch is not installed")),)
     assert not Diagnosis(asked=False, installed=unsound, **kinds).usable
 
 
 def test_the_text_keeps_to_80_columns_and_leaves_commands_whole() -> None:
     remedy = "pip install 'something>=1.0' && " + "x" * 80
-    finding = Finding(name="bad", lacks=(Lack(what="many words " * 20, remedy=remedy), Lack(what="no more")))
+    finding = Finding(
+        name="bad",
+        lacks=(MissingRequirement(what="many words " * 20, remedy=remedy), MissingRequirement(what="no more")),
+    )
     installed = (
         Software(name="python", version="3.11"),
         Software(name="tqdm", version="4.0", notable=False),
-        Software(name="numba", notable=False, lack=Lack(what="numba is not installed", remedy="pip install numba")),
+        Software(
+            name="numba",
+            notable=False,
+            lack=MissingRequirement(what="numba is not installed", remedy="pip install numba"),
+        ),
     )
-    lines = report.as_text(Diagnosis(asked=True, installed=installed, backends=(finding,))).splitlines()
+    lines = diagnosis_text.as_text(Diagnosis(asked=True, installed=installed, backends=(finding,))).splitlines()
     assert f"      type: {remedy}" in lines
     assert max(len(line) for line in lines if remedy not in line) <= 80
     assert lines[:4] == ["installed:", "  python  3.11", "  numba   not there", "      numba is not installed"]

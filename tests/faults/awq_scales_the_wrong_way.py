@@ -2,8 +2,9 @@
 
 import torch
 
-from quantguard.modeling import LinearGroup
-from quantguard.modeling.folding import divide_input, multiply_columns
+from quantguard.modeling import Block
+from quantguard.modeling.folding import divide, multiply_columns, readers
+from quantguard.modeling.sites import InputSite
 from quantguard.transforms import awq
 from tests.support.fault_lab import Lab
 
@@ -13,8 +14,11 @@ EXPECTED = ("layerwise",)
 
 
 def plant(lab: Lab) -> None:
-    def multiply(group: LinearGroup, divisor: torch.Tensor) -> None:
-        divide_input(group, 1 / divisor)
-        multiply_columns(group, divisor**2)
+    def multiply(block: Block, site: InputSite, divisor: torch.Tensor) -> torch.Tensor:
+        if not site.norms:
+            return divide(block, site, divisor)
+        divide(block, site, 1 / divisor)
+        multiply_columns(readers(block, site), divisor**2)
+        return divisor
 
-    lab.patch.setattr(awq, "divide_input", multiply)
+    lab.patch.setattr(awq, "divide", multiply)

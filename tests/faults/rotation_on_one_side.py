@@ -14,7 +14,7 @@ EXPECTED = ("accuracy", "layerwise")
 
 def plant(lab: Lab) -> None:
     def one_side(block: Block, matrix: torch.Tensor) -> None:
-        output = block.groups[1].linears[0].weight
+        output = block.attention.o.weight
         kept = output.detach().clone()
         rotate_value_heads(block, matrix)
         with torch.no_grad():

@@ -1,6 +1,10 @@
 """Weights are multiplied by the smoothing factors and the norm is not divided."""
 
-from quantguard.modeling.folding import multiply_columns
+import torch
+
+from quantguard.modeling import Block
+from quantguard.modeling.folding import multiply_columns, readers
+from quantguard.modeling.sites import InputSite
 from quantguard.transforms import smoothquant
 from tests.support.fault_lab import Lab
 
@@ -10,4 +14,8 @@ EXPECTED = ("accuracy", "layerwise")
 
 
 def plant(lab: Lab) -> None:
-    lab.patch.setattr(smoothquant, "divide_input", multiply_columns)
+    def columns_alone(block: Block, site: InputSite, divisor: torch.Tensor) -> torch.Tensor:
+        multiply_columns(readers(block, site), divisor)
+        return divisor
+
+    lab.patch.setattr(smoothquant, "divide", columns_alone)

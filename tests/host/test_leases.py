@@ -226,10 +226,10 @@ class SignsLate(Leases):
         super().__init__(wait_seconds=0, command="pytest --npu", announce=print, **settings)
         self.taken, self.sign = threading.Event(), threading.Event()
 
-    def _sign(self, resource: Resource) -> None:
+    def _record_holder(self, resource: Resource) -> None:
         self.taken.set()
         assert self.sign.wait(_PATIENCE_SECONDS)
-        super()._sign(resource)
+        super()._record_holder(resource)
 
 
 @contextlib.contextmanager
@@ -317,11 +317,11 @@ def test_workers_that_were_given_one_npu_between_them_fail(pytester: pytest.Pyte
         import time
         from quantguard.host import leases
 
-        sign = leases.Leases._sign
+        sign = leases.Leases._record_holder
         def sign_late(held, resource):
             time.sleep({seconds_to_sign})
             sign(held, resource)
-        leases.Leases._sign = sign_late
+        leases.Leases._record_holder = sign_late
         import pytest
 
         @pytest.hookimpl(trylast=True, optionalhook=True)

@@ -9,6 +9,7 @@ import torch
 import quantguard
 from quantguard import recipes
 from quantguard.modeling import LoadedModel, find_decoder, folding, rotating
+from quantguard.modeling.sites import QKV_INPUT
 from quantguard.numerics import QuantTensor
 from quantguard.pipeline.block_step import BlockStep
 from quantguard.pipeline.quantizing import Journal, calibration_text, quantize_decoder
@@ -99,10 +100,11 @@ def test_the_law_catches_a_scale_that_a_rotation_cancels(model: LoadedModel, mon
 def test_what_scales_a_norm_before_smoothquant_vanishes_in_it(alpha: float, monkeypatch: pytest.MonkeyPatch) -> None:
     """The product of a scale and SmoothQuant's behind it is SmoothQuant's alone, which is why it is refused."""
     monkeypatch.setattr(folding, "require_no_scale", lambda *_terms: None)
-    group = find_decoder(build("llama").model).blocks[0].groups[0]
+    block = find_decoder(build("llama").model).blocks[0]
+    group = block.groups["qkv"]
     generator = torch.Generator().manual_seed(0)
     absmax, scale = (torch.rand(group.in_features, generator=generator).double() + 0.1 for _ in range(2))
     alone = folding.smoothing_divisor(group, absmax, alpha)
-    folding.divide_input(group, scale)
+    folding.divide(block, QKV_INPUT, scale)
     behind = folding.smoothing_divisor(group, absmax / scale, alpha)
     torch.testing.assert_close(scale * behind, alone)

@@ -1,6 +1,7 @@
 """The law of families: an architecture is right on every route, or it is refused by the name of what differs."""
 
 import copy
+import dataclasses
 import pathlib
 import types
 from collections.abc import Callable
@@ -13,7 +14,8 @@ from torch import nn
 
 import quantguard
 from quantguard.errors import ModelError
-from quantguard.modeling import embed, find_decoder, require_described
+from quantguard.modeling import descriptions, embed, find_decoder, require_described
+from quantguard.modeling.descriptions import GATED
 from quantguard.modeling.layer_inputs import first_inputs
 from quantguard.modeling.streaming import skeleton
 from tests.support.small_models import SIZES, WINDOW, broken_laws, save, small_config, small_model
@@ -100,6 +102,18 @@ def test_it_is_refused_on_every_way_from_a_folder(way: str, tmp_path: pathlib.Pa
         quantguard.load(folder) if way == "in memory" else quantguard.quantize_to_folder(
             folder, "w8a8", tmp_path / "quantized"
         )
+
+
+def test_another_shape_is_another_description(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Data alone lets an architecture in, on every route."""
+    attention = dataclasses.replace(GATED.attention, norms=("query_layernorm", "key_layernorm"))
+    other = dataclasses.replace(GATED, attention=attention)
+    monkeypatch.setattr(descriptions, "DESCRIPTIONS", (GATED, other))
+    model = small_model("hunyuan_v1_dense")
+    assert list(broken_laws(model, tmp_path)) == []
+    assert find_decoder(model).blocks[0].description is other
+    with pytest.raises(ModelError, match=r"mlp is a Phi3MLP without a float gate_proj"):
+        require_described(skeleton(small_config("phi3"), torch.float32))
 
 
 def test_the_law_catches_a_window_that_is_passed_over(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,9 +11,9 @@ import transformers
 
 import quantguard
 from quantguard.errors import MeasurementError, ModelError
-from quantguard.modeling import Block, BlockCalibration, Decoder, LinearGroup, embed, find_decoder
+from quantguard.modeling import Block, BlockCalibration, Decoder, embed, find_decoder
 from quantguard.modeling.attention import AttentionExtension
-from quantguard.modeling.folding import divide_input, divide_value_heads, multiply_columns
+from quantguard.modeling.folding import divide, multiply_columns, readers
 from quantguard.modeling.rotating import (
     fold_norms,
     map_input,
@@ -21,6 +21,7 @@ from quantguard.modeling.rotating import (
     rotate_value_heads,
     rotation_factors,
 )
+from quantguard.modeling.sites import OUTPUT_INPUT, InputSite
 from quantguard.pipeline import float_law, quantizing
 from quantguard.records import CalibrationArgs, QuantArgs, Recipe
 from quantguard.transforms import awq, flatquant, hadamard, smoothquant
@@ -93,7 +94,7 @@ Plant = Callable[[pytest.MonkeyPatch], None]
 
 def one_side(patch: pytest.MonkeyPatch) -> None:
     def values_alone(block: Block, matrix: torch.Tensor) -> None:
-        output = block.groups[1].linears[0].weight
+        output = block.attention.o.weight
         kept = output.detach().clone()
         rotate_value_heads(block, matrix)
         output.data.copy_(kept)
@@ -128,41 +129,43 @@ def one_row_of(part: str) -> Plant:
 
 
 def scale_the_wrong_way(patch: pytest.MonkeyPatch) -> None:
-    def multiply(group: LinearGroup, divisor: torch.Tensor) -> None:
-        divide_input(group, divisor)
-        multiply_columns(group, divisor**-2)
+    def multiply(block: Block, site: InputSite, divisor: torch.Tensor) -> torch.Tensor:
+        factor = divide(block, site, divisor)
+        multiply_columns(readers(block, site), divisor**-2)
+        return factor
 
-    patch.setattr(smoothquant, "divide_input", multiply)
+    patch.setattr(smoothquant, "divide", multiply)
 
 
 def scale_off_by_a_thousandth(patch: pytest.MonkeyPatch) -> None:
-    def nearly(group: LinearGroup, divisor: torch.Tensor) -> None:
-        divide_input(group, divisor)
-        multiply_columns(group, torch.tensor(1.001))
+    def nearly(block: Block, site: InputSite, divisor: torch.Tensor) -> torch.Tensor:
+        factor = divide(block, site, divisor)
+        multiply_columns(readers(block, site), torch.tensor(1.001))
+        return factor
 
-    patch.setattr(smoothquant, "divide_input", nearly)
+    patch.setattr(smoothquant, "divide", nearly)
 
 
 def online_part_forgotten(patch: pytest.MonkeyPatch) -> None:
     def weights_alone(block: Block, **_options: int) -> None:
-        map_input(block.groups[3], *rotation_factors(block.groups[3].in_features))
+        map_input((block.mlp.down,), *rotation_factors(block.mlp.down.in_features))
 
     patch.setattr(hadamard, "rotate_down_input", weights_alone)
 
 
 def norm_folded_twice(patch: pytest.MonkeyPatch) -> None:
     def twice(block: Block) -> None:
-        norm: Any = block.groups[2].norm
+        norm: Any = block.norms.mlp
         scale = norm.weight.detach().clone()
         fold_norms(block)
-        multiply_columns(block.groups[2], scale.double())
+        multiply_columns((block.mlp.gate, block.mlp.up), scale.double())
 
     patch.setattr(hadamard, "fold_norms", twice)
 
 
 def one_head_permuted(patch: pytest.MonkeyPatch) -> None:
     def permuted(block: Block, matrix: torch.Tensor) -> None:
-        each = matrix.repeat(block.num_key_value_heads, 1, 1)
+        each = matrix.repeat(block.attention.num_key_value_heads, 1, 1)
         other = each.clone()
         other[1] = matrix.roll(1, dims=0)
         rotate_value_heads(block, each, other)
@@ -186,12 +189,14 @@ def another_rotation_in_each_block(patch: pytest.MonkeyPatch) -> None:
 
 
 def values_scaled_as_query_heads(patch: pytest.MonkeyPatch) -> None:
-    def shifted(block: Block, divisor: torch.Tensor) -> None:
-        divide_value_heads(block, divisor)
-        output = block.groups[1].linears[0].weight
-        output.data.copy_(output.data.roll(block.head_dim, dims=1))
+    def shifted(block: Block, site: InputSite, divisor: torch.Tensor) -> torch.Tensor:
+        factor = divide(block, site, divisor)
+        if site is OUTPUT_INPUT:
+            output = block.attention.o.weight
+            output.data.copy_(output.data.roll(block.attention.head_dim, dims=1))
+        return factor
 
-    patch.setattr(awq, "divide_value_heads", shifted)
+    patch.setattr(awq, "divide", shifted)
 
 
 def inverse_forgotten(patch: pytest.MonkeyPatch) -> None:
@@ -203,7 +208,7 @@ def learning_changes_the_model(patch: pytest.MonkeyPatch) -> None:
 
     def careless(self: Any, decoder: Decoder, activations: Any) -> None:
         learn(self, decoder, activations)
-        decoder.blocks[1].groups[3].linears[0].weight.data *= 1.01
+        decoder.blocks[1].mlp.down.weight.data *= 1.01
 
     patch.setattr(LearnedRotation, "learn", careless)
 
@@ -214,7 +219,7 @@ def the_next_block_is_changed(patch: pytest.MonkeyPatch) -> None:
 
     def prepare(self: Any, decoder: Decoder) -> None:
         prepared(self, decoder)
-        decoder.blocks[2].groups[3].linears[0].weight.data *= 1.01
+        decoder.blocks[2].mlp.down.weight.data *= 1.01
 
     patch.setattr(hadamard.Hadamard, "prepare", prepare)
 
@@ -316,10 +321,10 @@ def test_what_16_bits_cannot_hold_is_seen_where_it_is_stored(
 ) -> None:
     """A scale of ten million is exact in float32, and what is left of the norm underflows in float16."""
 
-    def huge(group: LinearGroup, divisor: torch.Tensor) -> None:
-        divide_input(group, divisor * 1e7)
+    def huge(block: Block, site: InputSite, divisor: torch.Tensor) -> torch.Tensor:
+        return divide(block, site, divisor * 1e7)
 
-    monkeypatch.setattr(smoothquant, "divide_input", huge)
+    monkeypatch.setattr(smoothquant, "divide", huge)
     loaded = quantguard.load(narrow_model, dtype="float16")
     with pytest.raises(MeasurementError, match=r"after storing in float16 what smoothquant made: .* limit in float16"):
         quantguard.quantize(loaded, recipe("smoothquant"))

@@ -21,7 +21,7 @@ def smoothed_scales(alpha: float) -> tuple[list[torch.Tensor], list[torch.Tensor
     loaded = build("llama with biases")
     decoder = find_decoder(loaded.model)
     block, inputs = decoder.blocks[0], embed(decoder, tokens())
-    groups = block.groups[::2]
+    groups, norms = (block.groups["qkv"], block.groups["gate_up"]), (block.norms.attention, block.norms.mlp)
     seen = BlockCalibration(block, inputs, loaded.model.config)
     expected = []
     for group in groups:
@@ -29,10 +29,10 @@ def smoothed_scales(alpha: float) -> tuple[list[torch.Tensor], list[torch.Tensor
         weights = torch.cat([linear.weight for linear in group.linears]).abs().amax(dim=0).tolist()
         scale = [x**alpha / w ** (1 - alpha) for x, w in zip(activations, weights, strict=True)]
         expected.append(torch.tensor(scale, dtype=torch.float64))
-    before = [group.norm.weight.clone() for group in groups]  # type: ignore[union-attr, operator]
+    before = [norm.weight.clone() for norm in norms]  # type: ignore[operator]
     transform = smoothquant.create(RECIPE, {"alpha": alpha})
     transform.apply(BlockCalibration(block, inputs, loaded.model.config))
-    found = [old / group.norm.weight for old, group in zip(before, groups, strict=True)]  # type: ignore[union-attr, operator]
+    found = [old / norm.weight for old, norm in zip(before, norms, strict=True)]  # type: ignore[operator]
     return found, expected
 
 

@@ -8,7 +8,7 @@ import torch
 
 from quantguard import transforms
 from quantguard.errors import QuantguardError, RecipeError
-from quantguard.modeling import Block, BlockCalibration, embed, find_decoder, folding
+from quantguard.modeling import Block, BlockCalibration, LoadedModel, embed, find_decoder, folding
 from quantguard.modeling.online import TransformedLinear, TransformedNorm
 from quantguard.records import QuantArgs, Recipe
 from quantguard.transforms import Transform
@@ -86,7 +86,7 @@ def test_it_stays_too_when_generated_token_by_token(name: str) -> None:
 @pytest.mark.parametrize("name", list(transforms.members))
 def test_the_statistics_are_those_of_the_transformed_model(name: str) -> None:
     for calibration in transformed(create(name), build("llama")):
-        for group in calibration.block.groups:
+        for group in calibration.block.groups.values():
             left = calibration.stats(group, gram=True)
             calibration.changed()
             seen = calibration.stats(group, gram=True)
@@ -181,16 +181,20 @@ def test_it_is_refused_too_where_no_transform_says_that_it_cancels(names: tuple[
         transformed(create(names[1]), loaded)
 
 
+def all_norms(loaded: LoadedModel) -> list[torch.nn.Module]:
+    return [norm for block in find_decoder(loaded.model).blocks for norm in (block.norms.attention, block.norms.mlp)]
+
+
 @pytest.mark.parametrize("name", list(transforms.members))
 def test_a_transform_says_whether_it_scales_norms_and_cancels_such_scales(name: str) -> None:
     """What it says is what it does: a scale of its own is marked, and one that is there already is refused."""
     transform, loaded = create(name), build("llama")
     transformed(transform, loaded)
-    norms = [group.norm for block in find_decoder(loaded.model).blocks for group in block.groups[::2]]
+    norms = all_norms(loaded)
     marked = [vars(norm).get(folding._SCALED) or isinstance(norm, TransformedNorm) for norm in norms]
     assert all(marked) if transform.scales_norms else not any(marked)
     again = build("llama")
-    for norm in (group.norm for block in find_decoder(again.model).blocks for group in block.groups[::2]):
+    for norm in all_norms(again):
         vars(norm)[folding._SCALED] = True
     if transform.cancels_scales:
         with pytest.raises(RecipeError, match="would vanish"):
@@ -201,7 +205,7 @@ def test_a_transform_says_whether_it_scales_norms_and_cancels_such_scales(name: 
 
 def norm_weight(block: Block) -> torch.Tensor:
     """Return the weight of the norm in front of q, k and v."""
-    weight = getattr(block.groups[0].norm, "weight", None)
+    weight = getattr(block.norms.attention, "weight", None)
     assert isinstance(weight, torch.Tensor)
     return weight
 
@@ -223,7 +227,7 @@ class _Broken(Transform):
 
     def apply(self, calibration: BlockCalibration) -> None:
         block = calibration.block
-        q, _, v = block.groups[0].linears
+        q, v = block.attention.q, block.attention.v
         before = {name: p.detach().clone() for name, p in block.layer.named_parameters()}
         self.inner.apply(calibration)
         after = dict(block.layer.named_parameters())
@@ -241,11 +245,11 @@ class _Broken(Transform):
             if self.fault == "the bias of v_proj is forgotten":
                 after["self_attn.v_proj.bias"].copy_(before["self_attn.v_proj.bias"])
             if self.fault == "down_proj is rotated on one side only":
-                down: Any = block.groups[3].linears[0]
+                down: Any = block.mlp.down
                 assert isinstance(down, TransformedLinear)
                 down.input_transform = torch.nn.Identity()
             if self.fault == "queries are not rotated":
-                extension: Any = block.attention.extension
+                extension: Any = block.attention.module.extension
                 extension.query_transform = None
 
 
@@ -292,8 +296,8 @@ def test_smoothing_brings_an_outlier_channel_down() -> None:
     with torch.no_grad():
         norm_weight(block)[3] = 300.0
     activations = embed(find_decoder(loaded.model), tokens())
-    before = BlockCalibration(block, activations, loaded.model.config).stats(block.groups[0], gram=False).absmax
-    after = transformed(create("smoothquant"), loaded)[0].stats(block.groups[0], gram=False).absmax
+    before = BlockCalibration(block, activations, loaded.model.config).stats(block.groups["qkv"], gram=False).absmax
+    after = transformed(create("smoothquant"), loaded)[0].stats(block.groups["qkv"], gram=False).absmax
 
     def spread(absmax: torch.Tensor) -> float:
         return float(absmax.max() / absmax.median())
@@ -306,5 +310,5 @@ def test_a_rotation_spreads_an_outlier_channel_over_all() -> None:
     block = find_decoder(loaded.model).blocks[0]
     with torch.no_grad():
         find_decoder(loaded.model).embedding.weight[:, 3] += 100.0
-    after = transformed(create("hadamard"), loaded)[0].stats(block.groups[0], gram=False).absmax
+    after = transformed(create("hadamard"), loaded)[0].stats(block.groups["qkv"], gram=False).absmax
     assert float(after.max() / after.median()) < 3

@@ -27,7 +27,7 @@ def observed(texts: list[list[list[int]]]) -> list[InputStats]:
     decoder = find_decoder(build("qwen3").model)
     block = decoder.blocks[0]
     found = []
-    for group in block.groups:
+    for group in block.groups.values():
         parts = [
             BlockCalibration(block, embed(decoder, text), decoder.model.config).stats(group, gram=True)
             for text in texts
@@ -140,7 +140,7 @@ def test_the_gram_matrix_of_bfloat16_inputs_is_exact_to_its_sums(width: int, thr
 def test_statistics_are_taken_again_only_for_what_was_not_asked_for_before() -> None:
     decoder = find_decoder(build("llama").model)
     calibration = BlockCalibration(decoder.blocks[0], embed(decoder, sequences()), decoder.model.config)
-    group = decoder.blocks[0].groups[0]
+    group = decoder.blocks[0].groups["qkv"]
     without = calibration.stats(group, gram=True, magnitudes=False)
     with pytest.raises(AssertionError, match="without magnitudes"):
         assert without.absmax is not None
@@ -168,7 +168,7 @@ def test_calibration_in_bfloat16_sees_what_float32_sees_and_leaves_nothing_behin
     activations = embed(decoder, sequences())
     exact = BlockCalibration(block, activations, config)
     coarse = BlockCalibration(block, activations, config, precision="bfloat16")
-    for group in block.groups:
+    for group in block.groups.values():
         wanted, found = (calibration.stats(group, gram=True).gram for calibration in (exact, coarse))
         assert found is not None
         assert wanted is not None

@@ -10,13 +10,12 @@ import torch
 import quantguard
 from quantguard.engines.transformers import generation as engine
 from quantguard.errors import MeasurementError
-from quantguard.modeling import LoadedModel, slots
-from quantguard.modeling import attention as attention_module
+from quantguard.modeling import LoadedModel, integer_cache, slots
 from quantguard.modeling.slots import SlotLayer, Window
 from quantguard.pipeline.decode_steps import FAR, FEW, NUM_ROWS, NUM_STEPS, SINGLE, batches, compare_ways, read, written
 from quantguard.pipeline.layer_trace import trace
 from quantguard.recipes import load_recipe
-from quantguard.verdict import judge_decoding
+from quantguard.verdict import judge_decode_gap
 
 TEXTS = [[(7 * index + 3 * place) % 500 + 20 for place in range(60 + 5 * index)] for index in range(10)]
 STARTS = [30] * 10
@@ -73,13 +72,13 @@ def test_full_precision_writes_by_what_it_reads(model: LoadedModel) -> None:
     found = compare(model, model)
     assert found["reading_gap"] == 0
     assert found["reference_decode_gap"] < 1e-5
-    assert judge_decoding(found, dtype="float32").outcome == "PASS"
+    assert judge_decode_gap(found, dtype="float32").outcome == "PASS"
 
 
 def test_a_quantized_model_writes_by_what_it_reads(quantized: LoadedModel, model: LoadedModel) -> None:
     found = compare(quantized, model)
     assert found["decode_gap"] < 0.1 * found["reading_gap"]
-    assert judge_decoding(found, dtype="float32").outcome == "PASS"
+    assert judge_decode_gap(found, dtype="float32").outcome == "PASS"
 
 
 def floats(patch: pytest.MonkeyPatch) -> None:
@@ -91,13 +90,16 @@ def floats(patch: pytest.MonkeyPatch) -> None:
 
 
 def six_bits(patch: pytest.MonkeyPatch) -> None:
-    quantizers = attention_module.kv_quantizers
+    stored_by = integer_cache.kv_store
 
     def coarser(attention: Any) -> Any:
-        pair = quantizers(attention)
-        return pair and tuple(dataclasses.replace(q, args=dataclasses.replace(q.args, num_bits=6)) for q in pair)
+        store = stored_by(attention)
+        if store is None:
+            return None
+        keys, values = (dataclasses.replace(q, args=dataclasses.replace(q.args, num_bits=6)) for q in store.quantizers)
+        return dataclasses.replace(store, quantizers=(keys, values))
 
-    patch.setattr(slots, "kv_quantizers", coarser)
+    patch.setattr(slots, "kv_store", coarser)
 
 
 def modulo_200(patch: pytest.MonkeyPatch) -> None:
@@ -149,14 +151,14 @@ def test_a_planted_fault_of_the_cache_is_seen(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     fault(monkeypatch)
-    assert judge_decoding(compare(quantized, model), dtype="float32").outcome == outcome
+    assert judge_decode_gap(compare(quantized, model), dtype="float32").outcome == outcome
 
 
 def test_a_decoder_without_slots_writes_by_what_it_reads_too(
     quantized: LoadedModel, model: LoadedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(engine, "takes_slots", lambda _model: False)
-    assert judge_decoding(compare(quantized, model), dtype="float32").outcome == "PASS"
+    assert judge_decode_gap(compare(quantized, model), dtype="float32").outcome == "PASS"
 
 
 def test_what_is_written_is_what_is_read_row_by_row_though_rows_leave(model: LoadedModel) -> None:

@@ -55,6 +55,9 @@ class Echo:
     def circumstances(self) -> dict[str, str]:
         return {}
 
+    def generation_facts(self) -> dict[str, str]:
+        return {}
+
     def generate(
         self,
         requests: Sequence[Request],

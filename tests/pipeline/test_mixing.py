@@ -1,13 +1,14 @@
 """A budget of bits goes to linears that servers compute as one together, or to none of them."""
 
 import pathlib
+from collections.abc import Sequence
 
 import pytest
 
 import quantguard
 from quantguard.checkpoints._stored import fused_apart
 from quantguard.errors import RecipeError
-from quantguard.modeling import find_decoder
+from quantguard.modeling import Block, find_decoder
 from quantguard.pipeline import checking
 from quantguard.pipeline.mixing import MixedPrecision, mix_precision
 from quantguard.pipeline.sensitivity import PartSensitivity
@@ -34,6 +35,10 @@ def sensitivities(loaded: quantguard.modeling.LoadedModel, damage: dict[str, flo
     ]
 
 
+def blocks() -> Sequence[Block]:
+    return find_decoder(quantguard.load("tiny-reasoner").model).blocks
+
+
 def mixed(damage: dict[str, float], *, bits: float, recipe: Recipe = FOUR) -> MixedPrecision:
     loaded = quantguard.load("tiny-reasoner")
     parts = sensitivities(loaded, damage)
@@ -49,7 +54,7 @@ def test_what_is_served_as_one_matrix_gets_one_setting(damage: dict[str, float])
             assert {f"{name.rpartition('.')[0]}.{part}" for part in fused} <= targets
     assert any(target.endswith(tuple(damage)) for target in targets)
     assert found.effective_bits <= 5.0
-    assert list(fused_apart(4, found.recipe.layer_args, file="")) == []
+    assert list(fused_apart(blocks(), found.recipe.layer_args, file="")) == []
 
 
 def test_a_linear_that_has_better_weights_already_follows_the_others() -> None:
@@ -60,13 +65,13 @@ def test_a_linear_that_has_better_weights_already_follows_the_others() -> None:
     )
     recipe = Recipe(name="split", weights=FOUR.weights, input_activations=FOUR.input_activations, overrides=(own,))
     found = mixed({"q_proj": 9.0}, bits=8.0, recipe=recipe)
-    assert list(fused_apart(4, found.recipe.layer_args, file="")) == []
+    assert list(fused_apart(blocks(), found.recipe.layer_args, file="")) == []
 
 
 def test_a_split_would_be_seen() -> None:
     split = Override(targets=("model.layers.0.self_attn.k_proj",), weights=EIGHT, input_activations=None)
     recipe = Recipe(name="split", weights=FOUR.weights, overrides=(split,))
-    assert [defect.tensor for defect in fused_apart(4, recipe.layer_args, file="")] == [
+    assert [defect.tensor for defect in fused_apart(blocks(), recipe.layer_args, file="")] == [
         "model.layers.0.self_attn.k_proj"
     ]
 

@@ -15,7 +15,7 @@ from quantguard.errors import MeasurementError
 from quantguard.gates import Session
 from quantguard.gates.latency import BLOCK_BUDGETS, Gate, decide
 from quantguard.modeling import LoadedModel
-from quantguard.modeling.attention import IntegerCacheLayer
+from quantguard.modeling.integer_cache import IntegerCacheLayer
 from quantguard.pipeline import timing
 from quantguard.records import TimedBlock, Verdict
 

@@ -5,8 +5,10 @@ import os
 import pytest
 
 from pytest_quantguard.options import DATA_VARIABLE
-from quantguard.benchmarks import _files
+from quantguard.benchmarks import _data_files
 from tests.support.gate_runs import assert_error, run
+
+pytestmark = pytest.mark.usefixtures("shared_models")
 
 GATE = """
 import quantguard
@@ -20,7 +22,7 @@ def test_release(guard):
 def test_a_gate_without_its_benchmarks_file_is_an_error_that_names_it(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert DATA_VARIABLE == _files.VARIABLE
+    assert DATA_VARIABLE == _data_files.VARIABLE
     monkeypatch.setenv(DATA_VARIABLE, "elsewhere")
     pytester.makepyfile(test_release=GATE)
     pytester.mkdir("data")

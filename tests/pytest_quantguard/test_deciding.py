@@ -14,6 +14,8 @@ from quantguard.pipeline import PipelineSession
 from quantguard.records import RunRecord
 from tests.support.gate_runs import ROOT, W8A8, assert_error, copy_baselines, run, write_gate
 
+pytestmark = pytest.mark.usefixtures("shared_models")
+
 
 def test_a_clear_verdict_ends_the_run_early_and_says_so(pytester: pytest.Pytester) -> None:
     write_gate(pytester)

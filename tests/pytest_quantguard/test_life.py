@@ -12,7 +12,7 @@ from quantguard.baselines.suites import recall, to_remove
 from tests.support.gate_runs import W8A8, run, write_gate
 
 # Workers are waited for.
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.timeout(300), pytest.mark.usefixtures("shared_models")]
 
 SMALL = "tol=0.5, subset=16"
 OLD = pathlib.Path("cpu/tiny-reasoner/w8a8-old/word-problems.json")

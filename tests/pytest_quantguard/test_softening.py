@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from pytest_quantguard import ledger, outcomes
-from pytest_quantguard.accounts import Account
+from pytest_quantguard import enforcement, result_log
 from pytest_quantguard.collecting import Collector
+from pytest_quantguard.run_log import RunLog
 from tests.support.planted_verdicts import MODES, tell
 
 GATES = """
@@ -224,11 +224,13 @@ def test_own_then_green(guard):
 @pytest.mark.parametrize(
     ("broken", "fault", "softening"),
     [
-        pytest.param((outcomes, "note_exception"), lambda *_: None, "makereport, inner", id="own trouble forgotten"),
+        pytest.param((enforcement, "note_exception"), lambda *_: None, "makereport, inner", id="own trouble forgotten"),
         pytest.param((Collector, "_judge_run"), lambda _: 0, "makereport, outermost", id="the exit code not judged"),
         pytest.param((Collector, "pytest_unconfigure"), None, "sessionfinish", id="the exit code not held"),
-        pytest.param((ledger.Ledger, "unsent"), lambda _: [], "makereport, another report", id="what was dropped"),
-        pytest.param((Account, "take"), lambda *_, **__: [], "makereport, outermost", id="nothing taken down"),
+        pytest.param(
+            (result_log.ResultLog, "unsent"), lambda _: [], "makereport, another report", id="what was dropped"
+        ),
+        pytest.param((RunLog, "take"), lambda *_, **__: [], "makereport, outermost", id="nothing taken down"),
     ],
 )
 def test_a_plugin_that_lets_a_verdict_go_is_caught(

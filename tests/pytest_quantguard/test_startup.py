@@ -21,8 +21,8 @@ def test_an_unrelated_run_imports_nothing_heavy(tmp_path: object) -> None:
 
 def test_the_judging_half_imports_no_torch() -> None:
     code = (
-        "import sys, quantguard.gates.accuracy, quantguard.verdict, quantguard.baselines, quantguard.report.files,"
-        " quantguard.benchmarks.word_problems, quantguard.scorers.boxed\n"
+        "import sys, quantguard.gates.accuracy, quantguard.verdict, quantguard.baselines,"
+        " quantguard.report.output_files, quantguard.benchmarks.word_problems, quantguard.scorers.boxed\n"
         "assert not {'torch', 'transformers', 'pytest'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -2,8 +2,8 @@
 
 import pytest
 
-from pytest_quantguard import accounts
-from pytest_quantguard.ledger import result_of_test
+from pytest_quantguard import run_log
+from pytest_quantguard.result_log import result_of_test
 from tests.support.planted_verdicts import MODES, is_told, tell
 
 FOUR = """
@@ -322,7 +322,7 @@ def test_a_collector_that_forgets_a_lost_worker_is_caught(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The controller, where the rows are put together, is this process."""
-    monkeypatch.setattr(accounts, "_LOST", "never")
+    monkeypatch.setattr(run_log, "_LOST", "never")
     with pytest.raises(AssertionError):
         test_a_worker_that_was_lost_is_an_error_of_its_test(pytester, ["--max-worker-restart=0"])
 
@@ -331,6 +331,6 @@ def test_a_collector_that_forgets_a_lost_worker_is_caught(
 def test_a_collector_that_forgets_what_was_not_run_is_caught(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, fault: object
 ) -> None:
-    monkeypatch.setattr(accounts, "_of_unjudged", fault)
+    monkeypatch.setattr(run_log, "_of_unjudged", fault)
     with pytest.raises(AssertionError):
         test_gates_behind_the_first_failure_are_said_not_to_have_run(pytester, ["-x"])

@@ -7,7 +7,7 @@ import pytest
 
 from pytest_quantguard.options import UNSAFE_VARIABLE
 from quantguard.cli.__main__ import main
-from quantguard.sandbox import choosing
+from quantguard.sandbox import probe
 
 SEES = f"""
 import os
@@ -29,7 +29,7 @@ def test_what_it_sees():
 def test_the_option_is_handed_to_the_library_while_pytest_runs(
     options: list[str], expected: str, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert UNSAFE_VARIABLE == choosing.VARIABLE
+    assert UNSAFE_VARIABLE == probe.VARIABLE
     monkeypatch.delenv(UNSAFE_VARIABLE, raising=False)
     pytester.makepyfile(SEES)
     result = pytester.runpytest_inprocess("-rP", *options)
@@ -45,4 +45,4 @@ def test_the_command_line_hands_it_over_too(
     monkeypatch.setattr(sys, "argv", ["quantguard", "evaluate", "no-such-model", "--unsafe-exec"])
     assert main() == 2
     assert "no-such-model" in capsys.readouterr().err
-    assert choosing.isolation().kind == "unsafe"
+    assert probe.isolation().kind == "unsafe"

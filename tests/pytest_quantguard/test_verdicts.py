@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from pytest_quantguard import fixtures, outcomes
+from pytest_quantguard import enforcement, fixtures
 from tests.support.planted_verdicts import MODES, junit, tell
 
 SWALLOWED = """
@@ -358,7 +358,7 @@ def test_an_error_of_quantguard_says_everything_without_a_traceback(pytester: py
 def test_a_report_that_is_not_held_to_its_verdicts_is_caught(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(outcomes, "hold_to_verdicts", lambda *_: None)
+    monkeypatch.setattr(enforcement, "hold_to_verdicts", lambda *_: None)
     with pytest.raises(AssertionError):
         test_a_swallowed_verdict_fails_its_test(pytester, ())
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from quantguard.report import files
+from quantguard.report import output_files
 from tests.support import browser, planted_results
 
 # A browser is waited for.
@@ -35,7 +35,7 @@ def chromium() -> Iterator[browser.Browser]:
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     folder = tmp_path_factory.mktemp("report")
-    files.write_all(folder, planted_results.every_outcome())
+    output_files.write_all(folder, planted_results.every_outcome())
     return folder / "report.html"
 
 

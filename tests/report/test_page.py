@@ -13,8 +13,15 @@ from quantguard import gates
 from quantguard.baselines.history import history_of
 from quantguard.errors import BaselineError
 from quantguard.gates import GateResult
-from quantguard.report import files, measures, page, sections, text, wording
-from quantguard.report.gathering import gather
+from quantguard.report import (
+    number_format,
+    output_files,
+    page,
+    plain_text,
+    sections,
+    visible_text,
+)
+from quantguard.report.contents import collect_report
 from quantguard.report.markdown import markdown
 from tests.support import planted_results
 
@@ -68,12 +75,12 @@ def check_intervals_lie_as_judged(text: str) -> None:
 
 @pytest.mark.parametrize("results", PLANTED.values(), ids=PLANTED)
 def test_the_page_needs_nothing_and_runs_nothing_that_a_model_wrote(results: Results) -> None:
-    check_needs_nothing_and_runs_nothing_else(page.html(gather(results)))
+    check_needs_nothing_and_runs_nothing_else(page.html(collect_report(results)))
 
 
 def test_every_outcome_is_told_with_its_reason() -> None:
-    whole = page.html(gather(PLANTED["every outcome"]))
-    for label in text.LABELS:
+    whole = page.html(collect_report(PLANTED["every outcome"]))
+    for label in plain_text.LABELS:
         assert f'<span class="badge {label}">{label}</span>' in whole
     assert "there is no baseline baselines/cpu/x.json" in whole
     assert "40 lost, 5 gained" in whole
@@ -85,8 +92,8 @@ def test_every_outcome_is_told_with_its_reason() -> None:
 def test_a_test_counts_by_the_worst_of_its_outcomes(tmp_path: pathlib.Path) -> None:
     """One test passes its gate and fails by itself: it is no PASS."""
     results = PLANTED["every outcome"]
-    counts = {"terminal": text.closing_line(results), "page": page.html(gather(results))}
-    files.write_all(tmp_path, results)
+    counts = {"terminal": plain_text.closing_line(results), "page": page.html(collect_report(results))}
+    output_files.write_all(tmp_path, results)
     counts["summary"] = (tmp_path / "summary.md").read_text().partition("\n")[0]
     for where, said in counts.items():
         assert (
@@ -100,7 +107,7 @@ def test_a_test_counts_by_the_worst_of_its_outcomes(tmp_path: pathlib.Path) -> N
 def test_a_summary_that_is_too_long_leaves_out_what_passed() -> None:
     red = dataclasses.replace(planted_results.error("x" * 600), notes=("y",) * 9)
     results = [*((f"t{i}", planted_results.memory()) for i in range(900)), *((f"r{i}", red) for i in range(40))]
-    said = markdown(gather(results))
+    said = markdown(collect_report(results))
     assert len(said) <= 65_536
     assert said.startswith("quantguard: 900 PASS, 40 ERROR\n")
     assert said.count("| ERROR |") == 40
@@ -108,19 +115,19 @@ def test_a_summary_that_is_too_long_leaves_out_what_passed() -> None:
 
 
 def test_the_margin_is_drawn_where_it_was_judged() -> None:
-    check_intervals_lie_as_judged(page.html(gather(PLANTED["every outcome"])))
+    check_intervals_lie_as_judged(page.html(collect_report(PLANTED["every outcome"])))
 
 
 def test_a_margin_drawn_on_the_wrong_side_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(measures, "threshold", lambda result: result.verdict.margin)
+    monkeypatch.setattr(number_format, "threshold", lambda result: result.verdict.margin)
     with pytest.raises(AssertionError):
-        check_intervals_lie_as_judged(page.html(gather(PLANTED["every outcome"])))
+        check_intervals_lie_as_judged(page.html(collect_report(PLANTED["every outcome"])))
 
 
 def test_an_unescaped_text_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wording, "visible", markupsafe.Markup)
+    monkeypatch.setattr(visible_text, "visible", markupsafe.Markup)
     with pytest.raises(AssertionError):
-        check_needs_nothing_and_runs_nothing_else(page.html(gather(PLANTED["hostile texts"])))
+        check_needs_nothing_and_runs_nothing_else(page.html(collect_report(PLANTED["hostile texts"])))
 
 
 @pytest.mark.parametrize(
@@ -128,7 +135,7 @@ def test_an_unescaped_text_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_an_external_link_is_caught(tag: str) -> None:
     with pytest.raises(AssertionError):
-        check_needs_nothing_and_runs_nothing_else(page.html(gather([])).replace("<main", f"{tag}<main"))
+        check_needs_nothing_and_runs_nothing_else(page.html(collect_report([])).replace("<main", f"{tag}<main"))
 
 
 @pytest.mark.parametrize("name", list(gates.members))
@@ -142,12 +149,12 @@ def test_every_section_is_shown_or_has_nothing_to_show(name: str) -> None:
     assert section.TITLE
     assert section.ORDER > 0
     for results in PLANTED.values():
-        report = gather(results)
+        report = collect_report(results)
         assert (f'<section id="{name}"' in page.html(report)) == (section.context(report) is not None)
 
 
 def test_the_files_hold_the_same(tmp_path: pathlib.Path) -> None:
-    files.write_all(tmp_path, [*PLANTED["every outcome"], *PLANTED["hostile texts"]])
+    output_files.write_all(tmp_path, [*PLANTED["every outcome"], *PLANTED["hostile texts"]])
     tables = json.loads((tmp_path / "results.json").read_text())["gates"]
     assert [table["outcome"] for table in tables[:3]] == ["REGRESSED", "INCONCLUSIVE", "PASS"]
     assert len(tables[0]["lost"]) == 40
@@ -155,7 +162,7 @@ def test_the_files_hold_the_same(tmp_path: pathlib.Path) -> None:
 
 
 def test_markdown_is_short_and_takes_no_markup_from_models() -> None:
-    text = markdown(gather([*PLANTED["every outcome"], *PLANTED["hostile texts"]]))
+    text = markdown(collect_report([*PLANTED["every outcome"], *PLANTED["hostile texts"]]))
     assert len(text) <= 65_536
     assert not re.search(r"<(script|img|a|link)|@everyone|\]\(http", text)
 
@@ -167,19 +174,19 @@ def test_history_is_read_from_git_and_nothing_is_said_without_one(tmp_path: path
     assert [point.accepted for point in history_of(path)] == [0.8, 0.7, 0.9]
     assert [point.accepted for point in history_of(path, count=2)] == [0.7, 0.9]
     result = dataclasses.replace(planted_results.accuracy(lost=1, gained=1), baseline=str(path))
-    assert "3 commits" in page.html(gather([("test_a", result)]))
+    assert "3 commits" in page.html(collect_report([("test_a", result)]))
 
 
 @pytest.mark.parametrize("name", planted_results.HOSTILE)
 def test_what_a_model_or_server_wrote_does_not_steer_the_terminal(name: str) -> None:
     ((_, result),) = [pair for pair in planted_results.hostile() if pair[1].recipe == f"hostile {name}"]
-    lines = text.gate_lines([result], with_tracebacks=True)
+    lines = plain_text.gate_lines([result], with_tracebacks=True)
     assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]", "\n".join(lines))
     # No text passes for the headline of another gate.
     assert [index for index, line in enumerate("\n".join(lines).splitlines()) if not line.startswith("    ")] == [0]
 
 
 def test_a_text_that_steers_the_terminal_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(text, "visible", str)
+    monkeypatch.setattr(plain_text, "visible", str)
     with pytest.raises(AssertionError):
         test_what_a_model_or_server_wrote_does_not_steer_the_terminal("null")

@@ -16,7 +16,7 @@ import pytest
 
 from quantguard import sandbox
 from quantguard.errors import SandboxError
-from quantguard.sandbox import Calls, Isolation, Limits, Outcome, bubblewrap, choosing, starting
+from quantguard.sandbox import CallTests, Isolation, Limits, ProgramResult, bubblewrap, launcher, probe
 
 # Programs are started and killed here.
 pytestmark = pytest.mark.timeout(300)
@@ -60,16 +60,18 @@ class Surroundings(NamedTuple):
     canary: pathlib.Path
     secret: str
 
-    def run(self, isolation: Isolation, name: str) -> Outcome:
+    def run(self, isolation: Isolation, name: str) -> ProgramResult:
         hostile, limits = PROGRAMS[name], PROGRAMS[name].limits
         program = hostile.program.replace("CANARY", str(self.canary)).replace("SECRET", VARIABLE)
         token = f"token-{secrets.token_hex(16)}"
         if hostile.kind == "input":
             return sandbox.run_inputs(isolation, [program], [("3\n", token)], limits=limits)
         tests = f"assert answer('a') == {token!r}\nassert answer('b') != answer('a')"
-        return sandbox.run_calls(isolation, [program], Calls(targets={"answer": "answer"}, tests=tests), limits=limits)
+        return sandbox.run_calls(
+            isolation, [program], CallTests(targets={"answer": "answer"}, tests=tests), limits=limits
+        )
 
-    def harm(self, outcome: Outcome) -> list[str]:
+    def harm(self, outcome: ProgramResult) -> list[str]:
         """Say what a program saw or changed."""
         harm = []
         if self.secret in outcome.detail or "seen" in outcome.detail:
@@ -124,7 +126,7 @@ def adopting() -> Iterator[set[int]]:
 def isolation() -> Isolation:
     """Find bubblewrap, whatever the environment allows."""
     try:
-        return choosing._bubblewrap(tuple(bubblewrap.candidates()))
+        return probe._bubblewrap(tuple(bubblewrap.candidates()))
     except SandboxError as error:
         pytest.skip(str(error))
 
@@ -156,7 +158,7 @@ def test_without_a_sandbox_the_harm_is_noticed(name: str, surroundings: Surround
 def test_an_environment_that_is_handed_over_is_noticed(
     isolation: Isolation, surroundings: Surroundings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(starting, "ENVIRONMENT", dict(os.environ))
+    monkeypatch.setattr(launcher, "ENVIRONMENT", dict(os.environ))
     for name in ("secrets in the environment", "secrets in memory by getenv"):
         assert surroundings.harm(surroundings.run(isolation, name)) != []
 
@@ -189,5 +191,5 @@ def test_it_passes_where_expected_values_are_inside(name: str, isolation: Isolat
     check = f"EXPECTED = [['token-{secrets.token_hex(16)}']]\ndef check():\n    assert answer('a') == EXPECTED[0][0]"
     if "a list" in name:
         check = "def check():\n    assert answer('a') == [3]"
-    calls = Calls(targets={"check": "check"}, tests="check()")
+    calls = CallTests(targets={"check": "check"}, tests="check()")
     assert sandbox.run_calls(isolation, [PROGRAMS[name].program, check], calls).passed

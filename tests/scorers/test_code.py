@@ -20,26 +20,28 @@ from hypothesis import strategies as st
 
 import quantguard
 from quantguard import benchmarks, sandbox
-from quantguard.benchmarks import Benchmark, _files, choose_subset, humaneval
+from quantguard.benchmarks import Benchmark, _data_files, choose_subset, humaneval
 from quantguard.errors import DataError, QuantguardError, SandboxError
 from quantguard.pipeline.scoring import Scoring, summarize
 from quantguard.records import Generation, Sample, Score
-from quantguard.sandbox import bubblewrap, choosing
+from quantguard.sandbox import bubblewrap, probe
 from quantguard.scorers import code
-from quantguard.scorers._cases import Case, unpack
-from quantguard.scorers._programs import last_program
+from quantguard.scorers._code_blocks import last_program
+from quantguard.scorers._test_cases import ProgramCase, unpack
 from quantguard.verdict.accuracy import AccuracyRule, judge_accuracy
 
-FOLDER = os.environ.get(_files.VARIABLE)
+FOLDER = os.environ.get(_data_files.VARIABLE)
 NAMES = {"humaneval": 164, "mbpp": 500, "livecodebench": 1}
-needs_data = pytest.mark.skipif(FOLDER is None, reason=f"needs the benchmarks' files: export {_files.VARIABLE}=FOLDER")
+needs_data = pytest.mark.skipif(
+    FOLDER is None, reason=f"needs the benchmarks' files: export {_data_files.VARIABLE}=FOLDER"
+)
 
 
 @pytest.fixture(autouse=True)
 def _sandbox(monkeypatch: pytest.MonkeyPatch) -> None:
     """Take limits alone where bubblewrap does not run: what is judged here is our own."""
     if sandbox.missing():
-        monkeypatch.setenv(choosing.VARIABLE, "1")
+        monkeypatch.setenv(probe.VARIABLE, "1")
 
 
 def block(program: str) -> str:
@@ -274,7 +276,7 @@ def test_answers_are_scored_side_by_side_in_their_order() -> None:
 
 
 def test_a_sandbox_that_does_not_run_is_no_score(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv(choosing.VARIABLE, raising=False)
+    monkeypatch.delenv(probe.VARIABLE, raising=False)
     monkeypatch.setattr(bubblewrap, "candidates", list)
     with pytest.raises(SandboxError, match="is not installed"):
         judged(TWICE, block("def twice(x):\n    return 2 * x"))
@@ -295,7 +297,7 @@ CASES = [{"input": "1\n2\n", "output": "3\n", "testtype": "stdin"}, {"input": "4
 
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
 def test_packed_cases_unpack(protocol: int) -> None:
-    expected = [Case("1\n2\n", "3\n"), Case("4\n5\n", "9")]
+    expected = [ProgramCase("1\n2\n", "3\n"), ProgramCase("4\n5\n", "9")]
     assert unpack(packed(json.dumps(CASES), protocol=protocol), where="x") == expected
     assert unpack(json.dumps(CASES), where="x") == expected
 
@@ -380,7 +382,7 @@ def plant(folder: pathlib.Path, rows: list[dict[str, Any]], monkeypatch: pytest.
     path = folder / "livecodebench/problems.jsonl"
     path.parent.mkdir(exist_ok=True)
     path.write_text("".join(json.dumps(one) + "\n" for one in rows))
-    monkeypatch.setenv(_files.VARIABLE, str(folder))
+    monkeypatch.setenv(_data_files.VARIABLE, str(folder))
 
 
 @pytest.mark.parametrize(
@@ -475,7 +477,7 @@ def test_a_case_that_cannot_be_put_stops_its_item_and_not_the_run(
 def test_what_could_not_be_judged_is_no_wrong_answer_and_too_much_of_it_is_an_error(
     rule: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sandbox, "run_calls", lambda *_given, **_named: sandbox.Outcome(rule=rule))
+    monkeypatch.setattr(sandbox, "run_calls", lambda *_given, **_named: sandbox.ProgramResult(rule=rule))
     score = code.score(
         TWICE, Generation(sample_id="twice", epoch=0, text=block("x"), num_tokens=1, finish_reason="stop")
     )
@@ -532,8 +534,8 @@ def test_the_record_says_how_programs_were_run_and_other_ways_do_not_compare(
 ) -> None:
     plant(tmp_path, [row(), FUNCTION], monkeypatch)
     records = {}
-    for unsafe in ("0", "1") if not sandbox.missing() and os.environ.get(choosing.VARIABLE) != "1" else ("1",):
-        monkeypatch.setenv(choosing.VARIABLE, unsafe)
+    for unsafe in ("0", "1") if not sandbox.missing() and os.environ.get(probe.VARIABLE) != "1" else ("1",):
+        monkeypatch.setenv(probe.VARIABLE, unsafe)
         record = quantguard.evaluate("tiny-reasoner", "livecodebench", max_new_tokens=2)
         assert record.recorded["sandbox"] == sandbox.isolation().name
         assert record.must_match["scorer"] == f"{code.VERSION} {sandbox.isolation().kind}"
@@ -561,9 +563,9 @@ def test_humaneval_comes_from_the_package_without_importing_it(
     (folder / "__init__.py").write_text("raise AssertionError('imported')")
     (folder / "data/HumanEval.jsonl.gz").write_bytes(gzip.compress((json.dumps(HUMANEVAL[0]) + "\n").encode()))
     monkeypatch.setattr(
-        humaneval, "ORIGIN", dataclasses.replace(humaneval.ORIGIN, sha256=_files.content_hash(HUMANEVAL))
+        humaneval, "ORIGIN", dataclasses.replace(humaneval.ORIGIN, sha256=_data_files.content_hash(HUMANEVAL))
     )
-    monkeypatch.delenv(_files.VARIABLE, raising=False)
+    monkeypatch.delenv(_data_files.VARIABLE, raising=False)
     monkeypatch.syspath_prepend(tmp_path)
     importlib.invalidate_caches()
     (sample,) = humaneval.load().samples
@@ -581,7 +583,7 @@ def test_humaneval_comes_from_the_package_without_importing_it(
 def test_a_damaged_file_is_refused(name: str, content: bytes, tmp_path: pathlib.Path) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(DataError, match="is damaged"):
-        _files._from_file(tmp_path / name, humaneval.ORIGIN)
+        _data_files._from_file(tmp_path / name, humaneval.ORIGIN)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -589,10 +591,10 @@ def test_without_its_file_a_benchmark_says_where_to_get_it(
     name: str, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     module = benchmarks.members.require(name, benchmarks.Downloaded)
-    monkeypatch.setenv(_files.VARIABLE, str(tmp_path))
-    monkeypatch.setattr(_files, "_packaged", lambda _origin: None)
+    monkeypatch.setenv(_data_files.VARIABLE, str(tmp_path))
+    monkeypatch.setattr(_data_files, "_packaged", lambda _origin: None)
     monkeypatch.setattr(importlib.util, "find_spec", lambda _name: None)
-    with pytest.raises(QuantguardError, match=f"export {_files.VARIABLE}=FOLDER") as caught:
+    with pytest.raises(QuantguardError, match=f"export {_data_files.VARIABLE}=FOLDER") as caught:
         benchmarks.members[name].load()
     assert vars(module)["ORIGIN"].where in str(caught.value)
     assert any(lack.remedy and lack.remedy in str(caught.value) for lack in module.missing())

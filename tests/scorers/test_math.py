@@ -13,7 +13,7 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from quantguard.errors import DataError
-from quantguard.scorers import _equality, _evaluation, _kinds, _reading, _tokens, _units, _values, math
+from quantguard.scorers import _answer_reader, _answer_types, _equality, _evaluator, _tokens, _units, _values, math
 
 COUNTS = {"equal": 300, "different": 300, "disputed": 20}
 # Large enough to hold 2006!, and numbers close to one another.
@@ -91,7 +91,7 @@ def plant(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[object, object,
 
 
 def forget() -> None:
-    _reading.read.cache_clear()
+    _answer_reader.read.cache_clear()
     math._wanted.cache_clear()
 
 
@@ -105,12 +105,10 @@ def loose(_context: object, _rough: object, values: tuple[complex, complex], _bi
     [
         pytest.param(_values, "_POINTS", 1, r"|x| ; x", id="unknowns are tried at one point"),
         pytest.param(_values, "_came_closer", loose, r"e^{10^{-80}} ; 1", id="digits are absolute"),
-        pytest.param(
-            _evaluation.Evaluation, "_note", lambda *_: None, r"\sqrt{2}+e^{-400} ; \sqrt{2}", id="few digits"
-        ),
+        pytest.param(_evaluator.Evaluator, "_note", lambda *_: None, r"\sqrt{2}+e^{-400} ; \sqrt{2}", id="few digits"),
         pytest.param(_tokens, "_GROUPS", re.compile(r"[0-9]+(?:,[0-9]+)+"), "12,5 ; 125", id="any row of commas"),
         pytest.param(
-            _equality._SAME, _kinds.Sequenced, lambda a, b: a.parts == b.parts, "(1,2) ; [1,2]", id="brackets"
+            _equality._SAME, _answer_types.Ordered, lambda a, b: a.parts == b.parts, "(1,2) ; [1,2]", id="brackets"
         ),
         pytest.param(_equality, "_matched", _equality._within, "1, 1, 2 ; 1, 2, 2", id="a list as a set"),
         pytest.param(_equality, "proportion", lambda *_: 1, "x^2 = 4 ; x^3 = 8", id="any equations"),

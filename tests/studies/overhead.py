@@ -26,7 +26,7 @@ from quantguard.engines.transformers import generation as engine
 from quantguard.engines.transformers.in_process import InProcess
 from quantguard.gates import accuracy
 from quantguard.pipeline import GenerationStore, PipelineSession, Settings
-from quantguard.report import files
+from quantguard.report import output_files
 from quantguard.scorers import boxed
 
 RECIPE, BENCHMARK = "w8a8", "word-problems"
@@ -98,7 +98,7 @@ def one(folder: pathlib.Path, quantized: Any, model: Any) -> tuple[float, float,
     with clocks() as (generating, scoring):
         started = time.perf_counter()
         result = gates.members["accuracy"].check(gate, session)
-        files.write_all(folder / "report", [("test_release", result)])
+        output_files.write_all(folder / "report", [("test_release", result)])
         whole = time.perf_counter() - started
     assert result.verdict.outcome in ("PASS", "INCONCLUSIVE"), result.verdict
     return generating.seconds, whole - generating.seconds, scoring.seconds

@@ -12,7 +12,7 @@ import time
 
 from quantguard.gates import GateResult
 from quantguard.records import from_json, to_json
-from quantguard.report import files
+from quantguard.report import output_files
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[2]))
 from tests.support.planted_results import accuracy
@@ -32,7 +32,7 @@ def main() -> None:
     results = [(f"test_{index}", from_json(GateResult, to_json(result))) for index, result in enumerate(made)]
     carried = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
-        files.write_all(pathlib.Path(folder), results)
+        output_files.write_all(pathlib.Path(folder), results)
         written = time.perf_counter()
         sizes = {path.name: path.stat().st_size for path in sorted(pathlib.Path(folder).iterdir())}
     print(f"| {args.gates} gates of {args.items} items | seconds |\n|---|---|")

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from quantguard.benchmarks import _files
+from quantguard.benchmarks import _data_files
 from quantguard.catalog import cache_folder
 
 HERE = pathlib.Path(__file__).parent
@@ -64,8 +64,8 @@ def test_a_sample_of_the_study_runs(name: str, tmp_path: pathlib.Path) -> None:
         pytest.skip(f"needs the model; type: quantguard fetch {NEED_WEIGHTS[name]}")
     if name in NEED_PACKAGE and importlib.util.find_spec(NEED_PACKAGE[name]) is None:
         pytest.skip(f"needs an environment with {NEED_PACKAGE[name]}; type: pip install {NEED_PACKAGE[name]}==0.14.0.1")
-    if name in NEED_DATA and _files.VARIABLE not in os.environ:
-        pytest.skip(f"needs the benchmarks' files: export {_files.VARIABLE}=FOLDER")
+    if name in NEED_DATA and _data_files.VARIABLE not in os.environ:
+        pytest.skip(f"needs the benchmarks' files: export {_data_files.VARIABLE}=FOLDER")
     command = [sys.executable, str(HERE / f"{name}.py"), *(str(tmp_path) if o == "FOLDER" else o for o in options)]
     finished = subprocess.run(command, capture_output=True, text=True, check=True)
     assert expected in finished.stdout

@@ -98,7 +98,7 @@ def outliers(model: LoadedModel) -> None:
     ratios: dict[str, list[str]] = {}
     for block in decoder.blocks:
         calibration = BlockCalibration(block, activations, model.model.config)
-        for group in block.groups:
+        for group in block.groups.values():
             absmax = calibration.stats(group, gram=False).absmax
             ratios.setdefault(", ".join(group.parts), []).append(f"{float(absmax.max() / absmax.median()):.1f}")
         activations = calibration.float_outputs()

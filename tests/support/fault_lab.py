@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 import tomli_w
 
-from pytest_quantguard.ledger import read_row, rows_on
+from pytest_quantguard.result_log import logged_on, read_logged
 from quantguard import baselines, gates
 from quantguard.benchmarks import Benchmark
 from quantguard.modeling import LoadedModel
@@ -144,10 +144,10 @@ class _Listener:
         self.crash: str | None = None
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        for result in (read_row(text).result for text in rows_on(report)):
+        for result in (read_logged(text).result for text in logged_on(report)):
             outcome = "CRASH" if result.traceback is not None else result.label
             self.seen.append(Seen(gate=result.gate, outcome=outcome, reason=result.verdict.reason))
-        if report.failed and not rows_on(report):
+        if report.failed and not logged_on(report):
             self.crash = str(report.longrepr).strip().splitlines()[-1]
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:

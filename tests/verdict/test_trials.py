@@ -18,7 +18,7 @@ from quantguard.pipeline import RerunStore, rerun_store
 from quantguard.pipeline.joining import join
 from quantguard.records import GenerationConfig, Outcome, RunRecord, Score, Verdict
 from quantguard.records.judgement import Basis
-from quantguard.report.several import several_lines
+from quantguard.report.multiple_testing import multiple_testing_lines
 from quantguard.stats import Method
 from quantguard.verdict import AccuracyRule, judge_accuracy
 
@@ -265,18 +265,18 @@ def result(p_drop: float | None, outcome: Outcome = "REGRESSED", **settings: Any
 
 def test_among_many_gates_a_significant_drop_is_said_to_be_chance_or_to_hold_up() -> None:
     quiet = [result(0.5, "PASS") for _ in range(10)]
-    [line] = several_lines([result(0.03), *quiet])
+    [line] = multiple_testing_lines([result(0.03), *quiet])
     assert "p = 0.03 is 0.33 when all 11 gates of this run are counted (Holm)" in line
     assert "stays REGRESSED" in line
-    [line] = several_lines([result(0.001), *quiet])
+    [line] = multiple_testing_lines([result(0.001), *quiet])
     assert "the drop holds up" in line
-    assert several_lines([result(0.03)]) == []
-    assert several_lines([result(None), *quiet]) == []
+    assert multiple_testing_lines([result(0.03)]) == []
+    assert multiple_testing_lines([result(None), *quiet]) == []
 
 
 def test_a_gate_that_passed_early_does_not_count_by_what_it_saw_too_often() -> None:
     early = result(0.04, "PASS", n=100, num_planned=300)
-    [line] = several_lines([result(0.03), early])
+    [line] = multiple_testing_lines([result(0.03), early])
     assert "is 0.06" in line
 
 
@@ -285,7 +285,10 @@ def test_false_alarms_of_a_whole_run_are_as_rare_as_stated(count: int) -> None:
     rng = np.random.default_rng(8)
     runs = 2000
     alarms = sum(
-        any("holds up" in line for line in several_lines([result(p) for p in rng.random(count)] + [result(1.0)]))
+        any(
+            "holds up" in line
+            for line in multiple_testing_lines([result(p) for p in rng.random(count)] + [result(1.0)])
+        )
         for _ in range(runs // count)
     )
     assert alarms / (runs // count) <= 0.05 + 3 * (0.05 * 0.95 / (runs // count)) ** 0.5

@@ -46,7 +46,7 @@ class BlockDecoder:
         """Return settings and tensors as :func:`quantguard.modeling.block_state.restore_block` takes them."""
         linears: dict[str, LayerArgs] = {}
         tensors = dict(self.stored)
-        for group in self.block.groups:
+        for group in self.block.groups.values():
             for name, linear in zip(group.names, group.linears, strict=True):
                 kind = self.description.type_of(name) or FLOAT
                 if kind != FLOAT:
@@ -149,21 +149,21 @@ class BlockDecoder:
                 tensors[f"{owner}.input_transform.{side}"] = matrix.to(self.dtype).float()
 
     def _cache(self, tensors: Tensors) -> QuantArgs | None:
-        attention = self.block.groups[0]
-        names = [f"{attention.names[index]}.kv_cache_{part}" for index in (1, 2) for part in ("scale", "offset")]
+        attention, linear_name = self.block.attention, self.block.linear_name
+        names = [f"{linear_name(role)}.kv_cache_{part}" for role in ("k", "v") for part in ("scale", "offset")]
         if names[0] not in self.stored:
             return None
         key_scale, key_offset, value_scale, value_offset = (self.stored[name] for name in names)
         for name in names:
             tensors.pop(name, None)
-        shape = (self.block.num_key_value_heads, 1, self.block.head_dim)
-        prefix = f"{attention.prefix}.extension"
+        shape = (attention.num_key_value_heads, 1, attention.head_dim)
+        prefix = f"{attention.name}.extension"
         tensors[f"{prefix}.keys.scale"] = key_scale.to(self.dtype).float().view(shape)
         tensors[f"{prefix}.values.scale"] = value_scale.to(self.dtype).float().view(shape)
         if not bool(key_offset.any() or value_offset.any()):
             return KV_CACHE
         self.notes.append(
-            f"{attention.prefix}: kv_cache_offset is not 0, and is taken off when the cache is read, as it should be;"
+            f"{attention.name}: kv_cache_offset is not 0, and is taken off when the cache is read, as it should be;"
             " vLLM-Ascend's dense attention leaves it in"
         )
         tensors[f"{prefix}.keys.zero_point"] = key_offset.to(torch.int32).view(shape)

@@ -136,7 +136,7 @@ class Description:
 
         With ``transformed`` those whose common input one of them transforms: what the others get is not defined.
         """
-        for group in block.groups:
+        for group in block.groups.values():
             kinds = {name: self.type_of(name) for name in group.names}
             if len(set(kinds.values())) > 1 and (FLATQUANT in kinds.values()) == transformed:
                 told = ", ".join(f"{name.rpartition('.')[2]} {kind}" for name, kind in kinds.items())

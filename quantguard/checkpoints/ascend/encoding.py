@@ -23,10 +23,10 @@ from quantguard.checkpoints.ascend.support import BlockPlan
 from quantguard.errors import ModelError
 from quantguard.modeling import Block
 from quantguard.modeling.block_state import BlockState, Tensors
-from quantguard.modeling.online import kronecker_multiply
 from quantguard.modeling.structure import LinearGroup
 from quantguard.numerics import unpack_int4
 from quantguard.numerics.affine import SMALLEST_SCALE
+from quantguard.numerics.kronecker import kronecker_multiply
 
 _SIDES = ("left", "right")
 
@@ -46,7 +46,7 @@ class BlockEncoder:
         shapes = {name: tuple(tensor.shape) for name, tensor in self.tensors.items()}
         plan = BlockPlan(block=self.block, state=self.state, shapes=shapes)
         left, written = dict(self.tensors), Tensors()
-        for group in self.block.groups:
+        for group in self.block.groups.values():
             written |= self._group(plan, group, left)
         written |= self._cache(left)
         written |= left
@@ -129,12 +129,12 @@ class BlockEncoder:
         return parts
 
     def _cache(self, left: Tensors) -> Tensors:
-        args, attention = self.state.kv_cache, self.block.groups[0]
+        args, block = self.state.kv_cache, self.block
         if args is None:
             return {}
         written = {}
-        for which, linear in (("keys", attention.names[1]), ("values", attention.names[2])):
-            scale = left.pop(f"{attention.prefix}.extension.{which}.scale").flatten()
+        for which, linear in (("keys", block.linear_name("k")), ("values", block.linear_name("v"))):
+            scale = left.pop(f"{block.attention.name}.extension.{which}.scale").flatten()
             name = f"{linear}.kv_cache_scale"
             written[name] = rounded_to(self.dtype, name, scale).to(self.dtype)
             written[f"{linear}.kv_cache_offset"] = torch.zeros_like(written[name])

@@ -25,6 +25,7 @@ from quantguard.errors import ModelError
 from quantguard.modeling import Block, Decoder, find_decoder
 from quantguard.modeling.block_state import BlockState, Tensors
 from quantguard.modeling.configuration import read_config
+from quantguard.modeling.descriptions import HEAD
 from quantguard.modeling.streaming import skeleton
 from quantguard.modeling.structure import LinearGroup
 from quantguard.modeling.tensor_files import TensorFiles
@@ -91,7 +92,7 @@ class AscendCheckpoint:
             weights=TYPES[main].weights,
             input_activations=TYPES[main].input_activations,
             kv_cache=KV_CACHE if cache else None,
-            ignore=("lm_head", *(name for name, kind in kinds.items() if kind == FLOAT)),
+            ignore=(HEAD, *(name for name, kind in kinds.items() if kind == FLOAT)),
             overrides=overrides,
         )
 
@@ -134,25 +135,24 @@ class AscendCheckpoint:
         specs = float_specs(block, [*quantized, *odd])
         for name in odd:
             specs |= self._as_they_are(name)
-        for group in block.groups:
+        for group in block.groups.values():
             for name in group.names:
                 if name in quantized:
                     specs |= self._linear_specs(block, group, name, quantized[name] or FLOAT)
-        for index in (1, 2):
-            name = block.groups[0].names[index]
+        for name in (block.linear_name("k"), block.linear_name("v")):
             if any(other.startswith(f"{block.name}.") and ".kv_cache_" in other for other in self.description.types):
-                channels = block.num_key_value_heads * block.head_dim
+                channels = block.attention.num_key_value_heads * block.attention.head_dim
                 specs |= {f"{name}.{part}": spec for part, spec in cache_specs(channels).items()}
         return specs
 
     def _linear_specs(self, block: Block, group: LinearGroup, name: str, kind: str) -> dict[str, Spec]:
-        has_right = f"{name}.right_trans" in self.description.types or group is not block.groups[1]
+        has_right = f"{name}.right_trans" in self.description.types or group is not block.groups["o"]
         found = linear_specs(
             kind,
             name=name,
             out_features=block.linears[name].out_features,
             in_features=group.in_features,
-            num_heads=block.num_heads,
+            num_heads=block.attention.num_heads,
             has_right=has_right or kind != FLATQUANT,
             dtype=self.dtype,
         )

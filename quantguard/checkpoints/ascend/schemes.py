@@ -9,6 +9,7 @@ import math
 import torch
 
 from quantguard.checkpoints._stored import FINITE, FLOATS, POSITIVE, Spec, Values, within
+from quantguard.modeling.descriptions import linear_attributes
 from quantguard.records import QuantArgs
 
 FLOAT = "FLOAT"
@@ -61,7 +62,7 @@ DEQ_VALUES = Values(
     "a scale is positive and finite, as a float32 or its bits",
     lambda scale: (scale > 0) & (torch.isfinite(scale) if scale.is_floating_point() else scale < 0x7F80_0000),
 )
-OUTPUT_INPUT = ("o_proj", "down_proj")
+OUTPUT_INPUT = linear_attributes("o", "down")
 
 
 def linear_specs(
@@ -69,7 +70,7 @@ def linear_specs(
 ) -> dict[str, Spec]:
     """Return what the tensors of a quantized linear have to be, by the last part of their names; biases aside.
 
-    ``has_right`` says whether a FlatQuant linear names a right matrix: o_proj may go without, its own being folded
+    ``has_right`` says whether a FlatQuant linear names a right matrix: that of o may go without, its own being folded
     into the values.
     """
     rows = out_features // 2 if kind == PACKED else out_features
@@ -127,7 +128,7 @@ def kronecker_sizes(width: int) -> tuple[int, int] | None:
 
 
 def cache_specs(channels: int) -> dict[str, Spec]:
-    """Return what the scales of a quantized cache have to be, below k_proj and v_proj."""
+    """Return what the scales of a quantized cache have to be, below the linears of keys and values."""
     return {
         "kv_cache_scale": Spec(dtypes=FLOATS, shape=(channels,), values=POSITIVE),
         "kv_cache_offset": Spec(dtypes=FLOATS, shape=(channels,), values=WHOLE),

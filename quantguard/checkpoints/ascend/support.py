@@ -25,7 +25,7 @@ REFUSALS = {
         " and left the bias out"
     ),
     "o-proj-flatquant": (
-        "o_proj has a left matrix over its heads alone, the right one being folded into the values, and vLLM-Ascend"
+        "it has a left matrix over its heads alone, the right one being folded into the values, and vLLM-Ascend"
         " makes room for a pair that multiplies to its width"
     ),
     "per-linear-clips": (
@@ -120,14 +120,14 @@ class BlockPlan:
 
     def refusals(self) -> Iterator[str]:
         """Find what cannot be written, or is not read as it is meant."""
-        for group in self.block.groups:
+        for group in self.block.groups.values():
             try:
                 self._check_group(group)
             except ModelError as error:
                 yield str(error)
         if self.state.kv_cache is not None:
             try:
-                check_cache(self.block.groups[0].prefix, self.state.kv_cache)
+                check_cache(self.block.attention.name, self.state.kv_cache)
             except ModelError as error:
                 yield str(error)
         for name in sorted(self.shapes.keys() - self._placed()):
@@ -159,9 +159,9 @@ class BlockPlan:
 
     def _placed(self) -> set[str]:
         """Return the names of transforms and cache scales that there is a place for."""
-        placed = {name for group in self.block.groups for name in self.factor_names(group)}
+        placed = {name for group in self.block.groups.values() for name in self.factor_names(group)}
         if self.state.kv_cache is not None:
-            prefix = f"{self.block.groups[0].prefix}.extension"
+            prefix = f"{self.block.attention.name}.extension"
             placed |= {f"{prefix}.{which}.scale" for which in ("keys", "values")}
         return placed
 
@@ -200,7 +200,7 @@ def _check_factors(block: Block, group: LinearGroup, found: tuple[int, int], for
     expected = kronecker_sizes(group.in_features)
     if found == expected:
         return
-    if group is block.groups[1] and found == (block.num_heads, 0):
+    if group is block.groups["o"] and found == (block.attention.num_heads, 0):
         unless_forced("o-proj-flatquant", f"{group.prefix}.{group.parts[0]}", forced)
         return
     raise ModelError(

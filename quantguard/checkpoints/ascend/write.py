@@ -20,6 +20,7 @@ from quantguard.checkpoints.native.write import write_json, write_tensors
 from quantguard.errors import ModelError, UsageError
 from quantguard.modeling import Block
 from quantguard.modeling.block_state import Tensors
+from quantguard.modeling.descriptions import EMBEDDING_WEIGHT, FINAL_NORM, HEAD, HEAD_WEIGHT
 from quantguard.numerics.affine import SMALLEST_SCALE
 from quantguard.records.files import scratch_beside
 
@@ -72,12 +73,12 @@ def refusals(folder: OwnFolder, *, forced: Collection[str] = (), tensor_parallel
 def _lost_scales(folder: OwnFolder, block: Block, plan: BlockPlan) -> Iterator[str]:
     """Find scales that the type of the model, which vLLM-Ascend keeps them in, does not hold."""
     names = []
-    for group in block.groups:
+    for group in block.groups.values():
         for name, kind in zip(group.names, plan.kinds(group), strict=True):
             names.extend([f"{name}.weight_scale"] if kind in SCALED_IN_MODEL_TYPE else [])
             names.extend([f"{name}.input_scale"] if kind == STATIC else [])
     if plan.state.kv_cache is not None:
-        names.extend(f"{OWN_PREFIX}{block.groups[0].prefix}.extension.{which}.scale" for which in ("keys", "values"))
+        names.extend(f"{OWN_PREFIX}{block.attention.name}.extension.{which}.scale" for which in ("keys", "values"))
     for name, scale in folder.tensors.read_named(names).items():
         # A channel of zeros, whose scale says nothing, gets another one.
         said = scale[scale > SMALLEST_SCALE] if name.endswith("weight_scale") else scale.flatten()
@@ -111,18 +112,18 @@ def _fill(folder: OwnFolder, staged: pathlib.Path) -> tuple[str, ...]:
 
 def _parts(folder: OwnFolder) -> Iterator[tuple[Tensors, dict[str, str]]]:
     """Yield what goes into a file each: the embedding, every block, and norm and head."""
-    embedding = folder.tensors.read_named(["model.embed_tokens.weight"])
+    embedding = folder.tensors.read_named([EMBEDDING_WEIGHT])
     yield embedding, dict.fromkeys(embedding, FLOAT)
     del embedding
     for block in folder.decoder.blocks:
         state, tensors = folder.block(block)
         encoder = BlockEncoder(block=block, state=state, tensors=tensors, dtype=folder.dtype)
         yield encoder.encode(), encoder.types
-    heads = [name for name in folder.tensors.names if name.startswith(("model.norm.", "lm_head."))]
+    heads = [name for name in folder.tensors.names if name.startswith((f"{FINAL_NORM}.", f"{HEAD}."))]
     last = folder.tensors.read_named(heads)
     if folder.config.tie_word_embeddings:
         # A server looks the head up although it is tied.
-        last["lm_head.weight"] = folder.tensors.read_named(["model.embed_tokens.weight"])["model.embed_tokens.weight"]
+        last[HEAD_WEIGHT] = folder.tensors.read_named([EMBEDDING_WEIGHT])[EMBEDDING_WEIGHT]
     yield last, dict.fromkeys(last, FLOAT)
 
 

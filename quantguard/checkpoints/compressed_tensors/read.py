@@ -11,8 +11,10 @@ import torch
 from quantguard.checkpoints._stored import FLOATS, POSITIVE, Spec, float_end_specs, float_specs, fused_apart, within
 from quantguard.checkpoints.compressed_tensors import config as ct_config
 from quantguard.checkpoints.compressed_tensors.tensors import decode_linear, linear_specs
-from quantguard.modeling import Block, Decoder
+from quantguard.modeling import Block, Decoder, find_decoder
 from quantguard.modeling.block_state import BlockState, Tensors
+from quantguard.modeling.descriptions import HEAD
+from quantguard.modeling.streaming import skeleton
 from quantguard.modeling.tensor_files import TensorFiles
 from quantguard.records import Defect, LayerArgs, LayerReport, Override, QuantArgs, Recipe
 
@@ -63,11 +65,9 @@ class CompressedTensors:
 
     def defects(self) -> Iterator[Defect]:
         """Find a head that is quantized."""
-        head = self.scheme.of_linear("lm_head")
+        head = self.scheme.of_linear(HEAD)
         if head is not None:
-            yield Defect(
-                file="config.json", tensor="lm_head", rule="a quantized head is not built; ignore has to name it"
-            )
+            yield Defect(file="config.json", tensor=HEAD, rule="a quantized head is not built; ignore has to name it")
 
     def warnings(self) -> Iterator[Defect]:
         """Find linears that programs that serve put into one matrix, and that have different settings."""
@@ -76,7 +76,7 @@ class CompressedTensors:
             scheme = self.scheme.of_linear(name)
             return None if scheme is None else scheme.args
 
-        yield from fused_apart(self.config.num_hidden_layers, args_of, file="config.json")
+        yield from fused_apart(find_decoder(skeleton(self.config, self.dtype)).blocks, args_of, file="config.json")
 
     def end_specs(self, decoder: Decoder) -> dict[str, Spec]:
         """Return the specs of float ends."""
@@ -89,10 +89,10 @@ class CompressedTensors:
         for name, scheme in schemes.items():
             specs |= linear_specs(name, scheme, _shape(block, name))
         if self.scheme.kv_cache is not None:
-            heads = (block.num_key_value_heads, 1, 1) if self.scheme.kv_per_head else (1,)
+            heads = (block.attention.num_key_value_heads, 1, 1) if self.scheme.kv_per_head else (1,)
             integers = within(self.scheme.kv_cache.minimum, self.scheme.kv_cache.maximum)
             for which in _CACHE:
-                prefix = f"{block.name}.self_attn.{which}"
+                prefix = f"{block.attention.name}.{which}"
                 specs[f"{prefix}_scale"] = Spec(dtypes=FLOATS, shape=heads, values=POSITIVE)
                 if not self.scheme.kv_cache.symmetric:
                     specs[f"{prefix}_zero_point"] = Spec(dtypes=("I8", "I32"), shape=heads, values=integers)
@@ -110,9 +110,9 @@ class CompressedTensors:
             ours |= decoded
         for which, whole in _CACHE.items() if self.scheme.kv_cache is not None else ():
             for key in ("scale", "zero_point"):
-                tensor = left.pop(f"{block.name}.self_attn.{which}_{key}", None)
+                tensor = left.pop(f"{block.attention.name}.{which}_{key}", None)
                 if tensor is not None:
-                    ours[f"{block.name}.self_attn.extension.{whole}.{key}"] = _per_channel(tensor, key, block)
+                    ours[f"{block.attention.name}.extension.{whole}.{key}"] = _per_channel(tensor, key, block)
         state = BlockState(
             linears={name: scheme.args for name, scheme in schemes.items()},
             kv_cache=self.scheme.kv_cache,
@@ -137,7 +137,7 @@ def _shape(block: Block, name: str) -> tuple[int, int]:
 
 def _per_channel(values: torch.Tensor, key: str, block: Block) -> torch.Tensor:
     typed = values.float() if key == "scale" else values.to(torch.int32)
-    return typed.view(-1, 1, 1).expand(block.num_key_value_heads, 1, block.head_dim).contiguous()
+    return typed.view(-1, 1, 1).expand(block.attention.num_key_value_heads, 1, block.attention.head_dim).contiguous()
 
 
 def bits(args: LayerArgs, kv_cache: QuantArgs | None) -> str:

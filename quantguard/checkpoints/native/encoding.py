@@ -43,7 +43,10 @@ def block_specs(empty: Block, state: BlockState, entries: dict[str, TensorEntry]
     found = schemes(state)
     own = {name: entry for name, entry in entries.items() if name.startswith(f"{OWN_PREFIX}{empty.name}.")}
     specs = float_specs(empty, found)
-    moved = {name.removeprefix(OWN_PREFIX).replace("layernorm.norm.", "layernorm.") for name in own}
+    norms = [f"{empty.name}.{norm}" for norm in empty.description.norms.values()]
+    # A norm with an online transform behind it is one module further in.
+    inner = {f"{norm}.norm.weight": f"{norm}.weight" for norm in norms}
+    moved = {inner.get(name, name) for name in (stored.removeprefix(OWN_PREFIX) for stored in own)}
     specs = {name: spec for name, spec in specs.items() if name not in moved}
     for name, scheme in found.items():
         specs |= linear_specs(name, scheme, _shape(empty, name))

@@ -11,8 +11,9 @@ from quantguard.checkpoints._stored import Spec, float_end_specs, fused_apart
 from quantguard.checkpoints.native.encoding import block_specs
 from quantguard.checkpoints.native.folder import OwnFolder
 from quantguard.checkpoints.native.manifest import MANIFEST
-from quantguard.modeling import Block, Decoder
+from quantguard.modeling import Block, Decoder, find_decoder
 from quantguard.modeling.block_state import BlockState, Tensors
+from quantguard.modeling.streaming import skeleton
 from quantguard.modeling.tensor_files import TensorFiles
 from quantguard.records import Defect, Recipe
 
@@ -60,7 +61,7 @@ class OwnCheckpoint:
     def warnings(self) -> Iterator[Defect]:
         """Find linears that programs that serve put into one matrix, and that have different settings."""
         args = {name: args for state in self.folder.manifest.blocks.values() for name, args in state.linears.items()}
-        yield from fused_apart(self.config.num_hidden_layers, args.get, file=MANIFEST)
+        yield from fused_apart(find_decoder(skeleton(self.config, self.dtype)).blocks, args.get, file=MANIFEST)
 
     def end_specs(self, decoder: Decoder) -> dict[str, Spec]:
         """Return the specs of float ends."""

@@ -18,6 +18,7 @@ from quantguard.checkpoints.native.manifest import MANIFEST, OWN, STANDARD, UNFI
 from quantguard.errors import RecordError, UsageError
 from quantguard.modeling import Block, Decoder
 from quantguard.modeling.block_state import BlockState, Tensors
+from quantguard.modeling.descriptions import EMBEDDING_WEIGHT, FINAL_NORM, HEAD, HEAD_WEIGHT
 from quantguard.modeling.finite import require_finite
 from quantguard.records import from_json, to_json
 from quantguard.records.files import (
@@ -128,7 +129,7 @@ class FolderWriter:
         config.pop("torch_dtype", None)
         config["dtype"] = manifest.dtype
         quantized = {name: args for state in manifest.blocks.values() for name, args in state.linears.items()}
-        floats = {name for block in decoder.blocks for name in block.linears} - quantized.keys() | {"lm_head"}
+        floats = {name for block in decoder.blocks for name in block.linears} - quantized.keys() | {HEAD}
         config["quantization_config"] = (
             {"quant_method": OWN, "beyond": list(manifest.beyond)}
             if manifest.beyond
@@ -157,11 +158,11 @@ def copy_beside(source: pathlib.Path, target: pathlib.Path, patterns: Iterable[s
 
 
 def _ends(decoder: Decoder) -> Tensors:
-    tensors = {"model.embed_tokens.weight": decoder.embedding.weight, "model.norm.weight": decoder.norm.weight}
+    tensors = {EMBEDDING_WEIGHT: decoder.embedding.weight, f"{FINAL_NORM}.weight": decoder.norm.weight}
     if decoder.head.weight is not decoder.embedding.weight:
-        tensors["lm_head.weight"] = decoder.head.weight
+        tensors[HEAD_WEIGHT] = decoder.head.weight
         if decoder.head.bias is not None:
-            tensors["lm_head.bias"] = decoder.head.bias
+            tensors[f"{HEAD}.bias"] = decoder.head.bias
     return {name: torch.as_tensor(tensor).detach().cpu().contiguous() for name, tensor in tensors.items()}
 
 

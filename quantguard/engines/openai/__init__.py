@@ -68,6 +68,10 @@ class Endpoint:
         """Return where the server is."""
         return {"endpoint": self.url}
 
+    def generation_facts(self) -> dict[str, str]:
+        """Return nothing: how a server generates is its own business."""
+        return {}
+
     def generate(
         self,
         requests: Sequence[Request],

@@ -11,7 +11,7 @@ from quantguard import devices
 from quantguard.engines._prompting import Request, words_of_tokenizer
 from quantguard.engines.transformers import generation
 from quantguard.engines.transformers.decoding import effective_facts
-from quantguard.host import ascend
+from quantguard.host import npu_software
 from quantguard.modeling import LoadedModel
 from quantguard.modeling.swapping import kernels_in_use
 from quantguard.records import Generation, GenerationConfig, Recipe
@@ -85,8 +85,12 @@ class InProcess:
             "threads": str(torch.get_num_threads()),
             **({} if self.loaded.files_sha256 is None else {"files": self.loaded.files_sha256}),
             **({"calibration_items": " ".join(items)} if (items := self.loaded.calibration_items) else {}),
-            **ascend.this_host().facts(),
+            **npu_software.installed_npu_software().facts(),
         }
+
+    def generation_facts(self) -> dict[str, str]:
+        """Return which of the engine's loops generates."""
+        return {"generation_loop": generation.generation_loop(self.loaded)}
 
     def generate(
         self,

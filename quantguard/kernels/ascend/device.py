@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from quantguard.errors import KernelError, UsageError
-from quantguard.host import visibility
+from quantguard.host import visible_npus
 from quantguard.host.leases import Leases, npu
 
 
@@ -58,11 +58,11 @@ def count() -> int:
 
 def visible() -> list[int]:
     """Return the ids of the NPUs that this process sees; raise KernelError for none and UsageError for a wrong list."""
-    found, listed = count(), visibility.visible_ids(os.environ)
+    found, listed = count(), visible_npus.visible_ids(os.environ)
     if listed is not None and len(listed) != found:
         raise UsageError(
-            f"{visibility.VARIABLE} lists {len(listed)} NPUs ({os.environ[visibility.VARIABLE]}) and torch_npu finds"
-            f" {found} of them. List those that npu-smi info shows"
+            f"{visible_npus.VARIABLE} lists {len(listed)} NPUs ({os.environ[visible_npus.VARIABLE]}) and torch_npu"
+            f" finds {found} of them. List those that npu-smi info shows"
         )
     return list(range(found)) if listed is None else list(listed)
 

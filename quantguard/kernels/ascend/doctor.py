@@ -1,23 +1,23 @@
 """What is missing to run on an Ascend NPU of this machine."""
 
 from quantguard.errors import QuantguardError
-from quantguard.host import ascend
-from quantguard.records import Lack
+from quantguard.host import npu_software
+from quantguard.records import MissingRequirement
 
 
-def missing() -> list[Lack]:
+def missing() -> list[MissingRequirement]:
     """Name what stands in the way: torch_npu, CANN, the driver, or an NPU that computes."""
-    host = ascend.this_host()
+    host = npu_software.installed_npu_software()
     if host.torch_npu is None:
-        torch = ascend.version_of("torch")
+        torch = npu_software.version_of("torch")
         wanted = f"torch_npu=={torch.partition('+')[0]}" if torch else "torch_npu"
-        return [Lack(what="torch_npu is not installed", remedy=f"pip install {wanted}"), *_below(host)]
+        return [MissingRequirement(what="torch_npu is not installed", remedy=f"pip install {wanted}"), *_below(host)]
     try:
         from quantguard.kernels.ascend import device  # noqa: PLC0415 - imports torch
 
         device.probe()
     except QuantguardError as error:
-        return [Lack(what=str(error)), *_below(host)]
+        return [MissingRequirement(what=str(error)), *_below(host)]
     return []
 
 
@@ -29,14 +29,14 @@ def trial_device() -> str | None:
     return None if index is None else f"npu:{index}"
 
 
-def _below(host: ascend.AscendHost) -> list[Lack]:
+def _below(host: npu_software.NpuSoftware) -> list[MissingRequirement]:
     """Name what torch_npu stands on and is not found."""
     lacks = []
     if host.cann is None:
-        script = ascend.cann_script()
+        script = npu_software.cann_script()
         remedy = None if script is None else f"source {script}"
         where = "install it from hiascend.com" if script is None else "it is installed, and not set up in this shell"
-        lacks.append(Lack(what=f"ASCEND_HOME_PATH points to no CANN; {where}", remedy=remedy))
+        lacks.append(MissingRequirement(what=f"ASCEND_HOME_PATH points to no CANN; {where}", remedy=remedy))
     if host.driver is None and not host.npu_models:
-        lacks.append(Lack(what="no NPU driver is found, and npu-smi shows no NPU", remedy="npu-smi info"))
+        lacks.append(MissingRequirement(what="no NPU driver is found, and npu-smi shows no NPU", remedy="npu-smi info"))
     return lacks

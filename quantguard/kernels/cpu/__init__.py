@@ -1,11 +1,11 @@
 """True INT8 on a CPU: integer dot products from oneDNN, the elementwise ends compiled by Numba."""
 
-from quantguard.records import Lack
+from quantguard.records import MissingRequirement
 
 __all__ = ["missing", "trial_device"]
 
 
-def missing() -> list[Lack]:
+def missing() -> list[MissingRequirement]:
     """Name nothing: every CPU runs it, be it slowly."""
     return []
 

@@ -4,7 +4,7 @@ import torch
 
 from quantguard.kernels.cpu.compiled import amx
 from quantguard.kernels.cpu.compiled import gram as compiled
-from quantguard.numerics.parallel import launcher
+from quantguard.numerics.torch_threads import launcher
 
 # What one call lays out in tiles: twice so many tokens of 2,048 channels stay in a second-level cache of 2 MiB.
 _TOKENS = 512

@@ -5,7 +5,7 @@ import torch
 
 from quantguard.kernels.cpu.compiled import elementwise
 from quantguard.kernels.quantize_per_token import unsupported
-from quantguard.numerics.parallel import launcher
+from quantguard.numerics.torch_threads import launcher
 from quantguard.records import QuantArgs
 
 __all__ = ["apply", "unsupported"]

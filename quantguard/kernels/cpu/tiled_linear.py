@@ -8,7 +8,7 @@ import torch
 from quantguard.kernels.cpu.compiled import amx, tiles
 from quantguard.kernels.int8_linear import Buffers
 from quantguard.numerics import QuantTensor
-from quantguard.numerics.parallel import launcher
+from quantguard.numerics.torch_threads import launcher
 from quantguard.records import QuantArgs
 
 _NO_BIAS = np.empty(0, np.float32)

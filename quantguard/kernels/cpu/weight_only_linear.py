@@ -7,7 +7,7 @@ from quantguard.kernels import int4_linear
 from quantguard.kernels.cpu.compiled import weight_only
 from quantguard.kernels.int8_linear import Buffers
 from quantguard.numerics import QuantTensor
-from quantguard.numerics.parallel import launcher
+from quantguard.numerics.torch_threads import launcher
 from quantguard.records import QuantArgs
 
 # Of the sum of magnitudes, for a few tokens: the contract rounds each weight to the type of the activations, which is

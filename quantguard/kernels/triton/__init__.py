@@ -6,14 +6,14 @@ it is compiled.
 """
 
 from quantguard.kernels.triton.installation import require
-from quantguard.records import Lack
+from quantguard.records import MissingRequirement
 
 __all__ = ["missing", "trial_device"]
 
 require()
 
 
-def missing() -> list[Lack]:
+def missing() -> list[MissingRequirement]:
     """Name nothing: where Triton-Ascend is absent this package cannot be imported."""
     return []
 

@@ -12,7 +12,7 @@ from triton.runtime.interpreter import InterpretedFunction
 from quantguard.errors import KernelError
 from quantguard.kernels.triton import interpreter
 from quantguard.kernels.triton.forms import Form
-from quantguard.numerics.sources import sources_sha256
+from quantguard.numerics.source_hash import sources_sha256
 
 # A persistent kernel walks its blocks with as many programs as there are cores; here enough that each walks several.
 INTERPRETED_PROGRAMS = 3

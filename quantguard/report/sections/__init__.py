@@ -3,7 +3,7 @@
 from typing import Any, Protocol
 
 from quantguard.registry import Registry
-from quantguard.report.gathering import Report
+from quantguard.report.contents import Report
 
 __all__ = ["Section", "members"]
 

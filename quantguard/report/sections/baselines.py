@@ -1,8 +1,8 @@
-"""Stored baselines that no gate of the whole suite uses, or that it cannot use as they are."""
+"""Stored baselines that no gate of the suite uses, or that cannot be used as they are."""
 
 from typing import Any
 
-from quantguard.report.gathering import Report
+from quantguard.report.contents import Report
 
 TITLE = "Baselines"
 ORDER = 65
@@ -23,5 +23,5 @@ TEMPLATE = """
 
 
 def context(report: Report) -> dict[str, Any] | None:
-    """Return the notices, where there are any."""
+    """Return the notices on baselines, if there are any."""
     return {"notices": report.notices} if report.notices else None

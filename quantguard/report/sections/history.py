@@ -1,10 +1,10 @@
-"""What each baseline said over the commits of its file, and where this run stands."""
+"""The accuracy of each baseline over the commits of its file, and of this run beside it."""
 
 import itertools
 from typing import Any
 
 from quantguard.report.axis import axis_over
-from quantguard.report.gathering import Entry, Report
+from quantguard.report.contents import Entry, Report
 
 TITLE = "History"
 ORDER = 60
@@ -51,7 +51,7 @@ commit of the baseline{{ "; the ring is this run" if chart.now is not none }}.</
 
 
 def context(report: Report) -> dict[str, Any] | None:
-    """Return a chart for each baseline that has a history; gates that share one share the chart."""
+    """Return a chart for each baseline with a history; gates that share a baseline share its chart."""
     by_baseline = {entry.result.baseline: entry for entry in report.entries if entry.history}
     return {"charts": [_chart(entry) for entry in by_baseline.values()]} if by_baseline else None
 

@@ -1,11 +1,11 @@
-"""The intervals of all gates of a kind over each other, with what each gate asks: a forest plot."""
+"""A forest plot for each kind of gate: the intervals of its results one below the other, with their limits."""
 
 import itertools
 from typing import Any
 
-from quantguard.report import measures
+from quantguard.report import number_format
 from quantguard.report.axis import Axis, axis_over
-from quantguard.report.gathering import Entry, Report
+from quantguard.report.contents import Entry, Report
 
 TITLE = "Intervals"
 ORDER = 20
@@ -68,35 +68,35 @@ def _kind(entry: Entry) -> tuple[str, str]:
 
 def _plot(entries: list[Entry]) -> dict[str, Any]:
     verdicts = [entry.result.verdict for entry in entries]
-    measure = measures.measure_of(entries[0].result)
-    limits = [measures.threshold(entry.result) for entry in entries]
-    # No change is what a drop and a ratio to full precision are seen against.
-    home = {"drop": 0.0, "floor": 1.0, "ceiling": 0.0, None: None}[measure.limit]
+    numbers = number_format.format_of(entries[0].result)
+    limits = [number_format.threshold(entry.result) for entry in entries]
+    # The value of "no change" is drawn too: a drop is seen against 0, a ratio to full precision against 1.
+    unchanged = {"drop": 0.0, "floor": 1.0, "ceiling": 0.0, None: None}[numbers.limit]
     ends = [bound for verdict in verdicts for bound in (verdict.ci_low, verdict.ci_high)]
-    axis = axis_over(value for value in (*ends, *limits, home) if value is not None)
-    unit = f", {measure.unit.strip()}" if measure.unit else ""
+    axis = axis_over(value for value in (*ends, *limits, unchanged) if value is not None)
+    unit = f", {numbers.unit.strip()}" if numbers.unit else ""
     return {
         "title": f"{entries[0].result.gate}: {verdicts[0].metric}{unit}",
-        "zero": None if home is None else axis.at(home),
-        "ticks": [{"at": axis.at(tick), "text": measure.write(tick, bare=True)} for tick in axis.ticks],
+        "zero": None if unchanged is None else axis.at(unchanged),
+        "ticks": [{"at": axis.at(tick), "text": numbers.write(tick, bare=True)} for tick in axis.ticks],
         "rows": [_row(entry, axis) for entry in entries],
     }
 
 
 def _row(entry: Entry, axis: Axis) -> dict[str, Any]:
     result, verdict = entry.result, entry.result.verdict
-    measure, limit = measures.measure_of(result), measures.threshold(result)
+    numbers, limit = number_format.format_of(result), number_format.threshold(result)
     assert verdict.delta is not None
     assert verdict.ci_low is not None
     assert verdict.ci_high is not None
     margin = None if limit is None else axis.at(limit)
     # A ceiling is exceeded on its right; anything else falls short on its left.
-    left = 0.0 if measure.limit != "ceiling" else margin
-    right = margin if measure.limit != "ceiling" else 100.0
+    left = 0.0 if numbers.limit != "ceiling" else margin
+    right = margin if numbers.limit != "ceiling" else 100.0
     return {
         "label": result.label,
         "name": f"{result.subject}, {result.model}, {result.recipe}",
-        "description": f"{measure.write(verdict.delta)}, {measures.interval(result)}; {measures.worded_limit(result)}",
+        "description": f"{numbers.write(verdict.delta)}, {number_format.interval_text(result)}; {number_format.limit_text(result)}",
         "low": axis.at(verdict.ci_low),
         "high": axis.at(verdict.ci_high),
         "estimate": axis.at(verdict.delta),

@@ -1,12 +1,12 @@
-"""The items that were lost and gained, what both runs made of them, and what they wrote."""
+"""The lost and gained items of each gate, with the scores and texts of both runs."""
 
 from typing import Any
 
-from quantguard.report.gathering import Entry, Report
+from quantguard.report.contents import Entry, Report
 
 TITLE = "Items lost and gained"
 ORDER = 30
-# Texts of so many items over all gates: the page stays small, and results.json has the rest.
+# At most this many items are shown with their texts over all gates: the page stays small, results.json has the rest.
 MOST_ITEMS = 600
 MOST_ITEMS_OF_A_GATE = 60
 LONGEST_TEXT = 3000
@@ -62,19 +62,19 @@ TEMPLATE = """
 
 
 def context(report: Report) -> dict[str, Any] | None:
-    """Return the flips of every gate that has any, as many with their texts as the page has room for."""
+    """Return the flips of each gate, with texts for as many as the page has room for."""
     entries = [entry for entry in report.entries if entry.flips]
     if not entries:
         return None
     room = max(1, min(MOST_ITEMS_OF_A_GATE, MOST_ITEMS // len(entries)))
     groups = [_group(entry, room) for entry in entries]
-    # What a reader came for: the first gate that did not pass.
+    # The first gate that did not pass is open, since that is what a reader came for.
     next((group for group in groups if group["entry"].result.label != "PASS"), groups[0])["open"] = True
     return {"groups": groups, "longest": LONGEST_TEXT}
 
 
 def _group(entry: Entry, room: int) -> dict[str, Any]:
-    """Show lost items first, but leave a third of the room to gained ones where there are both."""
+    """Show lost items first, but leave a third of the room to gained items if there are both."""
     gained = entry.gained[: max(room // 3, room - len(entry.lost))]
     lost = entry.lost[: max(1, room - len(gained))]
     shown = (*lost, *gained)

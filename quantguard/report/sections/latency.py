@@ -1,4 +1,4 @@
-"""How the timed blocks of a latency gate are distributed, beside what it asks, and what both models took over the run."""
+"""The timed blocks of each latency gate: a histogram of the speed-ups beside the limit, and the times over the run."""
 
 import math
 import statistics
@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from quantguard.records import TimedBlock
-from quantguard.report import measures
+from quantguard.report import number_format
 from quantguard.report.axis import axis_over
-from quantguard.report.gathering import Entry, Report
+from quantguard.report.contents import Entry, Report
 
 TITLE = "Latency"
 ORDER = 50
@@ -48,7 +48,7 @@ TEMPLATE = """
 
 
 def context(report: Report) -> dict[str, Any] | None:
-    """Return a histogram and the course of the run for each result that has timings, prefill and decode apart."""
+    """Return a histogram and the times over the run for each result with timings, prefill and decode apart."""
     plots = [_plot(entry) for entry in report.entries if entry.result.timings]
     return {"plots": plots} if plots else None
 
@@ -56,7 +56,7 @@ def context(report: Report) -> dict[str, Any] | None:
 def _plot(entry: Entry) -> dict[str, Any]:
     result = entry.result
     ratios = sorted(math.exp(block.log_speedup) for block in result.timings)
-    limit, median = measures.threshold(result), statistics.median(ratios)
+    limit, median = number_format.threshold(result), statistics.median(ratios)
     axis = axis_over([*ratios, *([] if limit is None else [limit])])
     counts = _histogram(ratios)
     tallest = max(count for _, _, count in counts)
@@ -82,7 +82,7 @@ def _plot(entry: Entry) -> dict[str, Any]:
 
 
 def _course(blocks: Sequence[TimedBlock]) -> dict[str, Any]:
-    """Return a dot for what each model took in each block, in milliseconds from zero up."""
+    """Return a dot for each model's time in each block, in milliseconds on an axis from zero."""
     sides = {"reference_seconds": "hollow", "candidate_seconds": "dot"}
     means = {side: [1000 * statistics.fmean(getattr(block, side)) for block in blocks] for side in sides}
     most = max(max(values) for values in means.values())
@@ -103,7 +103,7 @@ def _height(value: float, most: float) -> float:
 
 
 def _histogram(values: list[float]) -> list[tuple[float, float, int]]:
-    """Return low end, high end and count of equal bins, as many as the root of the number of values."""
+    """Return the low end, high end and count of equal bins, about twice the square root of the number of values."""
     bins = max(5, math.isqrt(len(values)) * 2)
     width = (values[-1] - values[0]) / bins or 1e-3
     counts = [0] * bins

@@ -1,9 +1,9 @@
-"""How far the output of each decoder layer is from full precision's, as quantization measured it."""
+"""The error of each decoder layer's output against full precision, as measured during quantization."""
 
 from typing import Any
 
 from quantguard.records import LayerReport
-from quantguard.report.gathering import Entry, Report
+from quantguard.report.contents import Entry, Report
 
 TITLE = "Errors by layer"
 ORDER = 40
@@ -41,7 +41,7 @@ TEMPLATE = """
 
 
 def context(report: Report) -> dict[str, Any] | None:
-    """Return a chart for each result that carries errors of layers."""
+    """Return a chart for each result that has layer errors."""
     charts = [chart for entry in report.entries if entry.result.layers and (chart := _chart(entry)) is not None]
     return {"charts": charts} if charts else None
 
@@ -64,7 +64,7 @@ def _note(layer: LayerReport) -> str:
 
 
 def _bars(rows: list[Any]) -> list[dict[str, Any]]:
-    """Return a bar a row, the largest three quarters wide, so that its number has room beside it."""
+    """Return a bar for each row; the largest is three quarters wide, which leaves room for its number."""
     known = [(name.removeprefix("model."), error, note) for name, error, note in rows if error is not None]
     largest = max((error for _, error, _ in known), default=0.0) or 1.0
     return [

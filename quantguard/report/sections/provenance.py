@@ -1,8 +1,8 @@
-"""What ran for each gate: its reason, notes, kernels and fingerprint."""
+"""The provenance of each gate's result: its reason, notes, kernels and fingerprint."""
 
 from typing import Any
 
-from quantguard.report.gathering import Report
+from quantguard.report.contents import Report
 
 TITLE = "What ran"
 ORDER = 70

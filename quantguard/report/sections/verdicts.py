@@ -1,9 +1,9 @@
-"""One line a gate: what came out, by how much, and why."""
+"""A table with one line for each gate: outcome, value, interval and limit; and the reasons of those that failed."""
 
 from typing import Any
 
-from quantguard.report.gathering import Report
-from quantguard.report.text import LABELS
+from quantguard.report.contents import Report
+from quantguard.report.plain_text import LABELS
 
 TITLE = "Verdicts"
 ORDER = 10

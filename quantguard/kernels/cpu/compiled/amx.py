@@ -15,7 +15,7 @@ from numba.extending import intrinsic
 
 from quantguard.kernels.cpu.compiled.lines import address as address_of
 from quantguard.kernels.cpu.compiled.lines import emitting, pointer
-from quantguard.numerics.compiling import compiled
+from quantguard.numerics.compile_cache import compiled
 
 # Rows of a tile, and outputs of a tile of sums.
 ROWS = 16

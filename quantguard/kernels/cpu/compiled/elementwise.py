@@ -11,8 +11,8 @@ import numpy as np
 from numba.extending import overload
 
 from quantguard.kernels.cpu.compiled.parts import run_parts
-from quantguard.numerics.compiling import compiled
-from quantguard.numerics.parallel import over_range
+from quantguard.numerics.compile_cache import compiled
+from quantguard.numerics.torch_threads import over_range
 
 SMALLEST_SCALE = np.float32(1e-30)
 # Adding 1.5 * 2^23 to a float32 below 2^22 rounds it half to even into the low bits of the sum.

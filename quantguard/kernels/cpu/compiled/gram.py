@@ -9,7 +9,7 @@ import numpy as np
 from quantguard.kernels.cpu.compiled import amx, lines
 from quantguard.kernels.cpu.compiled.lines import address
 from quantguard.kernels.cpu.compiled.parts import run_parts
-from quantguard.numerics.compiling import compiled
+from quantguard.numerics.compile_cache import compiled
 
 BLOCK = 2 * amx.ROWS
 # Tokens of a tile.

@@ -9,7 +9,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from quantguard.numerics.compiling import compiled
+from quantguard.numerics.compile_cache import compiled
 
 # What one step takes: bytes of two nibbles, and numbers of 32 bits.
 NIBBLE_BYTES, LANES = 64, 16

@@ -15,8 +15,8 @@ _LONG, _INT, _BYTES = ir.IntType(64), ir.IntType(32), ir.IntType(8).as_pointer()
 def run_parts(context: Any, kernel: Any, arguments: Any, total: Any, num_parts: Any, launch: Any) -> Any:
     """Within a compiled function, call ``kernel(*arguments, start, stop)`` for each of so many parts of a range.
 
-    ``launch`` is what :func:`quantguard.numerics.parallel.launcher` returned, not 0. No Python runs in between, so that
-    this pays for a few microseconds of work. The kernel must not raise.
+    ``launch`` is what :func:`quantguard.numerics.torch_threads.launcher` returned, not 0. No Python runs in between, so
+    that this pays for a few microseconds of work. The kernel must not raise.
     """
     signature = kernel.get_call_type(context, (*arguments.types, types.int64, types.int64), {})
 

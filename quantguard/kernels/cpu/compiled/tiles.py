@@ -12,7 +12,7 @@ from quantguard.kernels.cpu.compiled import amx, lines
 from quantguard.kernels.cpu.compiled.elementwise import quantize, quantize_rows
 from quantguard.kernels.cpu.compiled.lines import NIBBLE_BYTES, address, prefetch, unpack_nibbles
 from quantguard.kernels.cpu.compiled.parts import run_parts
-from quantguard.numerics.compiling import compiled
+from quantguard.numerics.compile_cache import compiled
 
 OUTPUTS = 2 * amx.ROWS
 _STEP_BYTES = 2 * amx.TILE_BYTES

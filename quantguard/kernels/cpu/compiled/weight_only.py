@@ -11,7 +11,7 @@ from numba.extending import overload
 from quantguard.kernels.cpu.compiled import lines
 from quantguard.kernels.cpu.compiled.lines import address
 from quantguard.kernels.cpu.compiled.parts import run_parts
-from quantguard.numerics.compiling import compiled
+from quantguard.numerics.compile_cache import compiled
 
 PIECE = 128
 HALF = 64
