@@ -11,8 +11,8 @@ from pytest_quantguard import markers
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pytest_quantguard.options import Options
-    from quantguard.baselines.survey import Place
+    from quantguard.baselines.store import BaselineLocation
+    from quantguard.run_options import RunOptions
 
 # The collected gates, and the number that a selection left out; under xdist every worker sends both.
 COLLECTED = pytest.StashKey[set[str]]()
@@ -42,7 +42,7 @@ def take_over(config: pytest.Config, node: Any) -> None:
     config.stash[_LEFT_OUT] = config.stash.get(_LEFT_OUT, 0) + left_out
 
 
-def is_whole(session: pytest.Session, options: Options, ended: set[str]) -> bool:
+def is_whole(session: pytest.Session, options: RunOptions, ended: set[str]) -> bool:
     """Tell whether all gates of the root folder were collected, and all of them are among those that ``ended``."""
     config = session.config
     source, here = config.args_source, config.invocation_params.dir == config.rootpath
@@ -60,8 +60,8 @@ def is_whole(session: pytest.Session, options: Options, ended: set[str]) -> bool
     )
 
 
-def place_of(name: str, gate: Any, session: Any) -> Place | None:
-    """Return the place of a gate's baseline; None if the gate has none, or if its fingerprint is unknown."""
+def location_of(name: str, gate: Any, session: Any) -> BaselineLocation | None:
+    """Return the location of a gate's baseline; None if the gate has none, or if its fingerprint is unknown."""
     from quantguard.errors import QuantguardError  # noqa: PLC0415
     from quantguard.gates import Stored  # noqa: PLC0415 - an unrelated run does not pay for what only gates need
     from quantguard.gates import members as kinds  # noqa: PLC0415 - an unrelated run does not pay for what only gates need
@@ -70,7 +70,7 @@ def place_of(name: str, gate: Any, session: Any) -> Place | None:
     if stored is None or session is None:
         return None
     try:
-        return stored.place(gate, session)
+        return stored.locate_baseline(gate, session)
     except QuantguardError:
         # The gate itself has reported it.
         return None

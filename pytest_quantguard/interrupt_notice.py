@@ -35,8 +35,9 @@ class InterruptNotice:
 
     def _num_kept(self) -> int:
         """Count the answers that this process kept, or that its workers have written since it began."""
-        if fixtures.STORE in self._config.stash:
-            return self._config.stash[fixtures.STORE].num_kept()
+        state = self._config.stash.get(fixtures.STATE, None)
+        if state is not None and state.store is not None:
+            return state.store.num_kept()
         from quantguard import catalog  # noqa: PLC0415
 
         files = (catalog.cache_root() / "generations").glob("*.jsonl")

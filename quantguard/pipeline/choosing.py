@@ -4,19 +4,17 @@ import contextlib
 import statistics
 from collections.abc import Sequence
 
-from quantguard.benchmarks import Benchmark, continuations
+from quantguard.benchmarks import NOTHING, Benchmark, continuations
+from quantguard.calibration._items import require_unseen
 from quantguard.engines._subject import Subject
 from quantguard.errors import UsageError
+from quantguard.gates import Display
 from quantguard.modeling import LoadedModel
 from quantguard.modeling.likelihood import likelihoods
 from quantguard.pipeline import provenance
-from quantguard.pipeline.calibration_items import require_unseen
+from quantguard.pipeline.display import displaying
 from quantguard.pipeline.progress import Progress, silent
-from quantguard.pipeline.watching import Watch, watching
-from quantguard.records import GenerationConfig, RunRecord, Sample, Score
-
-# Nothing is generated; this stands for it in the fingerprint.
-NOTHING = GenerationConfig(max_new_tokens=1)
+from quantguard.records import RunRecord, Sample, Score
 
 
 def run(
@@ -25,21 +23,21 @@ def run(
     samples: Sequence[Sample],
     *,
     progress: Progress = silent,
-    watch: Watch | None = None,
+    display: Display | None = None,
     matching: dict[str, str] | None = None,
 ) -> RunRecord:
     """Choose for every sample and record; raises UsageError for a model whose logits are not at hand.
 
-    ``watch`` shows the choices where a display is open already; absent, ``progress`` opens one. ``matching`` is the
+    ``display`` shows the choices where one is open already; absent, ``progress`` opens one. ``matching`` is the
     fingerprint, where it has been worked out.
     """
     loaded = subject.loaded
     if loaded is None:
         raise UsageError(f"{data.name} reads logits, so it takes a model of this process, not {subject.name}")
-    require_unseen(subject, data, samples)
+    require_unseen(loaded, data, samples)
     scores, by_length = [], []
-    opened = watching(progress, f"{subject.name} on {data.name}", len(samples))
-    with opened if watch is None else contextlib.nullcontext(watch) as seen:
+    opened = displaying(progress, f"{subject.name} on {data.name}", len(samples))
+    with opened if display is None else contextlib.nullcontext(display) as seen:
         for sample in samples:
             score, right = _choose(loaded, sample)
             scores.append(score)

@@ -3,8 +3,8 @@
 import dataclasses
 import datetime as dt
 
-from quantguard import benchmarks
 from quantguard.baselines import Baseline, Noise
+from quantguard.benchmarks import Benchmark
 from quantguard.engines._subject import Subject
 from quantguard.errors import MeasurementError, UsageError
 from quantguard.pipeline import evaluating, provenance
@@ -13,14 +13,13 @@ from quantguard.records import GenerationConfig
 
 
 def measure_noise(
-    subject: Subject, baseline: Baseline, config: GenerationConfig, *, progress: Progress = silent
+    subject: Subject, baseline: Baseline, data: Benchmark, config: GenerationConfig, *, progress: Progress = silent
 ) -> Noise:
     """Run a model twice over the items of its baseline: in another order and batch size, with another seed of sampling.
 
     Nothing is taken from earlier runs. Raises UsageError for a model that the baseline is not of, and for a benchmark
     whose answers are not generated, and MeasurementError where nothing could be judged.
     """
-    data = benchmarks.members[baseline.benchmark.partition("@")[0]].load()
     if data.task != "generate":
         raise UsageError(f"{data.name} generates nothing: two runs of a model choose alike, so there is no noise")
     size = subject.default_batch_size

@@ -11,6 +11,7 @@ import safetensors.torch
 import torch
 
 from quantguard.calibration import members as calibration_sets
+from quantguard.calibration._items import calibration_items
 from quantguard.checkpoints import native, recognise
 from quantguard.checkpoints.native.write import FolderWriter, write_json, write_tensors
 from quantguard.errors import MeasurementError, ModelError, RecipeError, RecordError, UsageError
@@ -20,7 +21,6 @@ from quantguard.modeling.loading import default_calibration, find_folder, load_s
 from quantguard.modeling.streaming import skeleton
 from quantguard.pipeline import provenance
 from quantguard.pipeline.block_step import BlockStep
-from quantguard.pipeline.calibration_items import calibration_items
 from quantguard.pipeline.float_law import FloatLaw
 from quantguard.pipeline.progress import Progress, silent
 from quantguard.pipeline.quantizing import (

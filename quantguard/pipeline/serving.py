@@ -5,7 +5,6 @@ import dataclasses
 from quantguard import engines
 from quantguard.engines._subject import Subject
 from quantguard.modeling.loading import tokenizer_of
-from quantguard.pipeline.session import PipelineSession, Settings
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,8 +19,3 @@ class Service:
         """Return the model; raises what the engine raises."""
         tokenizer = None if self.tokenizer is None else tokenizer_of(self.tokenizer)
         return engines.members[self.engine].connect(model, url=self.url, tokenizer=tokenizer)
-
-
-def open_served(model: str, service: Service, *, reference: str | None, settings: Settings) -> PipelineSession:
-    """Put a served model to the gates; ``reference`` is what the same server calls its full-precision model."""
-    return PipelineSession(service.connect(model), None if reference is None else service.connect(reference), settings)

@@ -36,12 +36,15 @@ from quantguard.checkpoints.native.write import FolderWriter, WrittenBlock, writ
 from quantguard.cli import __main__ as cli
 from quantguard.engines import replay
 from quantguard.errors import QuantguardError
-from quantguard.gates import EarlierRun, GateResult, _planning, accuracy, layerwise
+from quantguard.gates import EarlierRun, GateResult, accuracy, layerwise
+from quantguard.gates.accuracy import planning
 from quantguard.pipeline import GenerationStore, RerunStore
-from quantguard.pipeline.session import PipelineSession, Settings
+from quantguard.pipeline.session import PipelineSession, RunState
 from quantguard.records import LayerSketch, RunRecord, Verdict, to_json
+from quantguard.records.candidate import Candidate
 from quantguard.records.files import dump_record, file_sha256, seal, write_whole
 from quantguard.report import output_files
+from quantguard.run_options import RunOptions
 from tests.support.file_damages import Damage, of_bytes, of_json, plant
 
 NUM_ITEMS = 24
@@ -102,8 +105,8 @@ def damages_of(content: bytes, *, seed: int, num_bytes: int, num_edits: int) -> 
 
 def test_a_damaged_baseline_never_decides_a_gate(runs: Runs, tmp_path: pathlib.Path) -> None:
     recording = replay.Recording(record=runs.candidate, path="w8a8.json")
-    session: Any = PipelineSession(recording, None, Settings(baselines=tmp_path))
-    path = accuracy._path(GATE, session)
+    session: Any = PipelineSession(recording, None, RunOptions(baselines=tmp_path), RunState())
+    path = pathlib.Path(accuracy.locate_baseline(GATE, session).path)
     write(path, baseline_from_runs(runs.candidate, runs.reference.scores, ACCEPTANCE))
 
     def judge() -> Any:
@@ -117,19 +120,19 @@ def test_a_damaged_baseline_never_decides_a_gate(runs: Runs, tmp_path: pathlib.P
 
 def test_damaged_noise_is_no_noise(runs: Runs, tmp_path: pathlib.Path) -> None:
     recording = replay.Recording(record=runs.candidate, path="w8a8.json")
-    session: Any = PipelineSession(recording, None, Settings(baselines=tmp_path))
-    stored = accuracy._path(GATE, session)
+    session: Any = PipelineSession(recording, None, RunOptions(baselines=tmp_path), RunState())
+    stored = pathlib.Path(accuracy.locate_baseline(GATE, session).path)
     write(stored, baseline_from_runs(runs.candidate, runs.reference.scores, ACCEPTANCE))
     noise = Noise(num_items=24, num_flips=1, varied="order", on="2026-01-01", must_match=runs.candidate.must_match)
     write_noise(noise_path(stored), noise)
 
-    whole = _planning.known_noise(stored, read(stored))
+    whole = planning.known_noise(stored, read(stored))
     assert whole == 1 / 24
     assert any("between two runs of the same model" in note for note in accuracy.check(GATE, session).notes)
     path, baseline = noise_path(stored), read(stored)
 
     def judge() -> Any:
-        return _planning.known_noise(stored, baseline)
+        return planning.known_noise(stored, baseline)
 
     damages = damages_of(path.read_bytes(), seed=1, num_bytes=150, num_edits=100)
     assert judge_all(path, damages, judge, whole) > 150
@@ -137,14 +140,18 @@ def test_damaged_noise_is_no_noise(runs: Runs, tmp_path: pathlib.Path) -> None:
 
 def test_a_damaged_profile_of_layers_never_decides_a_gate(tmp_path: pathlib.Path) -> None:
     layers = tuple(LayerSketch(name=f"layer.{i}", op=None, buckets=(1.0, -2.5, 1e-9 * i)) for i in range(6))
+    measured: Any = types.SimpleNamespace(text_sha256="t", sketches=lambda: layers)
     session: Any = types.SimpleNamespace(
-        platform="cpu", model="m", recipe="r", baselines=tmp_path, update=None, accepted_regression=None
+        candidate=Candidate(model="m", recipe="r", platform="cpu"),
+        options=RunOptions(baselines=tmp_path),
+        fingerprint=lambda: {"weights": "w"},
+        measure=lambda _kind, **_: measured,
     )
-    session.layer_fingerprint, session.layer_sketches, session.notes = lambda: {"weights": "w"}, lambda: layers, tuple
     gate = layerwise.Gate()
     path = tmp_path / "cpu/m/r/layers.json"
-    write(path, layerwise._profile(session))
-    assert isinstance(layerwise._profile(session), LayerProfile)
+    profile = layerwise._profile(measured, session)
+    write(path, profile)
+    assert isinstance(profile, LayerProfile)
 
     def judge() -> Any:
         return layerwise.check(gate, session).verdict

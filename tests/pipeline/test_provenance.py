@@ -12,14 +12,16 @@ import pytest
 import quantguard
 from quantguard import benchmarks
 from quantguard.baselines.fingerprint import changes
+from quantguard.benchmarks import Task
 from quantguard.engines._prompting import render
 from quantguard.engines.transformers.in_process import InProcess
 from quantguard.errors import QuantguardError
 from quantguard.modeling import LoadedModel
 from quantguard.modeling.loading import find_folder
 from quantguard.pipeline import provenance
-from quantguard.pipeline.session import Settings, open_session
+from quantguard.pipeline.session import PipelineSession, RunState, open_session
 from quantguard.records import GenerationConfig
+from quantguard.run_options import RunOptions, Target
 
 GREEDY = GenerationConfig(max_new_tokens=20)
 
@@ -107,27 +109,32 @@ def test_a_template_that_writes_the_date_writes_the_same_one_every_day() -> None
     assert render(model, "Hello", None) == "Today is 01 Jan 2026. Hello"
 
 
+def opened(folder: pathlib.Path, *, limit: int | None = None, backend: str = "auto") -> tuple[PipelineSession, Task]:
+    options = RunOptions(baselines=folder, limit=limit)
+    session = open_session(Target(model="tiny-reasoner", recipe="w8a8", backend=backend), options, RunState())
+    return session, Task(name="word-problems", benchmark=session.benchmarks["word-problems"], config=GREEDY)
+
+
 @pytest.mark.parametrize("limit", [None, 50])
 def test_a_smaller_subset_has_the_fingerprint_of_the_larger_one(limit: int | None, tmp_path: pathlib.Path) -> None:
-    settings = Settings(baselines=tmp_path, limit=limit)
-    session = open_session("tiny-reasoner", recipe="w8a8", device="cpu", backend="auto", settings=settings)
-    record = session.run("word-problems", session.draw("word-problems", limit or 3)[:2], GREEDY)
-    assert record.must_match == session.fingerprint("word-problems", dataclasses.replace(GREEDY, seed=5))
+    session, task = opened(tmp_path, limit=limit)
+    record = session.run(task, task.draw(limit or 3)[:2])
+    other_seed = dataclasses.replace(task, config=dataclasses.replace(GREEDY, seed=5))
+    assert record.must_match == session.fingerprint(other_seed)
 
 
 def test_a_candidate_that_is_its_own_reference_answers_nothing(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("quantguard.pipeline.session.full_precision_of", lambda loaded: loaded)
-    settings = Settings(baselines=tmp_path)
-    session = open_session("tiny-reasoner", recipe="w8a8", device="cpu", backend="auto", settings=settings)
+    session, task = opened(tmp_path)
     with pytest.raises(QuantguardError, match="w8a8 computes what full precision does, to the last bit"):
-        session.run("word-problems", session.draw("word-problems", 2), GREEDY)
+        session.run(task, task.draw(2))
 
 
 def test_a_backend_is_not_compared_with_itself(tmp_path: pathlib.Path) -> None:
-    settings = Settings(baselines=tmp_path)
-    session = open_session("tiny-reasoner", recipe="w8a8", device="cpu", backend="reference", settings=settings)
+    session, _ = opened(tmp_path, backend="reference")
+    layers = session.measure("layers", gate="layerwise")
     with pytest.raises(QuantguardError, match="runs on the kernels of 'reference' itself"):
-        session.layer_errors("reference")
-    assert max(error.relative_error for error in session.layer_errors("cpu")) < 0.02
+        layers.errors("reference")
+    assert max(error.relative_error for error in layers.errors("cpu")) < 0.02

@@ -77,8 +77,8 @@ def test_a_second_check_is_judged_together_with_a_first_that_regressed(
     copy_baselines(pytester)
     measure, calls = PipelineSession.run, iter(range(10))
 
-    def wrong_at_first(self: PipelineSession, *arguments: Any) -> RunRecord:
-        record = measure(self, *arguments)
+    def wrong_at_first(self: PipelineSession, *arguments: Any, **more: Any) -> RunRecord:
+        record = measure(self, *arguments, **more)
         if next(calls):
             return record
         scores = [dataclasses.replace(s, value=0.0) if i % 3 else s for i, s in enumerate(record.scores)]

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 import pytest
 
 from quantguard import stats
-from quantguard.gates._running import change_so_far
+from quantguard.gates.accuracy.sequential import change_so_far
+from quantguard.pipeline.display import displaying
 from quantguard.pipeline.progress import bar, meter
-from quantguard.pipeline.watching import watching
 from quantguard.records import Score
 from quantguard.verdict import AccuracyRule
 from tests.support import pseudo_terminal
@@ -150,7 +150,7 @@ def test_answers_of_an_earlier_run_do_not_make_the_rest_look_fast(
 
 
 def test_an_estimate_that_lags_says_how_many_items_it_is_of(terminal: io.TextIOWrapper) -> None:
-    with watching(bar(terminal), "label", 40, lambda scores: f"of {len(scores)}") as watch:
+    with displaying(bar(terminal), "label", 40, lambda scores: f"of {len(scores)}") as watch:
         for _ in range(10):
             watch.scored(score(0, 1.0))
         watch.answered(10)

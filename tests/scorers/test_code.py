@@ -22,13 +22,14 @@ import quantguard
 from quantguard import benchmarks, sandbox
 from quantguard.benchmarks import Benchmark, _data_files, choose_subset, humaneval
 from quantguard.errors import DataError, QuantguardError, SandboxError
-from quantguard.pipeline.scoring import Scoring, summarize
+from quantguard.pipeline.scoring import Scoring
 from quantguard.records import Generation, Sample, Score
 from quantguard.sandbox import bubblewrap, probe
 from quantguard.scorers import code
 from quantguard.scorers._code_blocks import last_program
 from quantguard.scorers._test_cases import ProgramCase, unpack
 from quantguard.verdict.accuracy import AccuracyRule, judge_accuracy
+from quantguard.verdict.metrics import summarize
 
 FOLDER = os.environ.get(_data_files.VARIABLE)
 NAMES = {"humaneval": 164, "mbpp": 500, "livecodebench": 1}

@@ -25,6 +25,7 @@ CHECKS = {
     "devices": "`tests/devices/`",
     "engines": "`tests/engines/`",
     "gates": "`tests/report/test_page.py`",
+    "measures": "`tests/measures/test_measures.py`",
     "kernels": "`tests/kernels/test_backends.py`, `tests/doctor/`",
     "report.sections": "`tests/report/test_page.py`",
     "rounding": "the rounding law, `tests/laws/test_rounding.py`",

@@ -9,8 +9,7 @@ from typing import Any
 
 from quantguard import baselines, benchmarks
 from quantguard.baselines import Acceptance, Baseline
-from quantguard.gates import TEST, GateResult
-from quantguard.gates._comparing import beside
+from quantguard.gates import TEST, GateResult, compared_with
 from quantguard.records import Generation, GenerationConfig, LayerReport, RunRecord, Score, TimedBlock, Verdict
 from quantguard.verdict import AccuracyRule, judge_accuracy, judge_ceiling, judge_speedup
 
@@ -94,7 +93,7 @@ def accuracy(
         ),
     )
     before = generations if texts_of_both else ()
-    return beside(result, "the run accepted on 2026-11-22", old, path="baselines/none.json", generations=before)
+    return compared_with(result, "the run accepted on 2026-11-22", old, path="baselines/none.json", generations=before)
 
 
 def timed_blocks(

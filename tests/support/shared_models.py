@@ -14,7 +14,7 @@ import torch
 from quantguard.engines._prompting import Request
 from quantguard.engines.transformers.in_process import InProcess
 from quantguard.modeling import LoadedModel
-from quantguard.pipeline import session
+from quantguard.pipeline.quantizing import quantize
 from quantguard.recipes import load_recipe
 from quantguard.records import Generation, GenerationConfig, Recipe
 
@@ -24,7 +24,7 @@ _ANSWERS: dict[str, tuple[Generation, ...]] = {}
 
 def share(patch: pytest.MonkeyPatch) -> None:
     """Let gates of this process have models that were quantized before, and answers that these gave before."""
-    quantize, generate = session.quantize, InProcess.generate
+    generate = InProcess.generate
 
     def quantized(loaded: LoadedModel, recipe: Recipe | str, *, backend: str = "auto") -> LoadedModel:
         chosen = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
@@ -50,7 +50,7 @@ def share(patch: pytest.MonkeyPatch) -> None:
         for answer in _ANSWERS[key]:
             finished(answer)
 
-    patch.setattr(session, "quantize", quantized)
+    patch.setattr("quantguard.pipeline.session.quantize", quantized)
     patch.setattr(InProcess, "generate", generated)
 
 

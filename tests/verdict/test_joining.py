@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from quantguard.errors import MeasurementError
-from quantguard.pipeline.joining import join
+from quantguard.gates.accuracy.sequential import join
 from quantguard.records import RunRecord, Score
 
 

@@ -11,10 +11,10 @@ import torch
 import quantguard
 from quantguard.devices import npu
 from quantguard.errors import MeasurementError
-from quantguard.gates import Peak
+from quantguard.measures import peaks
+from quantguard.measures.peaks import Peak
 from quantguard.modeling import LoadedModel
 from quantguard.modeling.swapping import weight_bytes
-from quantguard.pipeline import peaks
 
 MEGABYTE = 1_000_000
 
