@@ -36,13 +36,14 @@ def clash(config: pytest.Config, gate: str, target: Mapping[str, str], gates: Ma
 
     Gates that differ in ``subset`` alone share a baseline, since their draws are nested.
     """
-    from quantguard import registry  # noqa: PLC0415 - an unrelated run does not pay for what only gates need
+    from quantguard.gates import Stored  # noqa: PLC0415 - an unrelated run does not pay for what only gates need
+    from quantguard.gates import members as kinds  # noqa: PLC0415 - an unrelated run does not pay for what only gates need
 
     claims = config.stash.setdefault(_CLAIMS, {})
     mine = _Claim(gate, _facts(target))
     for kind, settings in gates.items():
-        name = getattr(registry.gates[kind], "baseline_name", None)
-        subject = None if name is None else name(settings)
+        stored = kinds.able(kind, Stored)
+        subject = None if stored is None else stored.baseline_name(settings)
         if subject is None:
             continue
         other = claims.setdefault(_names(target, subject), mine)
@@ -79,7 +80,7 @@ def _resolved(name: str | None) -> str | None:
 
 
 def _names(target: Mapping[str, str], subject: str) -> _Names:
-    from quantguard import catalog, recipes  # noqa: PLC0415
+    from quantguard import catalog, devices, recipes  # noqa: PLC0415
     from quantguard.errors import QuantguardError  # noqa: PLC0415
 
     served = bool(target.get("engine") or target.get("endpoint"))
@@ -89,7 +90,7 @@ def _names(target: Mapping[str, str], subject: str) -> _Names:
     with contextlib.suppress(QuantguardError):
         recipe = recipes.load_recipe(recipe).name if "recipe" in target else recipe
     return _Names(
-        platform="endpoint" if served else target.get("device", "cpu").partition(":")[0],
+        platform="endpoint" if served else devices.device_type(target.get("device", "cpu")),
         model=pathlib.Path(model).resolve().name if here else model,
         recipe=recipe,
         subject=subject,

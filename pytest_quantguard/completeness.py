@@ -62,15 +62,15 @@ def is_whole(session: pytest.Session, options: RunOptions, ended: set[str]) -> b
 
 def location_of(name: str, gate: Any, session: Any) -> BaselineLocation | None:
     """Return the location of a gate's baseline; None if the gate has none, or if its fingerprint is unknown."""
-    from quantguard import registry  # noqa: PLC0415 - an unrelated run does not pay for what only gates need
     from quantguard.errors import QuantguardError  # noqa: PLC0415
+    from quantguard.gates import Stored  # noqa: PLC0415 - an unrelated run does not pay for what only gates need
+    from quantguard.gates import members as kinds  # noqa: PLC0415 - an unrelated run does not pay for what only gates need
 
-    make = getattr(registry.gates[name], "locate_baseline", None)
-    if make is None or session is None:
+    stored = kinds.able(name, Stored)
+    if stored is None or session is None:
         return None
     try:
-        location: BaselineLocation | None = make(gate, session)
+        return stored.locate_baseline(gate, session)
     except QuantguardError:
         # The gate itself has reported it.
         return None
-    return location

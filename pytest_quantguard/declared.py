@@ -111,24 +111,24 @@ class GateFile(pytest.File):
             yield item
 
     def _item(self, entry: dict[str, Any], text: str, number: int) -> DeclaredGate:
-        from quantguard import registry  # noqa: PLC0415 - an unrelated run does not pay for what only gates need
         from quantguard.errors import UsageError  # noqa: PLC0415
+        from quantguard.gates import members as kinds  # noqa: PLC0415 - an unrelated run does not pay for what only gates need
 
-        self._refuse_unknown(entry, {"name", *_TARGET, *registry.gates}, text, number=number)
+        self._refuse_unknown(entry, {"name", *_TARGET, *kinds}, text, number=number)
         for key in ("name", *_TARGET):
             if key in entry and not isinstance(entry[key], str):
                 raise self._error(text, number, key, f"{key} is text, not {entry[key]!r}")
         for key in ("name", "model"):
             if not entry.get(key):
                 raise self._error(text, number, None, f"{key} is missing")
-        kinds = [kind for kind in entry if kind in registry.gates]
-        if not kinds:
-            possible = ", ".join(f"{kind} = {{ … }}" for kind in registry.gates)
+        asked = [kind for kind in entry if kind in kinds]
+        if not asked:
+            possible = ", ".join(f"{kind} = {{ … }}" for kind in kinds)
             raise self._error(text, number, None, f"it asks for nothing; possible: {possible}")
         target = {key: entry[key] for key in _TARGET if key in entry}
         item = DeclaredGate.from_parent(self, name=entry["name"], target=target)
         # Markers are read as decorators are, from the last to the first.
-        for kind in reversed(kinds):
+        for kind in reversed(asked):
             if not isinstance(entry[kind], dict):
                 raise self._error(text, number, kind, f"{kind} is a table such as {{ tol = 0.1 }}, not {entry[kind]!r}")
             try:

@@ -117,8 +117,8 @@ class Guard:
 
     def _check_all(self, gates: dict[str, Any], target: Target) -> list[GateResult]:
         from pytest_quantguard import baseline_writer  # noqa: PLC0415 - as what follows
-        from quantguard import registry  # noqa: PLC0415 - the flow below loads torch, so nothing here is on top
         from quantguard.errors import QuantguardError  # noqa: PLC0415
+        from quantguard.gates import members as kinds  # noqa: PLC0415 - the flow below loads torch, so nothing here is on top
 
         results: list[GateResult] = []
         session: PipelineSession | None = None
@@ -129,7 +129,7 @@ class Guard:
                     baseline_writer.claim(
                         self._item.config, self._item.nodeid, completeness.location_of(name, gate, session)
                     )
-                    result = registry.gates[name].check(gate, session)
+                    result = kinds[name].check(gate, session)
                     # One result of a check says how the layers fared: it is the same model in all.
                     layers = session.layer_reports() if not results else ()
                     result = dataclasses.replace(result, layers=result.layers or layers)
@@ -226,6 +226,7 @@ def settle(config: pytest.Config) -> None:
 
 
 def _error_result(name: str, gate: Any, target: Target, reason: str) -> GateResult:
+    from quantguard.devices import device_type  # noqa: PLC0415
     from quantguard.gates import GateResult  # noqa: PLC0415
     from quantguard.records import Verdict  # noqa: PLC0415
 
@@ -234,7 +235,7 @@ def _error_result(name: str, gate: Any, target: Target, reason: str) -> GateResu
         model=target.model,
         recipe=target.recipe_name,
         subject=str(getattr(gate, "benchmark", getattr(gate, "stage", "weights"))),
-        platform="endpoint" if target.endpoint else target.device.partition(":")[0],
+        platform="endpoint" if target.endpoint else device_type(target.device),
         verdict=Verdict(outcome="ERROR", metric=name, reason=reason),
     )
 
@@ -264,11 +265,14 @@ def hold_npu(config: pytest.Config) -> str:
     npu = config.stash[OPTIONS].npu
     if npu is None:
         pytest.skip(NEEDS_NPU)
+    from quantguard.devices import emulated_device  # noqa: PLC0415 - only runs with an NPU pay for it
     from quantguard.errors import QuantguardError  # noqa: PLC0415
+    from quantguard.run_options import EMULATED_NPU  # noqa: PLC0415
+
+    if npu == EMULATED_NPU:
+        return emulated_device()
     from quantguard.kernels.ascend import device  # noqa: PLC0415 - imports torch
 
-    if npu == "emulated":
-        return device.EMULATED
     try:
         devices.hold(config, _FIRST_NPU)
         return device.require()

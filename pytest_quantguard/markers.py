@@ -34,11 +34,11 @@ def make_gate(kind: str, keywords: dict[str, Any]) -> Any:
     """Build a gate from its keywords; raise UsageError naming what does not fit."""
     import dataclasses  # noqa: PLC0415 - an unrelated run does not pay for what only gates need
 
-    from quantguard import registry  # noqa: PLC0415
     from quantguard.errors import RecordError, UsageError  # noqa: PLC0415
+    from quantguard.gates import members as kinds  # noqa: PLC0415
     from quantguard.records import from_json  # noqa: PLC0415
 
-    make = registry.gates[kind].Gate
+    make = kinds[kind].Gate
     known = {field.name: field for field in dataclasses.fields(make)}
     unknown = sorted(set(keywords) - set(known))
     if unknown:

@@ -23,18 +23,19 @@ def plan_gates(
     item: pytest.Item, gates: dict[str, Any], options: RunOptions, target: Target, benchmarks: Benchmarks
 ) -> list[tuple[str, str]]:
     """Plan every gate that can be planned; return the kinds of those that cannot decide, with what is the matter."""
-    from quantguard import registry  # noqa: PLC0415 - an unrelated run does not pay for it
     from quantguard.errors import QuantguardError  # noqa: PLC0415
+    from quantguard.gates import Plannable  # noqa: PLC0415 - an unrelated run does not pay for it
+    from quantguard.gates import members as kinds  # noqa: PLC0415 - an unrelated run does not pay for it
 
     lines = item.stash.setdefault(PLANS, [])
     problems = []
     for kind, gate in gates.items():
-        make = getattr(registry.gates[kind], "plan", None)
-        if make is None:
+        able = kinds.able(kind, Plannable)
+        if able is None:
             lines.append(f"{kind}: measured when it runs, on no items")
             continue
         try:
-            plan = make(gate, _candidate(target), options, benchmarks)
+            plan = able.plan(gate, _candidate(target), options, benchmarks)
         except QuantguardError as error:
             problems.append((kind, str(error)))
             lines.append(f"{kind}: {error}")
@@ -54,14 +55,12 @@ def take_plans(item: pytest.Item) -> list[str]:
 
 def _candidate(target: Target) -> Candidate:
     """Return the names that a model will go by, told without loading it."""
-    from quantguard import catalog, recipes  # noqa: PLC0415
-    from quantguard.host import npu_software  # noqa: PLC0415
+    from quantguard import catalog, devices, recipes  # noqa: PLC0415
     from quantguard.records.candidate import Candidate  # noqa: PLC0415
 
     path, served = pathlib.Path(target.model), target.engine is not None
     here = not served and catalog.find(target.model) is None and path.exists()
-    kind = target.device.partition(":")[0]
-    platform = "endpoint" if served else npu_software.installed_npu_software().platform() if kind == "npu" else kind
+    platform = "endpoint" if served else devices.find(target.device).platform()
     name = "full-precision" if target.recipe is None else recipes.load_recipe(target.recipe).name
     return Candidate(
         model=path.resolve().name if here else target.model,

@@ -45,6 +45,6 @@ def __getattr__(name: str) -> Any:
         return getattr(importlib.import_module(_HOMES[name]), name)
     if not name.startswith("_"):
         registry = importlib.import_module("quantguard.registry")
-        if name in registry.gates:
+        if name in registry.discover("gates"):
             return importlib.import_module("pytest_quantguard.markers").gate_marker(name)
     raise AttributeError(f"module 'quantguard' has no attribute {name!r}")

@@ -3,6 +3,7 @@
     QuantguardError
     ├── UsageError            an argument, option or marker that cannot be meant
     │   └── UnknownNameError  a name that no registered member, recipe or model has
+    ├── MemberError           a member of a family that lacks what the family's Protocol asks for
     ├── RecipeError           a recipe that contradicts itself or the model it is applied to
     ├── ModelError            a model that cannot be loaded, or that quantguard does not support
     ├── DataError             benchmark or calibration data that is absent, damaged or not what was pinned
@@ -39,6 +40,10 @@ class UnknownNameError(UsageError):
         hint = f" Did you mean {' or '.join(repr(match) for match in close)}?" if close else ""
         listing = ", ".join(names) if names else "none"
         super().__init__(f"unknown {kind} {name!r}.{hint} Available: {listing}.{' ' + advice if advice else ''}")
+
+
+class MemberError(QuantguardError):
+    """Report a member of a family that lacks what the family's Protocol asks for."""
 
 
 class RecipeError(QuantguardError):

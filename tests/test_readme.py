@@ -8,8 +8,9 @@ import shlex
 
 import pytest
 
-from quantguard import recipes, registry
+from quantguard import recipes
 from quantguard.cli.__main__ import build_parser
+from tests.support import extension_points
 
 ROOT = pathlib.Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -63,10 +64,10 @@ def test_every_shipped_recipe_is_named() -> None:
     assert all(f"`{name}`" in README for name in recipes.names())
 
 
-def test_contributing_lists_every_family() -> None:
-    text = (ROOT / "CONTRIBUTING.md").read_text()
-    for family in (value.family for value in vars(registry).values() if isinstance(value, registry.Registry)):
-        assert f"quantguard/{family.replace('.', '/')}/" in text
+def test_the_table_of_extension_points_is_what_the_protocols_say() -> None:
+    text = extension_points.CONTRIBUTING.read_text()
+    assert text == extension_points.written(text), "type: python -m tests.support.extension_points"
+    assert all(f"`quantguard/{family.replace('.', '/')}/<" in text for family in extension_points.families())
 
 
 def test_nothing_is_left_to_fill_in() -> None:

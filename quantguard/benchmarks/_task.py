@@ -4,8 +4,8 @@ import dataclasses
 from collections.abc import Iterable
 from typing import Protocol, Self
 
-from quantguard import registry
 from quantguard.benchmarks._benchmark import SUBSET_SEED, Benchmark, choose_subset
+from quantguard.benchmarks._sources import members
 from quantguard.errors import UsageError
 from quantguard.records import GenerationConfig
 
@@ -24,7 +24,7 @@ class Benchmarks:
     def __getitem__(self, name: str) -> Benchmark:
         """Return a benchmark; raises UnknownNameError, and DataError where its items cannot be had."""
         if name not in self._read:
-            self._read[name] = registry.benchmarks[name].load()
+            self._read[name] = members[name].load()
         return self._read[name]
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from quantguard import registry
+from quantguard import calibration
 from quantguard.benchmarks import SUBSET_SEED, Benchmark, choose_subset
 from quantguard.errors import MeasurementError
 from quantguard.modeling import LoadedModel
@@ -13,8 +13,8 @@ _SHOWN = 5
 
 def calibration_items(args: CalibrationArgs) -> tuple[str, ...]:
     """Return the items of a benchmark, ``benchmark/id``, that a calibration set is made of, if of any."""
-    dataset = registry.calibration[args.dataset]
-    return tuple(dataset.items(args)) if hasattr(dataset, "items") else ()
+    dataset = calibration.members.able(args.dataset, calibration.Drawing)
+    return () if dataset is None else dataset.items(args)
 
 
 def require_unseen(loaded: LoadedModel, data: Benchmark, samples: Sequence[Sample]) -> None:
@@ -45,7 +45,7 @@ def _require_told(loaded: LoadedModel) -> None:
     if loaded.recipe is None or loaded.calibration_sha256 is None or loaded.calibration_items:
         return
     args = loaded.recipe.calibration or loaded.calibration
-    if hasattr(registry.calibration[args.dataset], "items"):
+    if calibration.members.able(args.dataset, calibration.Drawing) is not None:
         raise MeasurementError(
             f"{loaded.name} was calibrated on items of {args.source}, and does not say which: it was quantized by an"
             " older quantguard. Quantize it again"

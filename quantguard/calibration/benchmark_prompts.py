@@ -4,7 +4,7 @@ They are of the items that gates come to last. A gate that runs one of them is r
 calibrated on say little of others.
 """
 
-from quantguard import registry
+from quantguard import benchmarks
 from quantguard.benchmarks import Benchmark, held_back
 from quantguard.engines._prompting import render
 from quantguard.errors import RecipeError
@@ -34,7 +34,7 @@ def draw(args: CalibrationArgs) -> tuple[Benchmark, tuple[Sample, ...]]:
     """
     if args.source is None:
         raise RecipeError(f'calibration set {args.dataset} needs a benchmark: add source = "word-problems", say')
-    data: Benchmark = registry.benchmarks[args.source].load()
+    data: Benchmark = benchmarks.members[args.source].load()
     if data.task != "generate":
         raise RecipeError(f"{args.source} puts no questions to a model: it cannot be a source of prompts")
     return data, held_back(data, args.num_samples, seed=args.seed)

@@ -4,9 +4,9 @@ The study of quantized reasoning models (arXiv 2504.04823) calibrates GPTQ and S
 that the domain matters. ``source`` names the benchmark; answers are sampled at temperature 0.6 with top_p 0.95.
 """
 
-from quantguard import registry
 from quantguard.calibration import benchmark_prompts
 from quantguard.engines._prompting import Request, render
+from quantguard.engines.transformers import generation
 from quantguard.modeling import LoadedModel
 from quantguard.records import CalibrationArgs, GenerationConfig
 
@@ -24,12 +24,12 @@ def token_sequences(loaded: LoadedModel, args: CalibrationArgs) -> list[list[int
     requests = [Request(sample_id=id_, epoch=0, text=text) for id_, text in prompts.items()]
     config = GenerationConfig(max_new_tokens=data.max_new_tokens, temperature=TEMPERATURE, top_p=TOP_P, seed=args.seed)
     answers: dict[str, str] = {}
-    registry.engines["transformers"].generate(
+    generation.generate(
         loaded,
         requests,
         config,
         batch_size=BATCH_SIZE,
-        finished=lambda generation: answers.update({generation.sample_id: generation.text}),
+        finished=lambda answer: answers.update({answer.sample_id: answer.text}),
     )
     texts = [render(loaded, text, None) + answers[id_] for id_, text in prompts.items()]
     return [loaded.tokenizer(text, add_special_tokens=False)["input_ids"][: args.max_length] for text in texts]

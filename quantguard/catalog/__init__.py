@@ -9,9 +9,9 @@ import platformdirs
 
 from quantguard.errors import UnknownNameError
 from quantguard.records import CalibrationArgs, from_json
+from quantguard.registry import discover_toml
 
-_FOLDER = pathlib.Path(__file__).parent
-_PACKAGE = _FOLDER.parent
+_PACKAGE = pathlib.Path(__file__).parent.parent
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,8 +29,7 @@ class CatalogEntry:
     """What a short model name stands for.
 
     ``folder`` is relative to the package, for a model that is bundled; ``source`` is what ``quantguard fetch``
-    installs. ``dtype`` is the type the full-precision model runs in on a CPU, ``npu_dtype`` the one on an NPU, real or
-    emulated, where that is another: its kernels take no float32 activations.
+    installs. ``dtype`` is the type the full-precision model runs in where the device leaves that to it.
     """
 
     name: str
@@ -39,7 +38,6 @@ class CatalogEntry:
     folder: str | None = None
     source: PackagedFile | None = None
     dtype: str
-    npu_dtype: str | None = None
     calibration: CalibrationArgs
 
     @property
@@ -47,22 +45,16 @@ class CatalogEntry:
         """The folder of a bundled model."""
         return _PACKAGE / self.folder if self.folder else None
 
-    def dtype_on(self, device: str) -> str:
-        """Return the type to run in on a device."""
-        on_cpu = device.partition(":")[0] == "cpu"
-        return self.dtype if on_cpu or self.npu_dtype is None else self.npu_dtype
-
 
 def names() -> list[str]:
     """List the names in the catalogue."""
-    return sorted(path.stem for path in _FOLDER.glob("*.toml"))
+    return list(discover_toml("catalog"))
 
 
 def find(name: str) -> CatalogEntry | None:
     """Return the entry of a short name, or None where the catalogue does not have it."""
-    if name not in names():
-        return None
-    return from_json(CatalogEntry, {"name": name, **tomllib.loads((_FOLDER / f"{name}.toml").read_text())})
+    path = discover_toml("catalog").get(name)
+    return None if path is None else from_json(CatalogEntry, {"name": name, **tomllib.loads(path.read_text())})
 
 
 def entry(name: str) -> CatalogEntry:

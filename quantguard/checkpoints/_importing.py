@@ -9,7 +9,8 @@ import torch
 from quantguard import catalog
 from quantguard.checkpoints._checking import all_specs, empty_decoder, header_defects, refuse, value_defects
 from quantguard.checkpoints._stored import Spec, StoredCheckpoint
-from quantguard.kernels.ascend.device import torch_device
+from quantguard.devices import device_type
+from quantguard.kernels import torch_device
 from quantguard.modeling import Block, Decoder, LoadedModel
 from quantguard.modeling.block_state import Tensors, restore_block
 from quantguard.modeling.configuration import read_generation_config
@@ -33,7 +34,7 @@ def read(stored: StoredCheckpoint, *, dtype: torch.dtype, device: str, backend: 
     refuse(stored, header_defects(stored, specs))
     _fill_ends(stored, decoder, specs)
     for block in decoder.blocks:
-        _fill_block(stored, block, specs, backend=backend, device_type=device.partition(":")[0])
+        _fill_block(stored, block, specs, backend=backend, device_type=device_type(device))
     hashes = {file.name: file_sha256(file) for file in sorted(stored.path.iterdir()) if file.is_file()}
     whole = digest(hashes)
     return LoadedModel(

@@ -2,16 +2,14 @@
 
 import argparse
 import errno
-import importlib
 import os
-import pathlib
-import pkgutil
 import select
 import signal
 import sys
 from importlib import metadata
 from typing import TextIO
 
+from quantguard import cli
 from quantguard.errors import QuantguardError
 
 # What a shell reports of a program that a signal has ended.
@@ -48,7 +46,7 @@ def main() -> int:
 def _run() -> int:
     args = build_parser().parse_args()
     try:
-        return int(importlib.import_module(f"quantguard.cli.{args.command}").run(args))
+        return cli.members[args.command].run(args)
     except QuantguardError as error:
         print(f"quantguard {args.command}: {error}", file=sys.stderr)
         return 2
@@ -77,10 +75,8 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"quantguard {metadata.version('quantguard')}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for module in pkgutil.iter_modules([str(pathlib.Path(__file__).parent)]):
-        if not module.name.startswith("_"):
-            command = importlib.import_module(f"quantguard.cli.{module.name}")
-            command.add_arguments(commands.add_parser(module.name, help=command.HELP, description=command.__doc__))
+    for name, command in cli.members.items():
+        command.add_arguments(commands.add_parser(name, help=command.HELP, description=command.__doc__))
     return parser
 
 

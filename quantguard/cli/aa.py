@@ -47,8 +47,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _measure(args: argparse.Namespace) -> tuple[pathlib.Path, Noise]:
     import quantguard  # noqa: PLC0415 - the facade, whose functions import torch
-    from quantguard import registry  # noqa: PLC0415
-    from quantguard.pipeline.in_process import InProcess  # noqa: PLC0415
+    from quantguard import benchmarks  # noqa: PLC0415
+    from quantguard.engines.transformers.in_process import InProcess  # noqa: PLC0415
     from quantguard.pipeline.noise import measure_noise  # noqa: PLC0415
     from quantguard.pipeline.progress import bar  # noqa: PLC0415
 
@@ -61,7 +61,7 @@ def _measure(args: argparse.Namespace) -> tuple[pathlib.Path, Noise]:
         args.baselines, platform=subject.platform, model=subject.name, recipe=recipe, benchmark=args.benchmark
     )
     baseline = read(path)
-    data = registry.benchmarks[args.benchmark.partition("@")[0]].load()
+    data = benchmarks.members[args.benchmark.partition("@")[0]].load()
     config = GenerationConfig(
         max_new_tokens=data.max_new_tokens if args.max_new_tokens is None else args.max_new_tokens,
         temperature=args.temperature,

@@ -2,10 +2,11 @@
 
 import argparse
 import functools
-import types
+import importlib
 from collections.abc import Callable
 
-from quantguard import catalog, recipes, registry
+from quantguard import benchmarks, catalog, recipes
+from quantguard.registry import Registry
 
 # What the description of a member that raises begins with.
 _BROKEN = "NOT USABLE"
@@ -44,15 +45,15 @@ def _entries(only: str | None) -> dict[str, dict[str, str]]:
 
 
 def _benchmarks() -> dict[str, str]:
-    return {name: _described(registry.benchmarks, name, _benchmark) for name in registry.benchmarks}
+    return {name: _described(functools.partial(_benchmark, name)) for name in benchmarks.members}
 
 
-def _benchmark(module: types.ModuleType) -> str:
+def _benchmark(name: str) -> str:
     """Describe a benchmark; one whose data is not here says what is missing."""
-    lacks = module.missing() if hasattr(module, "missing") else []
-    if lacks:
-        return f"{module.LICENCE}: {module.DESCRIPTION}. {lacks[0].what}"
-    data = module.load()
+    downloaded = benchmarks.members.able(name, benchmarks.Downloaded)
+    if downloaded is not None and (lacks := downloaded.missing()):
+        return f"{downloaded.LICENCE}: {downloaded.DESCRIPTION}. {lacks[0].what}"
+    data = benchmarks.members[name].load()
     return f"{len(data.samples)} items, {data.licence}: {data.description}"
 
 
@@ -63,18 +64,18 @@ def _backends() -> dict[str, str]:
 
 
 def _family(family: str) -> dict[str, str]:
-    members: registry.Registry = getattr(registry, family)
-    return {name: _described(members, name, _first_line) for name in members}
+    members: Registry[object] = importlib.import_module(f"quantguard.{family}").members
+    return {name: _described(functools.partial(_first_line, members, name)) for name in members}
 
 
-def _first_line(module: types.ModuleType) -> str:
-    """Return what a module says of itself, which is nothing where it has no docstring or Python has left it out."""
-    return next(iter((module.__doc__ or "").strip().splitlines()), "")
+def _first_line(members: Registry[object], name: str) -> str:
+    """Return what a member says of itself, which is nothing where it has no docstring or Python has left it out."""
+    return next(iter((members[name].__doc__ or "").strip().splitlines()), "")
 
 
-def _described(members: registry.Registry, name: str, describe: Callable[[types.ModuleType], str]) -> str:
+def _described(describe: Callable[[], str]) -> str:
     """Describe a member; one that fails, which another distribution may bring, hides none of the others."""
     try:
-        return describe(members[name])
+        return describe()
     except Exception as error:  # noqa: BLE001 - whatever another's module raises is said beside its name
         return f"{_BROKEN}: {type(error).__name__}: {error}"

@@ -1,8 +1,7 @@
 """The examination of this machine: what can be used on it, and what is missing for the rest.
 
-A backend lists what it is missing in ``kernels/<backend>/doctor.py``, by ``missing() -> list[MissingRequirement]``,
-with ``trial_device()`` if its trial does not run on the CPU; a benchmark by ``missing()`` in its module. Both are
-optional. If nothing is missing, a backend is tried on one small linear, and a benchmark is loaded.
+A backend says so itself by the ``missing()`` of its package, and a benchmark by one in its module, where it has that.
+Where nothing is missing, a backend is tried on one small linear and a benchmark is loaded.
 """
 
 from quantguard.doctor.examination import diagnose

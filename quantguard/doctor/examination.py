@@ -5,7 +5,8 @@ import functools
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
-from quantguard import catalog, kernels, registry
+from quantguard import catalog, kernels
+from quantguard.benchmarks import members as benchmark_sources
 from quantguard.doctor import software
 from quantguard.errors import UnknownNameError
 from quantguard.host import fresh_interpreter
@@ -30,7 +31,7 @@ def diagnose(*, backends: Sequence[str] = (), benchmarks: Sequence[str] = (), mo
         _known(kind, named, possible) if asked else list(possible)
         for kind, named, possible in (
             ("kernel backend", backends, kernels.backends()),
-            ("benchmark", benchmarks, list(registry.benchmarks)),
+            ("benchmark", benchmarks, list(benchmark_sources)),
             ("model name", models, catalog.names()),
         )
     ]

@@ -4,10 +4,9 @@ Each is called in an interpreter of its own: see ``quantguard.host.fresh_interpr
 """
 
 import importlib
-import importlib.util
 from typing import Any
 
-from quantguard import registry
+from quantguard import benchmarks, kernels
 from quantguard.kernels.dispatch import REFERENCE
 from quantguard.records import Finding, to_json
 
@@ -19,14 +18,12 @@ def importable(module: str) -> None:
 
 def backend(name: str) -> dict[str, Any]:
     """Examine a backend: return what it says is missing or, if nothing is, what its trial showed."""
-    hook = f"quantguard.kernels.{name}.doctor"
-    module = importlib.import_module(hook) if name != REFERENCE and importlib.util.find_spec(hook) else None
-    lacks = module.missing() if module is not None else []
-    if lacks:
+    member = None if name == REFERENCE else kernels.members[name]
+    if member is not None and (lacks := member.missing()):
         return _finding(Finding(name=name, lacks=tuple(lacks)))
     from quantguard.doctor import trial  # noqa: PLC0415 - imports torch
 
-    device = module.trial_device() if module is not None and hasattr(module, "trial_device") else "cpu"
+    device = "cpu" if member is None else member.trial_device()
     if device is None:
         return _finding(Finding(name=name, note="not tried: other runs hold every device"))
     return _finding(Finding(name=name, lacks=tuple(trial.run(name, device=device))))
@@ -34,11 +31,11 @@ def backend(name: str) -> dict[str, Any]:
 
 def benchmark(name: str) -> dict[str, Any]:
     """Examine a benchmark: return what it says is missing or, if nothing is, the number of its items."""
-    module = registry.benchmarks[name]
-    lacks = module.missing() if hasattr(module, "missing") else []
+    downloaded = benchmarks.members.able(name, benchmarks.Downloaded)
+    lacks = [] if downloaded is None else downloaded.missing()
     if lacks:
         return _finding(Finding(name=name, lacks=tuple(lacks)))
-    return _finding(Finding(name=name, note=f"items: {len(module.load().samples)}"))
+    return _finding(Finding(name=name, note=f"items: {len(benchmarks.members[name].load().samples)}"))
 
 
 def _finding(finding: Finding) -> dict[str, Any]:

@@ -6,7 +6,6 @@ from importlib import metadata
 
 from packaging.requirements import Requirement
 
-from quantguard import registry
 from quantguard.host import fresh_interpreter
 from quantguard.host.npu_software import installed_npu_software, version_of
 from quantguard.records import MissingRequirement, Software
@@ -14,6 +13,8 @@ from quantguard.records import MissingRequirement, Software
 AUTOLOAD = "TORCH_DEVICE_BACKEND_AUTOLOAD"
 _CHILD = "quantguard.doctor.probes:importable"
 _NOTABLE = ("torch", "transformers", "pytest")
+# Of the entry points by which another distribution adds members to a family.
+_GROUPS = "quantguard."
 _OPTIONAL = ("torch_npu", "triton", "triton-ascend", "pytest-xdist")
 
 
@@ -100,9 +101,10 @@ def _misfit() -> MissingRequirement | None:
 def _plugins() -> Iterator[Software]:
     """List the distributions that add members to quantguard's families, such as benchmarks or scorers."""
     members: dict[tuple[str, str], list[str]] = {}
-    for family in (value.family for value in vars(registry).values() if isinstance(value, registry.Registry)):
-        for entry in metadata.entry_points(group=f"quantguard.{family}"):
+    for group in sorted(metadata.entry_points().groups):
+        for entry in metadata.entry_points(group=group) if group.startswith(_GROUPS) else ():
             if entry.dist is not None:
-                members.setdefault((entry.dist.name, entry.dist.version), []).append(f"{family}/{entry.name}")
+                member = f"{group.removeprefix(_GROUPS)}/{entry.name}"
+                members.setdefault((entry.dist.name, entry.dist.version), []).append(member)
     for (name, version), names in sorted(members.items()):
         yield Software(name=name, version=f"{version}, brings {', '.join(sorted(names))}")

@@ -4,6 +4,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from quantguard.engines._prompting import Request
+from quantguard.errors import UsageError
+from quantguard.modeling import LoadedModel
 from quantguard.records import Fingerprint, Generation, GenerationConfig, Question, Recipe
 
 
@@ -46,6 +48,10 @@ class Subject(Protocol):
     def default_batch_size(self) -> int:
         """How many items it takes at once where nobody says."""
 
+    @property
+    def loaded(self) -> LoadedModel | None:
+        """The model where it is of this process, with its logits and layers; absent where others run it."""
+
     def kernels(self) -> dict[str, str]:
         """Return the backend of every operation that has been replaced."""
 
@@ -70,3 +76,10 @@ class Subject(Protocol):
         finished: Callable[[Generation], None],
     ) -> None:
         """Answer every request and hand each generation to ``finished`` once, in whatever order they end."""
+
+
+def name_of(model: str | LoadedModel, engine: str) -> str:
+    """Return the name of a model that ``engine`` finds or serves itself; raise UsageError for one that is loaded."""
+    if isinstance(model, LoadedModel):
+        raise UsageError(f"the engine {engine} takes the name of a model, and {model.name} is loaded in this process")
+    return model

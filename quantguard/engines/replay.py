@@ -9,12 +9,15 @@ import pathlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from quantguard import registry
+from quantguard import benchmarks
 from quantguard.engines._prompting import Request
+from quantguard.engines._subject import name_of
 from quantguard.errors import DataError, EngineError, UsageError
+from quantguard.modeling import LoadedModel
 from quantguard.records import Fingerprint, Generation, GenerationConfig, Question, Recipe, RunRecord
 from quantguard.records.record_file import read_record
 
+ENGINE = "replay"
 VERSION = "replay/1"
 
 
@@ -25,7 +28,8 @@ class Recording:
     record: RunRecord
     path: str
     tokenizer: None = None
-    engine: str = "replay"
+    engine: str = ENGINE
+    loaded: None = None
     default_batch_size: int = 1
 
     @property
@@ -98,7 +102,7 @@ class Recording:
             finished(answers[request.sample_id, request.epoch])
 
 
-def connect(model: str, *, url: str | None, tokenizer: Any = None) -> Recording:
+def connect(model: str | LoadedModel, *, url: str | None = None, tokenizer: Any = None) -> Recording:
     """Read the record in the file ``model``.
 
     Raises UsageError for an address or a tokenizer, RecordError for a file that is no record or was edited, and
@@ -106,10 +110,10 @@ def connect(model: str, *, url: str | None, tokenizer: Any = None) -> Recording:
     """
     if url is not None or tokenizer is not None:
         raise UsageError("the engine replay reads a file: leave endpoint and tokenizer out")
-    path = pathlib.Path(model)
+    path = pathlib.Path(name_of(model, ENGINE))
     record = read_record(path)
     if not record.generations:
         raise DataError(f"{path} holds no generated answers to replay")
-    if registry.benchmarks[record.benchmark].load().sha256 != record.fingerprint.question.data:
+    if benchmarks.members[record.benchmark].load().sha256 != record.fingerprint.question.data:
         raise DataError(f"{path} answers another version of {record.benchmark} than is here: run the model again")
     return Recording(record=record, path=str(path))

@@ -15,14 +15,17 @@ from typing import Any
 
 import transformers
 
-from quantguard.engines._decoding import stop_ids
 from quantguard.engines._prompting import Request, render, seed_of, words_of_tokenizer
+from quantguard.engines._subject import name_of
+from quantguard.engines.transformers.decoding import stop_ids
 from quantguard.errors import EngineError, UsageError
+from quantguard.modeling import LoadedModel
 from quantguard.modeling.configuration import read_config
 from quantguard.modeling.identity import configuration_facts
 from quantguard.modeling.loading import find_folder, tokenizer_of, weights_sha256
 from quantguard.records import Fingerprint, Generation, GenerationConfig, ModelIdentity, Question, Runtime
 
+ENGINE = "vllm"
 VERSION = "vllm/1"
 
 
@@ -34,7 +37,8 @@ class Offline:
     name: str
     tokenizer: Any
     platform: str
-    engine: str = "vllm"
+    engine: str = ENGINE
+    loaded: None = None
     recipe: None = None
     served: bool = True
     # vLLM puts its batches together by itself: so many requests are handed over at once.
@@ -103,7 +107,7 @@ class Offline:
         return outputs
 
 
-def connect(model: str, *, url: str | None, tokenizer: Any = None) -> Offline:
+def connect(model: str | LoadedModel, *, url: str | None = None, tokenizer: Any = None) -> Offline:
     """Find the folder of a checkpoint that vLLM is to run.
 
     Raises UsageError for an address or a tokenizer, EngineError where vLLM is not installed and ModelError where there
@@ -116,9 +120,10 @@ def connect(model: str, *, url: str | None, tokenizer: Any = None) -> Offline:
             "the engine vllm needs vLLM. Type: pip install vllm, and vllm-ascend on an NPU; or start a server of it and"
             " give its address, endpoint='http://…/v1'"
         )
-    folder = find_folder(model)
+    name = name_of(model, ENGINE)
+    folder = find_folder(name)
     device = importlib.import_module("vllm.platforms").current_platform.device_type
-    return Offline(folder=folder, name=folder.name, tokenizer=tokenizer_of(model), platform=f"vllm-{device}")
+    return Offline(folder=folder, name=folder.name, tokenizer=tokenizer_of(name), platform=f"vllm-{device}")
 
 
 def _generation_config(folder: pathlib.Path) -> Any:

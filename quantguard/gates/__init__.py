@@ -1,12 +1,4 @@
-"""The kinds of gates: a file or a package each, which becomes a marker of the same name.
-
-A member has a frozen dataclass ``Gate`` whose fields are the marker's keywords and whose construction refuses what
-cannot be meant, and ``check(gate, session)`` returning a GateResult. What it measures it asks of the session. Where it
-can tell beforehand what it can decide, it has ``plan(gate, candidate, options, benchmarks)`` too, returning what has
-``lines()`` and a ``problem``; where it has a baseline, ``locate_baseline(gate, session)``, returning where that
-belongs, and ``baseline_name(gate)``, what it is called. ``LIMIT`` says what the margin of its verdicts is: the largest
-tolerated ``drop``, a ``floor`` or a ``ceiling``.
-"""
+"""The kinds of gates: each becomes a marker of the same name."""
 
 import dataclasses
 from collections.abc import Callable, Iterable, MutableMapping, Sequence
@@ -28,6 +20,7 @@ from quantguard.records import (
     Verdict,
 )
 from quantguard.records.candidate import Candidate
+from quantguard.registry import Registry
 from quantguard.run_options import RunOptions
 
 # Why nothing was judged where that is no ERROR: the test was skipped, or the run ended before it.
@@ -210,3 +203,49 @@ class Session(Protocol):
 
     def record(self, benchmark: Benchmark, metrics: dict[str, float]) -> RunRecord:
         """Return the record of a measurement of the candidate on a benchmark's text."""
+
+
+class Gate(Protocol):
+    """What a gate has. A ``gate`` is an object of its own class ``Gate``, so no Protocol can name its type."""
+
+    @property
+    def Gate(self) -> type[Any]:
+        """A frozen dataclass: its fields are the marker's keywords, and it refuses what cannot be meant."""
+
+    @property
+    def LIMIT(self) -> Literal["drop", "floor", "ceiling"]:
+        """What the margin of its verdicts is: the largest tolerated drop, a floor or a ceiling."""
+
+    def check(self, gate: Any, session: Session) -> GateResult:
+        """Measure and judge; everything that is measured is asked of the session."""
+
+
+class Plan(Protocol):
+    """What a gate can decide, told before it runs."""
+
+    def lines(self) -> list[str]:
+        """Return the plan for a terminal."""
+
+    @property
+    def problem(self) -> str | None:
+        """Why the gate would not even PASS where nothing has changed; None where it would."""
+
+
+class Plannable(Protocol):
+    """A gate that can tell beforehand what it can decide."""
+
+    def plan(self, gate: Any, candidate: Candidate, options: RunOptions, benchmarks: Benchmarks) -> Plan:
+        """Say what it can decide; nothing is run."""
+
+
+class Stored(Protocol):
+    """A gate with a baseline."""
+
+    def baseline_name(self, gate: Any) -> str | None:
+        """Name its baseline, whatever is run; None where these settings need none."""
+
+    def locate_baseline(self, gate: Any, session: Session) -> BaselineLocation | None:
+        """Return where its baseline belongs; None where these settings need none."""
+
+
+members = Registry("gates", Gate, kind="gate", abilities=[Plannable, Stored])

@@ -4,13 +4,14 @@ It sees damage that the accuracy on a few hundred items cannot: every token of a
 """
 
 import dataclasses
+from typing import Final
 
 from quantguard.errors import UsageError
 from quantguard.gates import GateResult, Session, result_of
 from quantguard.records import Verdict
 from quantguard.verdict import judge_ceiling, judge_decode_gap, worst_of
 
-LIMIT = "ceiling"
+LIMIT: Final = "ceiling"
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,14 +1,14 @@
 """``@quantguard.latency``: the quantized model is fast enough, compared with full precision in the same run."""
 
 import dataclasses
-from typing import Literal
+from typing import Final, Literal
 
 from quantguard.errors import UsageError
 from quantguard.gates import GateResult, Session, result_of
 from quantguard.records import TimedBlock, Verdict
 from quantguard.verdict import judge_speedup
 
-LIMIT = "floor"
+LIMIT: Final = "floor"
 # Blocks are added until the verdict is clear or the last of these is spent.
 BLOCK_BUDGETS = (30, 60, 120, 240)
 # Shared out over the looks, so that looking more than once makes no wrong verdict likelier.

@@ -4,7 +4,7 @@ import dataclasses
 import math
 import pathlib
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from quantguard.baselines import Acceptance, LayerProfile, baseline_path, read
 from quantguard.baselines.acceptance import author, today
@@ -16,7 +16,7 @@ from quantguard.records import Difference, Fingerprint, LayerError, LayerSketch,
 if TYPE_CHECKING:
     from quantguard.measures.layers import Layers
 
-LIMIT = "ceiling"
+LIMIT: Final = "ceiling"
 METRIC = "layer error"
 _SUBJECT = "layers"
 

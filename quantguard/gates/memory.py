@@ -1,7 +1,7 @@
 """``@quantguard.memory``: the quantized model takes at most a share of full precision's memory, at rest and at work."""
 
 import dataclasses
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from quantguard.errors import UsageError
 from quantguard.gates import GateResult, Session, result_of
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from quantguard.measures.peaks import Peak
     from quantguard.measures.weights import Bytes
 
-LIMIT = "ceiling"
+LIMIT: Final = "ceiling"
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

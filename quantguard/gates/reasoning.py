@@ -1,6 +1,7 @@
 """``@quantguard.reasoning``: the model does not run in loops, hit the limit, or think at more length than before."""
 
 import dataclasses
+from typing import Final
 
 from quantguard.baselines.matching import find
 from quantguard.baselines.store import BaselineLocation, locate
@@ -11,7 +12,7 @@ from quantguard.records import RunRecord, Score, Verdict
 from quantguard.scorers._reasoning_text import is_repeating
 from quantguard.verdict import judge_length, judge_rate, worst_of
 
-LIMIT = "ceiling"
+LIMIT: Final = "ceiling"
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,6 +7,17 @@ Every operation of a quantized model is one of these, chosen when its layer is p
 reference bit for bit, but for ``ascend``, which agrees within the ``TOLERANCE`` stated beside each of its ops.
 """
 
+from quantguard.kernels.backend import Backend, Emulating, members, torch_device
 from quantguard.kernels.dispatch import backends, choose_backend, has_own, own_body, resolve
 
-__all__ = ["backends", "choose_backend", "has_own", "own_body", "resolve"]
+__all__ = [
+    "Backend",
+    "Emulating",
+    "backends",
+    "choose_backend",
+    "has_own",
+    "members",
+    "own_body",
+    "resolve",
+    "torch_device",
+]

@@ -4,16 +4,14 @@ import importlib
 import pathlib
 import types
 
+from quantguard import devices
 from quantguard.errors import KernelError, UnknownNameError
+from quantguard.kernels.backend import members
 from quantguard.kernels.rotate import Rotation
 from quantguard.records import QuantArgs
 
 REFERENCE = "reference"
 AUTO = "auto"
-# What "auto" tries, by the type of the device the model is on, best first.
-_PREFERRED = {"cpu": ("cpu", REFERENCE), "npu": ("ascend",), "emulated-910b": ("ascend",)}
-# Where a backend runs; one that is not named runs anywhere.
-_DEVICES = {"ascend": ("npu", "emulated-910b")}
 _FOLDER = pathlib.Path(__file__).parent
 # Whose settings a message words; those of the other ops are weights.
 _SUBJECTS = {
@@ -25,7 +23,7 @@ _SUBJECTS = {
 
 def backends() -> list[str]:
     """List the backends: the reference and every package beside this module."""
-    return [REFERENCE, *sorted(path.parent.name for path in _FOLDER.glob("*/__init__.py"))]
+    return [REFERENCE, *members]
 
 
 def resolve(op: str, backend: str) -> types.ModuleType:
@@ -48,7 +46,7 @@ def choose_backend(op: str, settings: QuantArgs | Rotation, *, requested: str, d
     ``settings`` are those of what the op works on: of weights for a linear, else of activations, of keys and values,
     or of a rotation. Raises KernelError where the requested backend, or for ``auto`` every candidate, cannot do it.
     """
-    candidates = _PREFERRED.get(device_type, (REFERENCE,)) if requested == AUTO else (requested,)
+    candidates = devices.members[device_type].BACKENDS if requested == AUTO else (requested,)
     reasons = []
     for backend in candidates:
         try:
@@ -91,9 +89,13 @@ def describe(settings: QuantArgs | Rotation, subject: str = "weights") -> str:
 
 
 def _misplaced(backend: str, device_type: str) -> str | None:
-    """Say where a backend runs, if it does not run on this device."""
-    possible = _DEVICES.get(backend, (device_type,))
-    return None if device_type in possible else f"it runs on {' or '.join(possible)}: load the model with device=..."
+    """Say where a backend runs, if it does not run on this device; one that no device names runs anywhere."""
+    possible = [name for name, one in devices.members.items() if backend in (*one.BACKENDS, *one.NAMED_BACKENDS)]
+    return (
+        None
+        if not possible or device_type in possible
+        else f"it runs on {' or '.join(possible)}: load the model with device=..."
+    )
 
 
 def _relative(op: str, backend: str) -> str:

@@ -1,4 +1,4 @@
-"""What gates ask of a running model: one file each, with ``measure(models, ...)``.
+"""What gates ask of a running model.
 
 A member measures both models of a check, which are loaded in this process, and returns what its docstring says: a
 value, an object that measures further when it is asked, or a context within which is measured. A gate finds it by
@@ -10,6 +10,8 @@ import dataclasses
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Protocol
+
+from quantguard.registry import Registry
 
 if TYPE_CHECKING:
     from quantguard.modeling import LoadedModel
@@ -42,3 +44,6 @@ class Measure(Protocol):
     @property
     def measure(self) -> Callable[..., Any]:
         """Measure ``Models``, with the keywords that the member names."""
+
+
+members = Registry("measures", Measure, kind="measure")

@@ -9,16 +9,14 @@ from collections.abc import Sequence
 
 import torch
 
-from quantguard import registry
-from quantguard.engines._following import Following, Line
 from quantguard.engines._prompting import Request
+from quantguard.engines.transformers import generation
+from quantguard.engines.transformers.following import Following, Line
+from quantguard.engines.transformers.in_process import ENGINE
 from quantguard.errors import MeasurementError
 from quantguard.modeling import LoadedModel
 from quantguard.modeling.comparing import logits_behind
 from quantguard.records import GenerationConfig
-
-# What generates in this process.
-ENGINE = "transformers"
 
 # Tokens that are written to the end of a text, and texts that share a batch.
 NUM_STEPS = 16
@@ -62,7 +60,7 @@ def written(loaded: LoadedModel, batch: Batch) -> torch.Tensor:
     Raises MeasurementError where the engine does not write all of them.
     """
     following = Following(lines={str(index): line for index, line in enumerate(batch.lines)})
-    registry.engines[ENGINE].generate(
+    generation.generate(
         loaded,
         [Request(sample_id=name, epoch=0, text="") for name in following.lines],
         GenerationConfig(max_new_tokens=max(len(line.written) for line in batch.lines)),

@@ -3,13 +3,15 @@
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 
-from quantguard import registry
-from quantguard.benchmarks import SUBSET_SEED, Benchmark, choose_subset
+from quantguard.benchmarks import SUBSET_SEED, Benchmark, Text, choose_subset
+from quantguard.benchmarks import members as benchmarks_registry
 from quantguard.calibration._items import require_unseen
 from quantguard.engines._prompting import Request, render
+from quantguard.engines.transformers import ENGINE
+from quantguard.engines.transformers import generation as engine
 from quantguard.errors import MeasurementError, UsageError
 from quantguard.measures import Models
-from quantguard.measures._decode_steps import ENGINE, batches, compare_ways
+from quantguard.measures._decode_steps import batches, compare_ways
 from quantguard.modeling import LoadedModel
 from quantguard.modeling.comparing import compare_logits
 from quantguard.records import Generation, GenerationConfig, Sample
@@ -45,7 +47,7 @@ def compare(models: Models, data: Benchmark, samples: Sequence[Sample]) -> dict[
     require_unseen(candidate, data, samples)
     starts: list[int] | None = None
     if data.task == "fidelity":
-        sequences: list[list[int]] = registry.benchmarks[data.name].token_sequences(candidate.tokenizer, samples)
+        sequences = benchmarks_registry.require(data.name, Text).token_sequences(candidate.tokenizer, samples)
         reach = sum(map(len, sequences))
     else:
         sequences, starts = _answers(reference, data, samples, models.progress)
@@ -75,7 +77,7 @@ def _answers(
             advance(1)
 
         config = GenerationConfig(max_new_tokens=data.max_new_tokens)
-        registry.engines[ENGINE].generate(reference, requests, config, batch_size=BATCH_SIZE, finished=finished)
+        engine.generate(reference, requests, config, batch_size=BATCH_SIZE, finished=finished)
     if missing := [request.sample_id for request in requests if request.sample_id not in answers]:
         raise MeasurementError(
             f"the engine {ENGINE} left out {len(missing)} of full precision's {len(requests)} answers, such as"

@@ -3,7 +3,7 @@
 import functools
 import itertools
 
-from quantguard import registry
+from quantguard.calibration import members as calibration_registry
 from quantguard.errors import UsageError
 from quantguard.measures import Models
 from quantguard.measures._decode_steps import FAR, FEW, SINGLE, batches, written
@@ -66,7 +66,7 @@ class Layers:
 def traced_text(loaded: LoadedModel) -> list[int]:
     """Return the tokens that layers are traced on: the start of the model's calibration text."""
     args = loaded.calibration
-    sequences: list[list[int]] = registry.calibration[args.dataset].token_sequences(loaded, args)
+    sequences = calibration_registry[args.dataset].token_sequences(loaded, args)
     return list(itertools.islice(itertools.chain.from_iterable(sequences), _READ_TOKENS))
 
 

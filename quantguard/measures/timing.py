@@ -113,5 +113,5 @@ def _decode(loaded: LoadedModel, num_tokens: int) -> Work:
 
 
 def _synchronize(loaded: LoadedModel) -> None:
-    if loaded.device_type != "cpu":
+    if loaded.model.device.type != "cpu":
         torch.accelerator.synchronize(loaded.model.device)

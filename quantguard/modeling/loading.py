@@ -15,9 +15,9 @@ import torch
 import transformers
 from transformers.conversion_mapping import get_model_conversion_mapping
 
-from quantguard import catalog
+from quantguard import catalog, devices
 from quantguard.errors import ModelError
-from quantguard.kernels.ascend.device import EMULATED, torch_device
+from quantguard.kernels import torch_device
 from quantguard.modeling.behaviour import require_described
 from quantguard.modeling.configuration import read_config, read_generation_config
 from quantguard.modeling.finite import named_tensors, require_finite, require_finite_as_read
@@ -170,7 +170,7 @@ class _Found:
 def _find(name: str | os.PathLike[str], dtype: str | None, device: str) -> _Found:
     text = os.fspath(name)
     entry = catalog.find(text)
-    wanted = dtype or (entry.dtype_on(device) if entry else "auto")
+    wanted = dtype or (devices.find(device).DTYPE or entry.dtype if entry else "auto")
     if wanted not in _DTYPES:
         raise ModelError(f"unknown dtype {wanted!r}; possible: {', '.join(_DTYPES)}")
     path = locate(text)
@@ -180,7 +180,7 @@ def _find(name: str | os.PathLike[str], dtype: str | None, device: str) -> _Foun
 
 def emulated(device: str) -> str | None:
     """Return the device where it is one that is emulated."""
-    return device if device == EMULATED else None
+    return device if devices.find(device).IS_EMULATED else None
 
 
 def _to_device(model: Any, device: str) -> None:

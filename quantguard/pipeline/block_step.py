@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from quantguard import registry
+from quantguard import rounding
 from quantguard.errors import MeasurementError
 from quantguard.modeling import (
     Activations,
@@ -49,7 +49,7 @@ class BlockStep:
         self.transforms = transforms
         self.config = config
         self.settings = settings
-        self.rounding = registry.rounding[recipe.rounding]
+        self.rounding = rounding.members[recipe.rounding]
         self.report = LayerReport(name=block.name)
         self.layers: dict[str, QuantizedLayer] = {}
         self.floats: dict[str, nn.Linear] = {}
@@ -138,7 +138,7 @@ class BlockStep:
         clips = [calibration.clips.get(name, LearnedClips()) if calibration else LearnedClips() for name in weights]
         clip = torch.cat([c.weight for c in clips if c.weight is not None]) if clips[0].weight is not None else None
         together, sizes = torch.cat(list(weights.values())), [len(weight) for weight in weights.values()]
-        stacked: QuantTensor | FakeQuantTensor = self.rounding.quantize_weight(
+        stacked = self.rounding.quantize_weight(
             together,
             args.weights,
             stats=stats,

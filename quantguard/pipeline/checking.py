@@ -7,10 +7,8 @@ from collections.abc import Iterable, Iterator
 
 import tqdm
 
-from quantguard import registry
+from quantguard.checkpoints import Exportable, members, native, recognise
 from quantguard.checkpoints import _checking as rules
-from quantguard.checkpoints import _native as native
-from quantguard.checkpoints import recognise
 from quantguard.checkpoints._stored import StoredCheckpoint
 from quantguard.errors import UsageError
 from quantguard.modeling.descriptions import EMBEDDING_WEIGHT, HEAD_WEIGHT
@@ -48,14 +46,14 @@ def check(path: pathlib.Path) -> CheckedFolder:
     form = recognise(path)
     if form is None:
         what = "has no quantized checkpoint" if path.is_dir() else "is no folder"
-        raise UsageError(f"{path} {what}; formats that can be checked: {', '.join(registry.checkpoints)}")
-    stored = form.open_checkpoint(path)
+        raise UsageError(f"{path} {what}; formats that can be checked: {', '.join(members)}")
+    stored = members[form].open_checkpoint(path)
     defects = tuple(rules.check(stored))
     files = [path / file for file in sorted(stored.tensors.files) if (path / file).is_file()]
     types = collections.Counter(entry.dtype for entry in stored.tensors.entries.values())
     return CheckedFolder(
         path=path,
-        form=form.__name__.rpartition(".")[2].replace("_", "-"),
+        form=form,
         recipe=stored.recipe.name,
         types=dict(sorted(types.items())),
         num_bytes=sum(file.stat().st_size for file in files),
@@ -85,10 +83,11 @@ def _not_exportable(path: pathlib.Path) -> Iterator[Defect]:
     if not native.is_native(path):
         return
     folder = native.OwnFolder(path, hashes=False)
-    for name, form in registry.checkpoints.items():
-        for reason, count in _by_reason(form.refusals(folder) if hasattr(form, "refusals") else ()):
+    for name in members:
+        form = members.able(name, Exportable)
+        for reason, count in _by_reason(() if form is None else form.refusals(folder)):
             more = f" (and {count - 1} more like it)" if count > 1 else ""
-            rule = f"quantguard export --format {name.replace('_', '-')} refuses it: {reason}{more}"
+            rule = f"quantguard export --format {name} refuses it: {reason}{more}"
             yield Defect(file=native.MANIFEST, rule=rule)
 
 

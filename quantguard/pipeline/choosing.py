@@ -13,7 +13,6 @@ from quantguard.modeling import LoadedModel
 from quantguard.modeling.likelihood import likelihoods
 from quantguard.pipeline import provenance
 from quantguard.pipeline.display import displaying
-from quantguard.pipeline.in_process import InProcess
 from quantguard.pipeline.progress import Progress, silent
 from quantguard.records import Fingerprint, RunRecord, Sample, Score
 
@@ -32,14 +31,15 @@ def run(
     ``display`` shows the choices where one is open already; absent, ``progress`` opens one. ``fingerprint`` is given
     where it has been worked out.
     """
-    if not isinstance(subject, InProcess):
+    loaded = subject.loaded
+    if loaded is None:
         raise UsageError(f"{data.name} reads logits, so it takes a model of this process, not {subject.name}")
-    require_unseen(subject.loaded, data, samples)
+    require_unseen(loaded, data, samples)
     scores, by_length = [], []
     opened = displaying(progress, f"{subject.name} on {data.name}", len(samples))
     with opened if display is None else contextlib.nullcontext(display) as seen:
         for sample in samples:
-            score, right = _choose(subject.loaded, sample)
+            score, right = _choose(loaded, sample)
             scores.append(score)
             by_length.append(right)
             seen.scored(score)

@@ -4,9 +4,10 @@ import contextlib
 import os
 from collections.abc import Sequence
 
-from quantguard import registry
+from quantguard import benchmarks
 from quantguard.benchmarks import NOTHING, Benchmark, choose_subset
 from quantguard.calibration._items import require_unseen
+from quantguard.engines import transformers
 from quantguard.engines._prompting import Request
 from quantguard.engines._subject import Subject
 from quantguard.errors import UsageError
@@ -17,7 +18,6 @@ from quantguard.pipeline import choosing, provenance
 from quantguard.pipeline.display import displaying
 from quantguard.pipeline.generating import Answered, generate
 from quantguard.pipeline.generation_store import GenerationStore, Policy
-from quantguard.pipeline.in_process import InProcess
 from quantguard.pipeline.opening import full_precision_of, load
 from quantguard.pipeline.progress import Progress, silent
 from quantguard.pipeline.scoring import Scoring, how_scored
@@ -50,16 +50,17 @@ def evaluate(
     for settings that cannot be meant, DataError for absent data and EngineError where answers are missing.
     """
     subject = subject_of(model)
-    data: Benchmark = registry.benchmarks[benchmark].load()
+    data = benchmarks.members[benchmark].load()
     samples = choose_subset(data, subset, seed=seed) if sample_ids is None else named_samples(data, sample_ids)
     if data.task != "generate":
         if (mode, temperature, epochs, max_new_tokens) != (None, 0.0, 1, None):
             raise UsageError(f"{benchmark} generates nothing: mode, temperature, epochs and limits do not apply to it")
         if data.task == "choice":
             return choosing.run(subject, data, samples, progress=progress)
-        if not isinstance(subject, InProcess):
+        loaded = subject.loaded
+        if loaded is None:
             raise UsageError(f"{data.name} reads logits, so it takes a model of this process, not {subject.name}")
-        models = Models(candidate=subject.loaded, reference=full_precision_of(subject.loaded))
+        models = Models(candidate=loaded, reference=full_precision_of(loaded))
         return record_of(subject, data, fidelity.compare(models, data, samples))
     config = GenerationConfig(
         max_new_tokens=data.max_new_tokens if max_new_tokens is None else max_new_tokens,
@@ -75,8 +76,8 @@ def evaluate(
 def subject_of(model: LoadedModel | Subject | str | os.PathLike[str]) -> Subject:
     """Return what answers for a model, loading it where only its name is given."""
     if isinstance(model, (str, os.PathLike)):
-        return InProcess(load(model))
-    return InProcess(model) if isinstance(model, LoadedModel) else model
+        return transformers.connect(load(model))
+    return transformers.connect(model) if isinstance(model, LoadedModel) else model
 
 
 def run(
@@ -102,7 +103,7 @@ def run(
     batch_size = subject.default_batch_size if batch_size is None else batch_size
     if batch_size < 1:
         raise UsageError(f"batch_size is {batch_size}; at least one item runs at once")
-    if isinstance(subject, InProcess):
+    if subject.loaded is not None:
         require_unseen(subject.loaded, data, samples)
     requests = requests_of(data, samples, config)
     fingerprint = fingerprint or provenance.fingerprint(subject, data, config, batch_size=batch_size)

@@ -1,12 +1,12 @@
 """Writing a quantized model in the format of a server: one that lies in a folder of ours, or one quantized for it."""
 
 import dataclasses
+import functools
 import os
 import pathlib
 from collections.abc import Collection
 
-from quantguard import registry
-from quantguard.checkpoints import _native as native
+from quantguard.checkpoints import Exportable, members, native
 from quantguard.errors import UsageError
 from quantguard.pipeline.progress import Progress, silent
 from quantguard.pipeline.saving import quantize_to_folder
@@ -26,7 +26,7 @@ class ExportedModel:
 
 def formats() -> list[str]:
     """List the formats that can be written."""
-    return [name for name, form in registry.checkpoints.items() if hasattr(form, "export")]
+    return [name for name in members if members.able(name, Exportable) is not None]
 
 
 def export(
@@ -46,19 +46,19 @@ def export(
     the way, into a folder that is removed again; ``dtype`` is the type to load that one in. Raises UsageError for
     another model or a folder that is not empty, and ModelError for what the format has no place for.
     """
-    chosen, target = registry.checkpoints[form], pathlib.Path(output)
-    if not hasattr(chosen, "export"):
+    chosen, target = members.able(form, Exportable), pathlib.Path(output)
+    if chosen is None:
         raise UsageError(f"{form} can be read and not written; formats to write: {', '.join(formats())}")
-    given = {"forced": forced, "tensor_parallel_size": tensor_parallel_size}
+    write = functools.partial(chosen.export, forced=forced, tensor_parallel_size=tensor_parallel_size)
     if recipe is None:
-        notes = chosen.export(_own_folder(model, dtype), target, **given)
+        notes = write(_own_folder(model, dtype), target)
     else:
         wanted = recipe if isinstance(recipe, Recipe) else load_recipe(os.fspath(recipe))
         chosen.require_exportable(wanted, forced=forced)
         target.parent.mkdir(parents=True, exist_ok=True)
         with scratch_beside(target) as scratch:
             saved = quantize_to_folder(model, wanted, scratch / "model", dtype=dtype, progress=progress)
-            notes = (*saved.notes, *chosen.export(native.OwnFolder(saved.path), target, **given))
+            notes = (*saved.notes, *write(native.OwnFolder(saved.path), target))
     num_bytes = sum(file.stat().st_size for file in target.iterdir())
     return ExportedModel(path=target, num_bytes=num_bytes, notes=notes)
 

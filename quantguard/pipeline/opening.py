@@ -7,8 +7,7 @@ import pathlib
 import torch
 
 from quantguard.checkpoints import _importing as importing
-from quantguard.checkpoints import _native as native
-from quantguard.checkpoints import recognise
+from quantguard.checkpoints import members, native, recognise
 from quantguard.errors import ModelError, UsageError
 from quantguard.modeling import LoadedModel
 from quantguard.modeling import load as load_full_precision
@@ -33,12 +32,12 @@ def load(
             raise UsageError(
                 f"{path} is quantized: its type was chosen when it was made, and dtype={dtype!r} cannot change it"
             )
-        return native.read(path, device=device, backend=backend)
+        return native.load(path, device=device, backend=backend)
     found = locate(os.fspath(name))
     form = recognise(found)
     if form is None:
         return load_full_precision(name, dtype=dtype, device=device)
-    stored = form.open_checkpoint(found)
+    stored = members[form].open_checkpoint(found)
     wanted = stored.dtype if dtype in (None, "auto") else getattr(torch, str(dtype), None)
     if not isinstance(wanted, torch.dtype):
         raise ModelError(f"unknown dtype {dtype!r}; possible: bfloat16, float16, float32")

@@ -2,11 +2,10 @@
 
 import sys
 from importlib import metadata
-from types import ModuleType
 
 import torch
 
-from quantguard import registry
+from quantguard import benchmarks, scorers
 from quantguard.benchmarks import Benchmark, continuations
 from quantguard.engines._prompting import render, summary_of_tokens
 from quantguard.engines._subject import Subject
@@ -24,7 +23,7 @@ def fingerprint(subject: Subject, benchmark: Benchmark, config: GenerationConfig
         data=benchmark.sha256,
         tokens=_tokens(subject, benchmark, config.mode),
         decoding=digest({key: value for key, value in to_json(config).items() if key != "seed"}),
-        scorer=_version(registry.scorers[benchmark.scorer]) if benchmark.scorer else None,
+        scorer=_version(benchmark.scorer) if benchmark.scorer else None,
     )
     return subject.fingerprint(question, batch_size=batch_size)
 
@@ -34,8 +33,8 @@ def _tokens(subject: Subject, benchmark: Benchmark, mode: str | None) -> str:
     if subject.tokenizer is None:
         return "the server's"
     if benchmark.task == "fidelity":
-        texts = registry.benchmarks[benchmark.name].token_sequences(subject.tokenizer, benchmark.samples)
-        return summary_of_tokens(texts)
+        text = benchmarks.members.require(benchmark.name, benchmarks.Text)
+        return summary_of_tokens(text.token_sequences(subject.tokenizer, benchmark.samples))
     if benchmark.task == "choice":
         prompts = [f"{sample.input}{end}" for sample in benchmark.samples for end in ("", *continuations(sample))]
     else:
@@ -58,6 +57,7 @@ def versions() -> dict[str, str]:
     }
 
 
-def _version(scorer: ModuleType) -> str:
+def _version(scorer: str) -> str:
     """Return a scorer's version, with what else its scores depend on, such as how programs are isolated."""
-    return f"{scorer.VERSION} {scorer.variant()}" if hasattr(scorer, "variant") else str(scorer.VERSION)
+    version, dependent = scorers.members[scorer].VERSION, scorers.members.able(scorer, scorers.Dependent)
+    return version if dependent is None else f"{version} {dependent.variant()}"

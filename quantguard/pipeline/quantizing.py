@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import torch
 
-from quantguard import registry
+from quantguard import calibration, rounding
 from quantguard.calibration._items import calibration_items
 from quantguard.errors import RecipeError
 from quantguard.modeling import (
@@ -101,7 +101,7 @@ class Journal:
 
 def check_weight_types(recipe: Recipe) -> None:
     """Raise RecipeError where the rounding does not make the type of weights that is asked for."""
-    possible = registry.rounding[recipe.rounding].WEIGHT_TYPES
+    possible = rounding.members[recipe.rounding].WEIGHT_TYPES
     for args in (recipe.weights, *(override.weights for override in recipe.overrides)):
         if args is not None and args.type not in possible:
             raise RecipeError(
@@ -184,13 +184,13 @@ def calibration_text(
     activations = (recipe.input_activations, *(override.input_activations for override in recipe.overrides))
     wanted = (
         recipe.transforms
-        or registry.rounding[recipe.rounding].NEEDS_GRAM
+        or rounding.members[recipe.rounding].NEEDS_GRAM
         or any(a is not None and not a.dynamic for a in activations)
         or (recipe.kv_cache is not None and recipe.kv_cache.strategy == "channel")
     )
     if not wanted:
         return None, None
-    sequences = registry.calibration[args.dataset].token_sequences(loaded, args)
+    sequences = calibration.members[args.dataset].token_sequences(loaded, args)
     return sequences, digest(sequences)
 
 

@@ -10,11 +10,10 @@ from typing import Any
 import safetensors.torch
 import torch
 
-from quantguard import registry
+from quantguard.calibration import members as calibration_sets
 from quantguard.calibration._items import calibration_items
-from quantguard.checkpoints import _native as native
-from quantguard.checkpoints import recognise
-from quantguard.checkpoints._native_writing import FolderWriter, write_json, write_tensors
+from quantguard.checkpoints import native, recognise
+from quantguard.checkpoints.native.write import FolderWriter, write_json, write_tensors
 from quantguard.errors import MeasurementError, ModelError, RecipeError, RecordError, UsageError
 from quantguard.modeling import Activations, Block, Decoder, LoadedModel, find_decoder, load, quantizable_linears
 from quantguard.modeling.block_state import block_state
@@ -88,7 +87,7 @@ def needs_whole_model(model: str | os.PathLike[str], recipe: Recipe) -> str | No
     for name, transform in create_transforms(recipe).items():
         if transform.learns:
             return f"{name} learns on the whole model"
-    if registry.calibration[calibration.dataset].RUNS_MODEL:
+    if calibration_sets[calibration.dataset].RUNS_MODEL:
         return f"calibration on {calibration.dataset} runs the model"
     return None
 

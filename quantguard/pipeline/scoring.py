@@ -5,7 +5,7 @@ import os
 from collections.abc import Callable, Sequence
 from typing import Self
 
-from quantguard import registry
+from quantguard import scorers
 from quantguard.benchmarks import Benchmark
 from quantguard.records import Generation, Sample, Score
 from quantguard.scorers._known_answers import require_sound
@@ -20,8 +20,11 @@ class Scoring:
     """
 
     def __init__(self, data: Benchmark, samples: Sequence[Sample], scored: Callable[[Score], None]) -> None:
-        self._scorer = registry.scorers[str(data.scorer)]
-        require_sound(self._scorer, str(data.scorer))
+        self._scorer = scorers.members[str(data.scorer)]
+        known = scorers.members.able(str(data.scorer), scorers.Checkable)
+        require_sound(self._scorer.score, () if known is None else known.KNOWN_ANSWERS, str(data.scorer))
+        shared = scorers.members.able(str(data.scorer), scorers.Parallel)
+        self._is_shared = shared is not None and shared.PARALLEL
         self._samples = {sample.id: sample for sample in samples}
         self._scored = scored
         self._beside = concurrent.futures.ThreadPoolExecutor(1)
@@ -43,7 +46,7 @@ class Scoring:
 
         Nothing else is going on any more, so a scorer that threads may share gets a thread for each core.
         """
-        if not getattr(self._scorer, "PARALLEL", False):
+        if not self._is_shared:
             return tuple(self._scores[generation.sample_id, generation.epoch].result() for generation in generations)
         with concurrent.futures.ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
             for generation in generations:
@@ -53,13 +56,12 @@ class Scoring:
             return tuple(self._scores[generation.sample_id, generation.epoch].result() for generation in generations)
 
     def _score(self, generation: Generation) -> Score:
-        score: Score = self._scorer.score(self._samples[generation.sample_id], generation)
+        score = self._scorer.score(self._samples[generation.sample_id], generation)
         self._scored(score)
         return score
 
 
 def how_scored(data: Benchmark) -> dict[str, str]:
     """Return what a record keeps of how answers were scored, such as the sandbox that ran programs."""
-    scorer = registry.scorers[data.scorer] if data.scorer else None
-    facts: dict[str, str] = scorer.recorded() if scorer is not None and hasattr(scorer, "recorded") else {}
-    return facts
+    scorer = scorers.members.able(data.scorer, scorers.Dependent) if data.scorer else None
+    return {} if scorer is None else scorer.recorded()

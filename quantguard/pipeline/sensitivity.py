@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from quantguard import registry
+from quantguard import benchmarks, calibration
 from quantguard.errors import MeasurementError
 from quantguard.modeling import Activations, LoadedModel, find_decoder
 from quantguard.modeling.comparing import compare_with, log_probabilities
@@ -196,8 +196,6 @@ def comparison_text(loaded: LoadedModel) -> list[list[int]]:
     args = loaded.calibration
     if args.dataset != "python-docs":
         other = dataclasses.replace(args, seed=args.seed + 1, num_samples=min(args.num_samples, NUM_COMPARED))
-        drawn: list[list[int]] = registry.calibration[args.dataset].token_sequences(loaded, other)
-        return drawn
-    benchmark = registry.benchmarks["text-fidelity"]
-    sequences: list[list[int]] = benchmark.token_sequences(loaded.tokenizer, benchmark.load().samples)
-    return sequences
+        return calibration.members[args.dataset].token_sequences(loaded, other)
+    text = benchmarks.members.require("text-fidelity", benchmarks.Text)
+    return text.token_sequences(loaded.tokenizer, benchmarks.members["text-fidelity"].load().samples)

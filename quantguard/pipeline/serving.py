@@ -2,11 +2,9 @@
 
 import dataclasses
 
-from quantguard import registry
+from quantguard import engines
 from quantguard.engines._subject import Subject
-from quantguard.errors import UsageError
 from quantguard.modeling.loading import tokenizer_of
-from quantguard.pipeline.in_process import ENGINE
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,9 +16,6 @@ class Service:
     tokenizer: str | None = None
 
     def connect(self, model: str) -> Subject:
-        """Return the model; raises what the engine raises, and UsageError for the engine that loads models itself."""
-        if self.engine == ENGINE:
-            raise UsageError(f"the engine {ENGINE} runs models of this process: leave engine and endpoint out")
+        """Return the model; raises what the engine raises."""
         tokenizer = None if self.tokenizer is None else tokenizer_of(self.tokenizer)
-        subject: Subject = registry.engines[self.engine].connect(model, url=self.url, tokenizer=tokenizer)
-        return subject
+        return engines.members[self.engine].connect(model, url=self.url, tokenizer=tokenizer)

@@ -10,9 +10,10 @@ from typing import Any
 
 import torch
 
-from quantguard import registry
+from quantguard import measures
 from quantguard.baselines import Baseline
 from quantguard.benchmarks import NOTHING, Benchmark, Benchmarks, Task
+from quantguard.engines import transformers
 from quantguard.engines._subject import Subject
 from quantguard.errors import MeasurementError, UsageError
 from quantguard.gates import Display, EarlierRun, Estimate
@@ -22,7 +23,6 @@ from quantguard.modeling.comparing import logits_behind
 from quantguard.pipeline import choosing, evaluating, provenance
 from quantguard.pipeline.display import displaying
 from quantguard.pipeline.generation_store import GenerationStore, Policy, own_sources
-from quantguard.pipeline.in_process import InProcess
 from quantguard.pipeline.opening import full_precision_of, load, made_from
 from quantguard.pipeline.progress import Progress, silent
 from quantguard.pipeline.quantizing import quantize
@@ -150,20 +150,20 @@ class PipelineSession:
 
         Raises UsageError, naming the ``gate``, where they are not in this process.
         """
-        candidate, reference = self._candidate, self._reference
-        if not isinstance(candidate, InProcess) or not isinstance(reference, InProcess):
+        candidate, reference = self._candidate.loaded, None if self._reference is None else self._reference.loaded
+        if candidate is None or reference is None:
             raise UsageError(
                 f"a {gate} gate measures a model of this process, and {self.candidate.model} answers by the engine"
-                f" {candidate.engine}: take the marker off, or check the model itself, guard.check('PATH')"
+                f" {self._candidate.engine}: take the marker off, or check the model itself, guard.check('PATH')"
             )
         models = Models(
-            candidate=candidate.loaded,
-            reference=reference.loaded,
+            candidate=candidate,
+            reference=reference,
             alone=self._state.alone,
             progress=self._state.progress,
-            on_backend=functools.partial(_on_backend, candidate.loaded, reference.loaded),
+            on_backend=functools.partial(_on_backend, candidate, reference),
         )
-        return registry.measures[kind].measure(models, **settings)
+        return measures.members[kind].measure(models, **settings)
 
     def record(self, benchmark: Benchmark, metrics: dict[str, float]) -> RunRecord:
         """Return the record of a measurement of the candidate on a benchmark's text."""
@@ -171,18 +171,17 @@ class PipelineSession:
 
     def layer_reports(self) -> tuple[LayerReport, ...]:
         """Return how each decoder layer of the candidate came out of quantization, learning curves left out."""
-        if not isinstance(self._candidate, InProcess):
-            return ()
-        return tuple(dataclasses.replace(report, losses=()) for report in self._candidate.loaded.layer_reports)
+        loaded = self._candidate.loaded
+        return () if loaded is None else tuple(dataclasses.replace(one, losses=()) for one in loaded.layer_reports)
 
     def _require_another(self) -> None:
         """Raise MeasurementError where both models are the same one; it is looked at once, on a few tokens."""
-        ours, theirs = self._candidate, self._reference
-        if self._is_another or not isinstance(ours, InProcess) or not isinstance(theirs, InProcess):
+        ours, theirs = self._candidate.loaded, None if self._reference is None else self._reference.loaded
+        if self._is_another or ours is None or theirs is None:
             return
         if ours.recipe is not None:
-            tokens = ours.loaded.tokenizer(_ANY_TEXT, add_special_tokens=False)["input_ids"]
-            mine, other = (logits_behind(one.loaded, tokens, len(tokens) - 1) for one in (ours, theirs))
+            tokens = ours.tokenizer(_ANY_TEXT, add_special_tokens=False)["input_ids"]
+            mine, other = (logits_behind(one, tokens, len(tokens) - 1) for one in (ours, theirs))
             if torch.equal(mine, other):
                 raise MeasurementError(
                     f"{self.candidate.model} with {self.candidate.recipe} computes what full precision does, to the"
@@ -239,7 +238,9 @@ def open_session(target: Target, options: RunOptions, state: RunState) -> Pipeli
     if target.reference is not None:
         loaded = made_from(loaded, target.reference)
     candidate = loaded if target.recipe is None else quantize(loaded, target.recipe, backend=target.backend)
-    return PipelineSession(InProcess(candidate), InProcess(full_precision_of(candidate)), options, state)
+    return PipelineSession(
+        transformers.connect(candidate), transformers.connect(full_precision_of(candidate)), options, state
+    )
 
 
 @functools.lru_cache(maxsize=1)

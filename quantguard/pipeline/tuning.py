@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from quantguard import registry
+from quantguard import transforms
 from quantguard.errors import MeasurementError, UsageError
 from quantguard.modeling import Activations, Block, BlockCalibration, Decoder, LoadedModel, embed, find_decoder
 from quantguard.modeling.precision import matmul_precision
@@ -64,7 +64,7 @@ def tune(loaded: LoadedModel, recipe: Recipe, *, num_blocks: int = 3, progress: 
     MeasurementError where every setting fails.
     """
     name = _searchable(recipe)
-    space: dict[str, tuple[Any, ...]] = registry.transforms[name].SEARCH_SPACE
+    space = transforms.members.require(name, transforms.Searchable).SEARCH_SPACE
     settings = recipe.calibration or loaded.calibration
     sequences, _ = calibration_text(loaded, recipe, settings)
     assert sequences is not None, "a recipe with a transform is calibrated"
@@ -93,12 +93,13 @@ def tune(loaded: LoadedModel, recipe: Recipe, *, num_blocks: int = 3, progress: 
 
 
 def _searchable(recipe: Recipe) -> str:
-    found = [name for name in recipe.transforms if hasattr(registry.transforms[name], "SEARCH_SPACE")]
+    members = transforms.members
+    searchable = [name for name in members if members.able(name, transforms.Searchable) is not None]
+    found = [name for name in recipe.transforms if name in searchable]
     if not found:
-        known = [name for name in registry.transforms if hasattr(registry.transforms[name], "SEARCH_SPACE")]
         raise UsageError(
             f"recipe {recipe.name!r} uses {', '.join(recipe.transforms) or 'no transform'}, which has nothing to"
-            f" search; a recipe with {' or '.join(known)} has"
+            f" search; a recipe with {' or '.join(searchable)} has"
         )
     if found != [recipe.transforms[0]]:
         raise UsageError(f"recipe {recipe.name!r}: {found[0]} is searched on the float model, so it must come first")
@@ -134,7 +135,7 @@ class _Search:
         self, decoder: Decoder, recipe: Recipe, name: str, probes: Sequence[_Probe], settings: CalibrationArgs
     ) -> None:
         self._decoder, self._recipe, self._name, self._probes, self._settings = decoder, recipe, name, probes, settings
-        self._defaults = {**registry.transforms[name].DEFAULTS, **recipe.options.get(name, {})}
+        self._defaults = {**transforms.members[name].DEFAULTS, **recipe.options.get(name, {})}
         self.trials: list[Trial] = []
 
     @property
@@ -146,7 +147,7 @@ class _Search:
         options = {name: value for name, value in changed.items() if value != self._defaults[name]}
         if any(trial.options == options for trial in self.trials):
             return
-        transform = registry.transforms[self._name].create(self._recipe, {**self._defaults, **options})
+        transform = transforms.members[self._name].create(self._recipe, {**self._defaults, **options})
         losses = []
         try:
             for probe in self._probes:

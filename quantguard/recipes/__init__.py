@@ -5,17 +5,15 @@ from typing import Any
 
 import tomli_w
 
-from quantguard import registry
 from quantguard.errors import RecipeError, RecordError, UnknownNameError
 from quantguard.records import Recipe, from_json, to_json
 from quantguard.records.files import parse_toml, read_text
-
-_FOLDER = pathlib.Path(__file__).parent
+from quantguard.registry import discover, discover_toml
 
 
 def names() -> list[str]:
     """List the shipped recipes."""
-    return sorted(path.stem for path in _FOLDER.glob("*.toml"))
+    return list(discover_toml("recipes"))
 
 
 def load_recipe(name_or_path: str | pathlib.Path) -> Recipe:
@@ -29,11 +27,12 @@ def load_recipe(name_or_path: str | pathlib.Path) -> Recipe:
         if not path.is_file():
             raise RecipeError(f"there is no recipe file {text}; shipped recipes go by name: {', '.join(names())}")
         return _read(path)
-    if text not in names():
+    shipped = discover_toml("recipes")
+    if text not in shipped:
         raise UnknownNameError(
-            "recipe", text, names(), advice="A recipe of your own is given as a path to a .toml file."
+            "recipe", text, shipped, advice="A recipe of your own is given as a path to a .toml file."
         )
-    return _read(_FOLDER / f"{text}.toml")
+    return _read(shipped[text])
 
 
 def dump_recipe(recipe: Recipe) -> str:
@@ -56,11 +55,13 @@ def _read(path: pathlib.Path) -> Recipe:
     except RecordError as error:
         raise RecipeError(f"the recipe {path} cannot be used: {error}") from error
     for name in recipe.transforms:
-        _require(registry.transforms, name)
-    _require(registry.rounding, recipe.rounding)
+        _require("transforms", "transform", name)
+    _require("rounding", "rounding", recipe.rounding)
     return recipe
 
 
-def _require(family: registry.Registry, name: str) -> None:
-    if name not in family:
-        raise UnknownNameError(family.kind, name, family)
+def _require(family: str, kind: str, name: str) -> None:
+    """Refuse a name that a family does not have; its members, which load torch, are not imported."""
+    possible = discover(family)
+    if name not in possible:
+        raise UnknownNameError(kind, name, possible)

@@ -2,7 +2,7 @@
 
 from typing import Literal, NamedTuple
 
-from quantguard import registry
+from quantguard import gates
 from quantguard.gates import GateResult
 
 Limit = Literal["drop", "floor", "ceiling"]
@@ -32,7 +32,7 @@ class NumberFormat(NamedTuple):
 
 def format_of(result: GateResult) -> NumberFormat:
     """Return the format that a result's gate declares by ``LIMIT``; plain numbers if it declares none."""
-    limit = getattr(registry.gates[result.gate], "LIMIT", None) if result.gate in registry.gates else None
+    limit = gates.members[result.gate].LIMIT if result.gate in gates.members else None
     return {
         "drop": NumberFormat("drop", 100.0, " points"),
         "floor": NumberFormat("floor", 1.0, "×"),

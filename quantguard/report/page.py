@@ -9,10 +9,10 @@ from typing import Any
 import jinja2
 import markupsafe
 
-from quantguard import registry
 from quantguard.report import number_format, visible_text
 from quantguard.report.contents import Report
 from quantguard.report.plain_text import LABELS, record_line, test_counts, title
+from quantguard.report.sections import members
 
 _TEMPLATES = importlib.resources.files("quantguard.report") / "templates"
 
@@ -20,16 +20,15 @@ _TEMPLATES = importlib.resources.files("quantguard.report") / "templates"
 def html(report: Report) -> str:
     """Render the page."""
     style, script = (_TEMPLATES.joinpath(name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
-    sections = []
-    for name in sorted(registry.report_sections, key=lambda name: registry.report_sections[name].ORDER):
-        module = registry.report_sections[name]
-        context = module.context(report)
+    shown = []
+    for name, section in sorted(members.items(), key=lambda item: item[1].ORDER):
+        context = section.context(report)
         if context is not None:
-            body = _template(module.TEMPLATE).render(context)
-            sections.append({"name": name, "title": module.TITLE, "body": markupsafe.Markup(body)})  # noqa: S704
+            body = _template(section.TEMPLATE).render(context)
+            shown.append({"name": name, "title": section.TITLE, "body": markupsafe.Markup(body)})  # noqa: S704
     return _template(_TEMPLATES.joinpath("page.html").read_text(encoding="utf-8")).render(
         report=report,
-        sections=sections,
+        sections=shown,
         labels=[entry.result.label for entry in report.entries],
         worst_first=LABELS[::-1],
         tests=test_counts(report.results),

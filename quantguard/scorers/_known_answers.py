@@ -3,11 +3,13 @@
 Nothing else would reveal a scorer that accepts everything: accuracy only rises.
 """
 
-import types
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from quantguard.errors import MeasurementError
-from quantguard.records import FinishReason, Generation, Sample
+from quantguard.records import FinishReason, Generation, Sample, Score
+
+_Score = Callable[[Sample, Generation], Score]
 
 
 class KnownAnswer(NamedTuple):
@@ -18,23 +20,20 @@ class KnownAnswer(NamedTuple):
     value: float
 
 
-def require_sound(scorer: types.ModuleType, name: str) -> None:
-    """Score the ``KNOWN_ANSWERS`` of a scorer, if it has any; raise MeasurementError for a wrong score.
+def require_sound(score: _Score, known: Sequence[KnownAnswer], name: str) -> None:
+    """Score known answers by the scorer that is called ``name``; raise MeasurementError for a wrong score.
 
     Each is also scored as cut off at the token limit, where even a right answer scores 0.
     """
-    known: tuple[KnownAnswer, ...] = getattr(scorer, "KNOWN_ANSWERS", ())
     for answer in known:
-        _require(scorer, name, answer, "stop", answer.value)
-        _require(scorer, name, answer, "length", 0.0)
+        _require(score, name, answer, "stop", answer.value)
+        _require(score, name, answer, "length", 0.0)
 
 
-def _require(
-    scorer: types.ModuleType, name: str, answer: KnownAnswer, finish_reason: FinishReason, value: float
-) -> None:
+def _require(score: _Score, name: str, answer: KnownAnswer, finish_reason: FinishReason, value: float) -> None:
     sample = Sample(id="known", input="", target=answer.target)
     generation = Generation(sample_id="known", epoch=0, text=answer.text, num_tokens=1, finish_reason=finish_reason)
-    found = scorer.score(sample, generation).value
+    found = score(sample, generation).value
     if found != value:
         cut = " of an answer that was cut off" if finish_reason == "length" else ""
         raise MeasurementError(

@@ -1,6 +1,6 @@
 """The transforms of a recipe together: none may undo what another did before it."""
 
-from quantguard import registry
+from quantguard import transforms
 from quantguard.errors import RecipeError
 from quantguard.records import Recipe
 from quantguard.transforms._transform import FOLDS_NORMS, Transform
@@ -15,7 +15,7 @@ def create_transforms(recipe: Recipe) -> dict[str, Transform]:
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise RecipeError(f"recipe {recipe.name!r}: transforms has {twice!r} twice; name it once")
-    found = {name: registry.transforms[name].create(recipe, recipe.options.get(name, {})) for name in names}
+    found = {name: transforms.members[name].create(recipe, recipe.options.get(name, {})) for name in names}
     for index, later in enumerate(names):
         for earlier in names[:index]:
             if found[earlier].scales_norms and found[later].cancels_scales:

@@ -30,8 +30,9 @@ from quantguard.baselines import (
     write,
     write_noise,
 )
-from quantguard.checkpoints import _native as native
-from quantguard.checkpoints._native_writing import NOTE_FILE, FolderWriter, WrittenBlock
+from quantguard.checkpoints import native
+from quantguard.checkpoints.native import manifest
+from quantguard.checkpoints.native.write import NOTE_FILE, FolderWriter, WrittenBlock
 from quantguard.cli import __main__ as cli
 from quantguard.engines import replay
 from quantguard.errors import QuantguardError
@@ -344,11 +345,11 @@ def test_a_damaged_manifest_loads_no_model(folder: pathlib.Path, monkeypatch: py
     content = path.read_bytes()
     # The files that it names are the same throughout.
     found = {file: file_sha256(file) for file in folder.iterdir()}
-    monkeypatch.setattr(native, "file_sha256", lambda file: found.get(file, ""))
-    whole = native._read_manifest(folder, hashes=True)
+    monkeypatch.setattr(manifest, "file_sha256", lambda file: found.get(file, ""))
+    whole = manifest.read_manifest(folder, hashes=True)
     damages = damages_of(content, seed=9, num_bytes=200, num_edits=150)
     try:
-        noticed = judge_all(path, damages, lambda: native._read_manifest(folder, hashes=True), whole)
+        noticed = judge_all(path, damages, lambda: manifest.read_manifest(folder, hashes=True), whole)
     finally:
         plant(path, Damage("mended", content))
     assert noticed > 250

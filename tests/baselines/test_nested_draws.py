@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from quantguard import registry
+from quantguard import benchmarks
 from quantguard.baselines import BaselineLocation
 from quantguard.baselines.matching import LackingItemsError, items_of, items_to_measure
 from quantguard.benchmarks import SUBSET_SEED, choose_subset, task_name
@@ -18,14 +18,14 @@ IDS = tuple("abcdefgh")
 
 @pytest.mark.parametrize("name", ["word-problems", "sums", "capitals"])
 def test_a_smaller_draw_is_the_beginning_of_a_larger_one(name: str) -> None:
-    data = registry.benchmarks[name].load()
+    data = benchmarks.members[name].load()
     drawn = [sample.id for sample in choose_subset(data, len(data.samples), seed=SUBSET_SEED)]
     for count in (1, 2, 7, 40, len(data.samples) - 1):
         assert [sample.id for sample in choose_subset(data, count, seed=SUBSET_SEED)] == drawn[:count]
 
 
 def test_the_strata_of_a_subset_are_those_of_the_whole_at_any_size() -> None:
-    data = registry.benchmarks["word-problems"].load()
+    data = benchmarks.members["word-problems"].load()
     shuffled = dataclasses.replace(data, samples=data.samples[::-1])
     for count in (3, 40, 300):
         assert choose_subset(data, count, seed=0) == choose_subset(shuffled, count, seed=0)

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from quantguard import registry
-from quantguard.benchmarks import Benchmark, _data_files, choose_subset
+from quantguard import benchmarks
+from quantguard.benchmarks import Benchmark, _data_files, choose_subset, gsm8k
 from quantguard.errors import DataError
 from quantguard.records import Generation, Sample
 from quantguard.scorers import math
@@ -67,7 +67,7 @@ def test_a_target_that_cannot_be_read_is_an_error() -> None:
 @needs_data
 @pytest.mark.parametrize("name", NAMES)
 def test_the_rows_are_all_there(name: str) -> None:
-    data: Benchmark = registry.benchmarks[name].load()
+    data: Benchmark = benchmarks.members[name].load()
     assert len(data.samples) == NAMES[name]
     assert all(sample.target for sample in data.samples)
     assert data.prompt(data.samples[0]).endswith(r"put your final answer within \boxed{}.")
@@ -97,10 +97,9 @@ def plant(folder: pathlib.Path, rows: list[dict[str, Any]], monkeypatch: pytest.
     path = folder / "gsm8k/test.jsonl"
     path.parent.mkdir()
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    module = registry.benchmarks["gsm8k"]
     monkeypatch.setenv(_data_files.VARIABLE, str(folder))
-    monkeypatch.setattr(module, "ORIGIN", dataclasses.replace(module.ORIGIN, sha256=_data_files.content_hash(ROWS)))
-    return module
+    monkeypatch.setattr(gsm8k, "ORIGIN", dataclasses.replace(gsm8k.ORIGIN, sha256=_data_files.content_hash(ROWS)))
+    return gsm8k
 
 
 def test_rows_may_come_in_another_order_and_with_more_fields(
@@ -132,16 +131,17 @@ def test_other_rows_are_refused(
 def test_without_its_file_a_benchmark_says_where_it_comes_from_and_where_to_put_it(
     name: str, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    module = registry.benchmarks[name]
+    module = benchmarks.members.require(name, benchmarks.Downloaded)
+    origin = vars(module)["ORIGIN"]
     monkeypatch.setattr(importlib.util, "find_spec", lambda _name: None)
     for folder in (None, str(tmp_path)):
         monkeypatch.delenv(_data_files.VARIABLE, raising=False)
         if folder:
             monkeypatch.setenv(_data_files.VARIABLE, folder)
         with pytest.raises(DataError, match=f"export {_data_files.VARIABLE}=FOLDER") as caught:
-            module.load()
-        assert module.ORIGIN.file in str(caught.value)
-        assert module.ORIGIN.where in str(caught.value)
+            benchmarks.members[name].load()
+        assert origin.file in str(caught.value)
+        assert origin.where in str(caught.value)
         (lack,) = module.missing()
         assert lack.remedy is not None
         assert lack.remedy in str(caught.value)

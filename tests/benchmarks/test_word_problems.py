@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from quantguard import registry
+from quantguard import benchmarks
 from quantguard.benchmarks import Benchmark, choose_subset, word_problems
 from quantguard.errors import QuantguardError
 from quantguard.records import Sample
@@ -16,7 +16,7 @@ from quantguard.tiny_reasoner.problems import MODES, STEP_COUNTS, bare_sum, gene
 
 @pytest.fixture(scope="module")
 def data() -> Benchmark:
-    benchmark: Benchmark = registry.benchmarks["word-problems"].load()
+    benchmark: Benchmark = benchmarks.members["word-problems"].load()
     return benchmark
 
 
@@ -81,13 +81,13 @@ def test_a_benchmark_without_items_or_with_repeated_ids_is_refused() -> None:
             Benchmark(name="b", description="", licence="", task="generate", samples=samples, default_subset=1)
 
 
-@pytest.mark.parametrize("name", list(registry.benchmarks))
+@pytest.mark.parametrize("name", list(benchmarks.members))
 def test_every_benchmark_names_its_licence_and_has_a_stable_hash(name: str) -> None:
-    module = registry.benchmarks[name]
-    if hasattr(module, "missing") and module.missing():
-        assert module.LICENCE
-        assert module.DESCRIPTION
-        pytest.skip(f"needs the data of {name}: {module.missing()[0].remedy}")
+    module, downloaded = benchmarks.members[name], benchmarks.members.able(name, benchmarks.Downloaded)
+    if downloaded is not None and downloaded.missing():
+        assert downloaded.LICENCE
+        assert downloaded.DESCRIPTION
+        pytest.skip(f"needs the data of {name}: {downloaded.missing()[0].remedy}")
     data = module.load()
     assert data.name == name
     assert data.licence

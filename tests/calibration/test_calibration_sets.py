@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 import quantguard
-from quantguard import registry
+from quantguard import calibration
 from quantguard.errors import QuantguardError
 from quantguard.modeling import LoadedModel
 from quantguard.records import CalibrationArgs
@@ -27,19 +27,19 @@ def text(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
 SOURCES: dict[str, Any] = {"benchmark-prompts": "word-problems", "reasoning-traces": "word-problems"}
 
 
-@pytest.mark.parametrize("name", list(registry.calibration))
+@pytest.mark.parametrize("name", list(calibration.members))
 def test_a_set_gives_what_is_asked_for(name: str, model: LoadedModel, text: pathlib.Path) -> None:
     source = str(text) if name == "text-file" else SOURCES.get(name)
     args = CalibrationArgs(dataset=name, num_samples=6, max_length=100, source=source)
-    sequences = registry.calibration[name].token_sequences(model, args)
+    sequences = calibration.members[name].token_sequences(model, args)
     assert len(sequences) == 6
     assert all(1 < len(sequence) <= 100 for sequence in sequences)
-    assert sequences == registry.calibration[name].token_sequences(model, args)
+    assert sequences == calibration.members[name].token_sequences(model, args)
 
 
 def test_reasoning_traces_hold_prompt_and_reasoning(model: LoadedModel) -> None:
     args = CalibrationArgs(dataset="reasoning-traces", num_samples=3, max_length=250, source="word-problems")
-    for sequence in registry.calibration["reasoning-traces"].token_sequences(model, args):
+    for sequence in calibration.members["reasoning-traces"].token_sequences(model, args):
         written = model.tokenizer.decode(sequence)
         assert "</think>" in written
         assert "user" in written
@@ -58,16 +58,16 @@ def test_reasoning_traces_hold_prompt_and_reasoning(model: LoadedModel) -> None:
 def test_a_source_that_cannot_be_is_refused(name: str, source: str | None, complaint: str, model: LoadedModel) -> None:
     args = CalibrationArgs(dataset=name, num_samples=2, source=source)
     with pytest.raises(QuantguardError, match=complaint):
-        registry.calibration[name].token_sequences(model, args)
+        calibration.members[name].token_sequences(model, args)
 
 
 def test_too_short_a_text_is_refused(model: LoadedModel, text: pathlib.Path) -> None:
     args = CalibrationArgs(dataset="text-file", num_samples=500, source=str(text))
     with pytest.raises(QuantguardError, match="set num_samples to at most"):
-        registry.calibration["text-file"].token_sequences(model, args)
+        calibration.members["text-file"].token_sequences(model, args)
 
 
 def test_chats_need_a_chat_template(model: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(model.tokenizer, "chat_template", None)
     with pytest.raises(QuantguardError, match="has no chat template: restore it, or take a set of plain text"):
-        registry.calibration["worked-problems"].token_sequences(model, CalibrationArgs(dataset="worked-problems"))
+        calibration.members["worked-problems"].token_sequences(model, CalibrationArgs(dataset="worked-problems"))

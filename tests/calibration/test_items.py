@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 import quantguard
-from quantguard import registry
+from quantguard import benchmarks, calibration
 from quantguard.benchmarks import SUBSET_SEED, choose_subset
 from quantguard.calibration._items import calibration_items
 from quantguard.errors import QuantguardError
@@ -41,7 +41,7 @@ def calibrated(model: LoadedModel) -> LoadedModel:
 @pytest.mark.parametrize("seed", [0, 1, 7])
 @pytest.mark.parametrize("count", [1, 128, 300])
 def test_no_gate_of_the_default_number_of_items_runs_one(dataset: str, seed: int, count: int) -> None:
-    data = registry.benchmarks["word-problems"].load()
+    data = benchmarks.members["word-problems"].load()
     drawn = calibration_items(args(dataset, seed=seed, num_samples=count))
     assert len(set(drawn)) == count
     gate = {f"word-problems/{sample.id}" for sample in choose_subset(data, None, seed=SUBSET_SEED)}
@@ -52,7 +52,7 @@ def test_another_seed_draws_others_and_the_same_one_the_same() -> None:
     assert calibration_items(args(seed=1)) == calibration_items(args(seed=1)) != calibration_items(args(seed=2))
 
 
-@pytest.mark.parametrize("dataset", [name for name in registry.calibration if name not in DRAWING])
+@pytest.mark.parametrize("dataset", [name for name in calibration.members if name not in DRAWING])
 def test_other_sets_are_of_no_benchmark(dataset: str) -> None:
     assert calibration_items(CalibrationArgs(dataset=dataset)) == ()
 
@@ -61,7 +61,7 @@ def test_an_item_that_a_model_was_calibrated_on_is_refused_by_its_id(calibrated:
     assert len(calibrated.calibration_items) == 8
     seen = calibrated.calibration_items[0].partition("/")[2]
     said = rf"calibrated on 1 of the 2 items of word-problems.*: {seen}\. .*gates of up to subset=\d+ take none"
-    data = registry.benchmarks["word-problems"].load()
+    data = benchmarks.members["word-problems"].load()
     first = choose_subset(data, 1, seed=SUBSET_SEED)[0].id
     with pytest.raises(QuantguardError, match=said):
         quantguard.evaluate(calibrated, "word-problems", sample_ids=[first, seen])

@@ -14,12 +14,11 @@ import safetensors.torch
 import torch
 
 import quantguard
-from quantguard.checkpoints import _ascend_encoding as encoding
-from quantguard.checkpoints import _ascend_exporting as exporting
 from quantguard.checkpoints import ascend
-from quantguard.checkpoints._ascend_decoding import deq_scale_floats, unpack_rows
-from quantguard.checkpoints._ascend_encoding import BlockEncoder
-from quantguard.checkpoints._native import OwnFolder
+from quantguard.checkpoints.ascend import encoding, write
+from quantguard.checkpoints.ascend.decoding import deq_scale_floats, unpack_rows
+from quantguard.checkpoints.ascend.encoding import BlockEncoder
+from quantguard.checkpoints.native.folder import OwnFolder
 from quantguard.errors import KernelError, ModelError
 from quantguard.kernels import quantize_per_tensor
 from quantguard.modeling import Block, LoadedModel
@@ -351,7 +350,7 @@ def test_faults_of_the_exporter_are_caught_by_the_loader_rules(
     fault: str, ours: Callable[[str], pathlib.Path], tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kind, plant = FAULTS.get(fault, ("W8A8-C8", drop("nothing")))
-    parts = exporting._parts
+    parts = write._parts
 
     def faulty(*args: Any) -> Iterator[tuple[Tensors, dict[str, str]]]:
         for tensors, kinds in parts(*args):
@@ -359,7 +358,7 @@ def test_faults_of_the_exporter_are_caught_by_the_loader_rules(
                 plant(tensors)
             yield tensors, kinds
 
-    monkeypatch.setattr(exporting, "_parts", faulty)
+    monkeypatch.setattr(write, "_parts", faulty)
     export(ours(kind), tmp_path / "theirs", form="ascend")
     if fault == "none":
         same_products(ours(kind), tmp_path / "theirs")

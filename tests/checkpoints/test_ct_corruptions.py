@@ -13,7 +13,7 @@ import safetensors.torch
 import torch
 
 import quantguard
-from quantguard.checkpoints import _native as native
+from quantguard.checkpoints import native
 from quantguard.cli.__main__ import main
 from quantguard.errors import ModelError
 from quantguard.records import QuantArgs, Recipe

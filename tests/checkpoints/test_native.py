@@ -15,8 +15,8 @@ import transformers
 
 import quantguard
 from quantguard import recipes
-from quantguard.checkpoints import _native as native
-from quantguard.checkpoints._native_writing import write_tensors
+from quantguard.checkpoints import native
+from quantguard.checkpoints.native.write import write_tensors
 from quantguard.errors import ModelError, UsageError
 from quantguard.modeling import Block, LoadedModel, block_state
 from quantguard.pipeline import checking

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from quantguard import registry
+from quantguard import benchmarks
 from quantguard.baselines import (
     Acceptance,
     Baseline,
@@ -52,7 +52,7 @@ def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
 
 def record(*, lost: int = 0, num_items: int = NUM_ITEMS, recipe: Recipe | None = W8A8, **facts: Any) -> RunRecord:
     """A run that answers all but the first items right."""
-    ids = [sample.id for sample in registry.benchmarks["word-problems"].load().samples[:num_items]]
+    ids = [sample.id for sample in benchmarks.members["word-problems"].load().samples[:num_items]]
     scores = tuple(
         Score(
             sample_id=id_,

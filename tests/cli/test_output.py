@@ -6,8 +6,10 @@ import sys
 
 import pytest
 
-from quantguard import registry
+from quantguard import benchmarks, scorers
 from quantguard.cli import __main__ as cli
+
+SCORER = 'VERSION = "another/1"\n\n\ndef score(sample, generation):\n    return None\n'
 
 ENTRY = [sys.executable, "-m", "quantguard.cli"]
 
@@ -148,17 +150,15 @@ def test_a_member_of_another_distribution_without_docstring_is_listed(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: pathlib.Path
 ) -> None:
     for name, text in (
-        ("silent_scorer", "VERSION = 1\n"),
-        ("blank_scorer", '"""  """\n'),
+        ("silent_scorer", f"{SCORER}\n"),
+        ("blank_scorer", f'"""  """\n{SCORER}\n'),
         ("broken_scorer", "1 / 0\n"),
     ):
         (tmp_path / f"{name}.py").write_text(text)
     monkeypatch.syspath_prepend(tmp_path)
     sources = {name: f"{name}_scorer" for name in ("silent", "blank", "broken")}
-    monkeypatch.setitem(registry.scorers.__dict__, "_sources", {**registry.scorers._sources, **sources})
-    monkeypatch.setitem(
-        registry.benchmarks.__dict__, "_sources", {**registry.benchmarks._sources, "b": "broken_scorer"}
-    )
+    monkeypatch.setitem(vars(scorers.members), "sources", {**scorers.members.sources, **sources})
+    monkeypatch.setitem(vars(benchmarks.members), "sources", {**benchmarks.members.sources, "b": "broken_scorer"})
     assert invoke(monkeypatch, "list") == 1
     shown = capsys.readouterr().out
     assert "silent\n" in shown

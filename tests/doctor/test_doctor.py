@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from packaging.requirements import Requirement
 
-from quantguard import catalog, kernels, registry
+from quantguard import benchmarks, catalog, kernels
 from quantguard.doctor import examination, software
 from quantguard.records import Diagnosis, Finding, MissingRequirement, Software
 from quantguard.report import diagnosis_text
@@ -86,7 +86,7 @@ def test_a_sound_machine_is_sound_and_everything_there_is_was_examined(tmp_path:
     found = asked(tmp_path, status=0)
     for name in ("reference", "cpu", "text-fidelity", "word-problems", "tiny-reasoner"):
         assert found[name]["usable"], found[name]
-    assert {*kernels.backends(), *registry.benchmarks, *catalog.names()} <= set(found)
+    assert {*kernels.backends(), *benchmarks.members, *catalog.names()} <= set(found)
     assert found["torch"]["version"].startswith("2.")
     assert found["torch_npu"]["version"] is None
 
@@ -162,30 +162,33 @@ def test_without_a_torch_that_loads_the_doctor_still_reports(
     assert found["word-problems"]["usable"]
 
 
+# What a backend's package has.
+BACKEND = "def missing(): return []\ndef trial_device(): return 'cpu'"
 WORKING = "from quantguard.kernels.int8_linear import *"
 WRONG = WORKING + "\ndef apply(*given, **settings):\n    return apply_right(*given, **settings) * 2\n"
 MEMBERS = {
-    "kernels/sound/__init__.py": "",
+    "kernels/sound/__init__.py": BACKEND,
     "kernels/sound/int8_linear.py": WORKING,
-    "kernels/wrong/__init__.py": "",
+    "kernels/wrong/__init__.py": BACKEND,
     "kernels/wrong/int8_linear.py": "from quantguard.kernels.int8_linear import apply as apply_right\n" + WRONG,
-    "kernels/empty/__init__.py": "",
-    "kernels/absent/__init__.py": "",
+    "kernels/empty/__init__.py": BACKEND,
+    "kernels/absent/__init__.py": BACKEND,
     "kernels/absent/int4_linear.py": "import no_such_compiler",
-    "kernels/refusing/__init__.py": "",
+    "kernels/refusing/__init__.py": BACKEND,
     "kernels/refusing/int8_linear.py": WORKING + "\ndef unsupported(weights): return 'only 2 bits.'",
-    "kernels/needy/__init__.py": "",
-    "kernels/needy/int8_linear.py": WORKING,
-    "kernels/needy/doctor.py": """
+    "kernels/needy/__init__.py": """
         from quantguard.records import MissingRequirement
         def missing():
             return [MissingRequirement(what="no licence", remedy="needy login"), MissingRequirement(what="no luck")]
+        def trial_device(): return "cpu"
     """,
-    "kernels/busy/__init__.py": "",
+    "kernels/needy/int8_linear.py": WORKING,
+    "kernels/busy/__init__.py": "def missing(): return []\ndef trial_device(): return None",
     "kernels/busy/int8_linear.py": WORKING,
-    "kernels/busy/doctor.py": "def missing(): return []\ndef trial_device(): return None",
+    "kernels/bare/__init__.py": "",
     "benchmarks/fetched.py": """
         from quantguard.records import MissingRequirement
+        DESCRIPTION, LICENCE = "fetched items", "MIT"
         def missing():
             return [MissingRequirement(what="it is not on this machine yet", remedy="quantguard fetch fetched")]
         def load(): raise AssertionError
@@ -204,6 +207,7 @@ EXPECTED = {
     "refusing": "its W8A8 refuses plain 8-bit weights: only 2 bits.",
     "needy": "no licence [needy login]\nno luck [None]",
     "busy": None,
+    "bare": "missing() is missing; trial_device() is missing",
     "fetched": "it is not on this machine yet [quantguard fetch fetched]",
     # What says itself what to type is not followed by advice on how to see its traceback.
     "damaged": "damaged.jsonl is damaged. Type: quantguard fetch damaged [None]",

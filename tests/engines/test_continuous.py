@@ -11,15 +11,16 @@ import pytest
 import torch
 
 import quantguard
+from quantguard import benchmarks
 from quantguard.benchmarks import choose_subset
-from quantguard.engines import _continuous, _padded
-from quantguard.engines import transformers as engine
-from quantguard.engines._decoding import Decoding, Row
 from quantguard.engines._prompting import Request
+from quantguard.engines.transformers import continuous
+from quantguard.engines.transformers import generation as engine
+from quantguard.engines.transformers import padded as padded_batches
+from quantguard.engines.transformers.decoding import Decoding, Row
 from quantguard.modeling import LoadedModel
 from quantguard.modeling.slots import SlotCache
 from quantguard.records import GenerationConfig
-from quantguard.registry import benchmarks
 
 LIMITED = GenerationConfig(max_new_tokens=40)
 RECIPES = (None, "w8a8", "smoothquant-w8a8kv8", "smoothquant-w8a8kv8-static", "quarot-w8a8kv8", "w3a16")
@@ -33,7 +34,7 @@ def model() -> LoadedModel:
 
 def requests(count: int = 14) -> list[Request]:
     """Return items of unlike length, some of them twice."""
-    samples = choose_subset(benchmarks["word-problems"].load(), count, seed=5)
+    samples = choose_subset(benchmarks.members["word-problems"].load(), count, seed=5)
     once = [Request(sample_id=sample.id, epoch=0, text=sample.input) for sample in samples]
     return once + [dataclasses.replace(request, epoch=1) for request in once[::3]]
 
@@ -54,7 +55,7 @@ def answers(
 def padded(loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch, **options: Any) -> dict[Any, Any]:
     with monkeypatch.context() as patch:
         patch.setattr(engine, "takes_slots", lambda _: False)
-        patch.setattr(_continuous, "run", None)
+        patch.setattr(continuous, "run", None)
         return answers(loaded, **options)
 
 
@@ -91,7 +92,7 @@ def test_both_ways_compute_the_same_logits(model: LoadedModel, monkeypatch: pyte
 def test_both_ways_answer_alike(model: LoadedModel, recipe: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
     loaded = model if recipe is None else quantguard.quantize(model, recipe=recipe)
     expected = padded(loaded, monkeypatch)
-    monkeypatch.setattr(_padded, "run", None)
+    monkeypatch.setattr(padded_batches, "run", None)
     assert answers(loaded) == expected
     assert len(expected) == len(requests())
 
@@ -107,31 +108,31 @@ def test_sampled_rows_draw_for_themselves_either_way(model: LoadedModel, monkeyp
 def test_a_model_that_takes_no_slots_is_padded(model: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = answers(model)
     monkeypatch.setattr(model.model.config, "_attn_implementation", "eager")
-    monkeypatch.setattr(_continuous, "run", None)
+    monkeypatch.setattr(continuous, "run", None)
     assert answers(model) == expected
 
 
 def test_long_prompts_are_read_in_parts(model: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = answers(model)
-    monkeypatch.setattr(_continuous, "_PREFILL_TOKENS", 7)
+    monkeypatch.setattr(continuous, "_PREFILL_TOKENS", 7)
     assert answers(model) == expected
 
 
 def test_fewer_rows_run_where_memory_is_short(model: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
     # 4 layers of 2 heads of 64 channels, keys and values in float32: 4096 bytes a token.
-    assert _continuous.affordable_slots(model, 512) == (4 << 30) // (4096 * 512)
-    monkeypatch.setattr(_continuous, "_CACHE_BYTES", 0)
+    assert continuous.affordable_slots(model, 512) == (4 << 30) // (4096 * 512)
+    monkeypatch.setattr(continuous, "_CACHE_BYTES", 0)
     weights = sum(p.numel() * 4 for p in model.model.parameters())
-    assert _continuous.affordable_slots(model, 100) == weights // (4096 * 100)
-    assert _continuous.affordable_slots(model, 1 << 20) == 1
+    assert continuous.affordable_slots(model, 100) == weights // (4096 * 100)
+    assert continuous.affordable_slots(model, 1 << 20) == 1
 
 
 def test_what_all_prompts_begin_with_leaves_each_its_last_token() -> None:
-    assert _continuous.shared_length([[1, 2, 3, 4], [1, 2, 5, 4], [1, 2, 3]]) == 2
-    assert _continuous.shared_length([[1, 2, 3], [1, 2, 3]]) == 2
-    assert _continuous.shared_length([[1, 2, 3], [1, 2, 3, 4]]) == 2
-    assert _continuous.shared_length([[7], [7, 8]]) == 0
-    assert _continuous.shared_length([[1, 2, 3]]) == 0
+    assert continuous.shared_length([[1, 2, 3, 4], [1, 2, 5, 4], [1, 2, 3]]) == 2
+    assert continuous.shared_length([[1, 2, 3], [1, 2, 3]]) == 2
+    assert continuous.shared_length([[1, 2, 3], [1, 2, 3, 4]]) == 2
+    assert continuous.shared_length([[7], [7, 8]]) == 0
+    assert continuous.shared_length([[1, 2, 3]]) == 0
 
 
 def _see_former_occupants(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -140,14 +141,14 @@ def _see_former_occupants(monkeypatch: pytest.MonkeyPatch) -> None:
     def unmasked(positions: torch.Tensor, num_visible: int, dtype: torch.dtype) -> torch.Tensor:
         return torch.zeros(len(positions), num_visible, dtype=dtype)
 
-    in_step = _continuous._Batch.step
+    in_step = continuous._Batch.step
 
     def step(self: Any) -> Any:
         with monkeypatch.context() as patch:
-            patch.setattr(_continuous, "_mask", unmasked)
+            patch.setattr(continuous, "_mask", unmasked)
             return in_step(self)
 
-    monkeypatch.setattr(_continuous._Batch, "step", step)
+    monkeypatch.setattr(continuous._Batch, "step", step)
 
 
 def _count_from_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -157,14 +158,14 @@ def _count_from_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _share_a_token_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
-    right = _continuous.shared_length
-    monkeypatch.setattr(_continuous, "shared_length", lambda prompts: right(prompts) + 1)
+    right = continuous.shared_length
+    monkeypatch.setattr(continuous, "shared_length", lambda prompts: right(prompts) + 1)
 
 
 def _move_a_token_too_few(monkeypatch: pytest.MonkeyPatch) -> None:
-    right = _continuous._Batch._copy
+    right = continuous._Batch._copy
     monkeypatch.setattr(
-        _continuous._Batch, "_copy", lambda self, source, target, count: right(self, source, target, count - 1)
+        continuous._Batch, "_copy", lambda self, source, target, count: right(self, source, target, count - 1)
     )
 
 

@@ -6,14 +6,14 @@ import pytest
 import torch
 
 import quantguard
+from quantguard import benchmarks
 from quantguard.benchmarks import choose_subset
-from quantguard.engines import transformers as engine
-from quantguard.engines._decoding import sample
 from quantguard.engines._prompting import Request, render
+from quantguard.engines.transformers import generation as engine
+from quantguard.engines.transformers.decoding import sample
 from quantguard.errors import QuantguardError
 from quantguard.modeling import LoadedModel
 from quantguard.records import Generation, GenerationConfig
-from quantguard.registry import benchmarks
 from quantguard.tiny_reasoner import tokenizer
 from quantguard.tiny_reasoner.problems import MODES
 from quantguard.tiny_reasoner.tokenizer import prompt
@@ -29,7 +29,7 @@ def model() -> LoadedModel:
 
 
 def requests(count: int, epoch: int = 0) -> list[Request]:
-    samples = choose_subset(benchmarks["word-problems"].load(), count, seed=5)
+    samples = choose_subset(benchmarks.members["word-problems"].load(), count, seed=5)
     return [Request(sample_id=sample.id, epoch=epoch, text=sample.input) for sample in samples]
 
 

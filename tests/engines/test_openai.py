@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 import quantguard
-from quantguard.engines import _openai_client as client
 from quantguard.engines import openai as engine
-from quantguard.engines._openai_reply import read_reply
 from quantguard.engines._prompting import Request
+from quantguard.engines.openai import client
+from quantguard.engines.openai.reply import read_reply
 from quantguard.errors import EngineError, QuantguardError
 from quantguard.modeling.loading import tokenizer_of
 from quantguard.pipeline import GenerationStore
@@ -50,7 +50,7 @@ def answers(
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("openai._base_client.INITIAL_RETRY_DELAY", 0.0)
-    monkeypatch.setattr("quantguard.engines._openai_client._LONGEST_PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr("quantguard.engines.openai.client._LONGEST_PAUSE_SECONDS", 0.0)
     monkeypatch.setattr("openai._base_client.MAX_RETRY_DELAY", 0.0)
 
 

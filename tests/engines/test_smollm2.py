@@ -3,7 +3,7 @@
 import pytest
 
 import quantguard
-from quantguard import registry
+from quantguard import benchmarks, calibration
 from quantguard.catalog import cache_folder
 from quantguard.modeling import LoadedModel
 from quantguard.records import RunRecord
@@ -33,7 +33,7 @@ def test_w8a8_costs_what_was_measured(w8a8: RunRecord) -> None:
 
 
 def test_perplexity_is_what_was_measured(w8a8: RunRecord) -> None:
-    if not registry.benchmarks["text-fidelity"].load().sha256.startswith(MEASURED_TEXT):
+    if not benchmarks.members["text-fidelity"].load().sha256.startswith(MEASURED_TEXT):
         pytest.skip("this Python's documentation is another text than that of 3.11.7, which was measured")
     assert w8a8.metrics["reference_perplexity"] == pytest.approx(12.13, rel=0.01)
     assert w8a8.metrics["perplexity"] == pytest.approx(12.40, rel=0.01)
@@ -46,8 +46,8 @@ def test_full_precision_agrees_with_itself(model: LoadedModel) -> None:
 
 
 def test_calibration_text_is_disjoint_from_the_evaluated_text(model: LoadedModel) -> None:
-    evaluated = registry.benchmarks["text-fidelity"].load().samples[0].input
-    sequences = registry.calibration["python-docs"].token_sequences(model, model.calibration)
+    evaluated = benchmarks.members["text-fidelity"].load().samples[0].input
+    sequences = calibration.members["python-docs"].token_sequences(model, model.calibration)
     assert len(sequences) == model.calibration.num_samples
     for sequence in sequences[:: len(sequences) // 8]:
         assert model.tokenizer.decode(sequence)[50:200] not in evaluated

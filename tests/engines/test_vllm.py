@@ -12,9 +12,9 @@ import pytest
 import quantguard
 from quantguard.engines import vllm as engine
 from quantguard.engines._prompting import Request, render
+from quantguard.engines.transformers.in_process import InProcess
 from quantguard.errors import QuantguardError
 from quantguard.modeling import LoadedModel
-from quantguard.pipeline.in_process import InProcess
 from quantguard.records import Generation, GenerationConfig, Question
 
 CONFIG = GenerationConfig(max_new_tokens=9, temperature=0.5, top_p=0.9, seed=3)

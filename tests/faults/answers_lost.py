@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from quantguard.engines import transformers
 from quantguard.engines._prompting import Request
+from quantguard.engines.transformers import generation
 from quantguard.modeling import LoadedModel
 from tests.support.fault_lab import Lab
 
@@ -13,9 +13,9 @@ EXPECTED = ("accuracy", "fidelity")
 
 
 def plant(lab: Lab) -> None:
-    generate = transformers.generate
+    generate = generation.generate
 
     def lossy(loaded: LoadedModel, requests: list[Request], *args: Any, **more: Any) -> None:
         generate(loaded, requests[:-1], *args, **more)
 
-    lab.patch.setattr(transformers, "generate", lossy)
+    lab.patch.setattr(generation, "generate", lossy)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from quantguard.engines import transformers
+from quantguard.engines.transformers import generation
 from quantguard.modeling import LoadedModel
 from tests.support.fault_lab import Lab
 
@@ -12,9 +12,9 @@ EXPECTED = ("fidelity",)
 
 
 def plant(lab: Lab) -> None:
-    generate = transformers.generate
+    generate = generation.generate
 
     def other(loaded: LoadedModel, *args: Any, **more: Any) -> None:
         generate(loaded.full_precision or loaded, *args, **more)
 
-    lab.patch.setattr(transformers, "generate", other)
+    lab.patch.setattr(generation, "generate", other)

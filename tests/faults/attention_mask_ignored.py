@@ -2,7 +2,7 @@
 
 import torch
 
-from quantguard.engines import _continuous
+from quantguard.engines.transformers import continuous
 from tests.support.fault_lab import Lab
 
 AREA = "engine"
@@ -14,4 +14,4 @@ def plant(lab: Lab) -> None:
     def all_seen(positions: torch.Tensor, num_visible: int, dtype: torch.dtype) -> torch.Tensor:
         return torch.zeros(len(positions), num_visible, dtype=dtype)
 
-    lab.patch.setattr(_continuous, "_mask", all_seen)
+    lab.patch.setattr(continuous, "_mask", all_seen)

@@ -1,6 +1,6 @@
 """The chat template is there and is not applied."""
 
-from quantguard.engines import transformers
+from quantguard.engines.transformers import generation
 from tests.support.fault_lab import Lab
 
 AREA = "engine"
@@ -10,7 +10,7 @@ EXPECTED = ("accuracy",)
 
 def plant(lab: Lab) -> None:
     lab.patch.setattr(
-        transformers,
+        generation,
         "token_ids",
         lambda model, text, _mode: model.tokenizer(text, add_special_tokens=False)["input_ids"],
     )

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from quantguard.engines import _decoding
+from quantguard.engines.transformers import decoding
 from tests.support.fault_lab import Lab
 
 AREA = "engine"
@@ -11,10 +11,10 @@ EXPECTED = ("reasoning",)
 
 
 def plant(lab: Lab) -> None:
-    create = _decoding.Decoding.__init__
+    create = decoding.Decoding.__init__
 
-    def endless(self: _decoding.Decoding, *args: Any) -> None:
+    def endless(self: decoding.Decoding, *args: Any) -> None:
         create(self, *args)
         self._stop_ids = set()
 
-    lab.patch.setattr(_decoding.Decoding, "__init__", endless)
+    lab.patch.setattr(decoding.Decoding, "__init__", endless)

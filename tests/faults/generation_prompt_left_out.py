@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from quantguard.engines import transformers
 from quantguard.engines._prompting import render
+from quantguard.engines.transformers import generation
 from tests.support.fault_lab import Lab
 
 AREA = "engine"
@@ -16,4 +16,4 @@ def plant(lab: Lab) -> None:
         prompt = render(model, text, mode).removesuffix("<|im_start|>assistant\n")
         return model.tokenizer(prompt, add_special_tokens=False)["input_ids"]
 
-    lab.patch.setattr(transformers, "token_ids", unopened)
+    lab.patch.setattr(generation, "token_ids", unopened)

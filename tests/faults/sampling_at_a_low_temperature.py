@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from quantguard.engines import _decoding
+from quantguard.engines.transformers import decoding
 from quantguard.modeling import LoadedModel
 from quantguard.records import GenerationConfig
 from tests.support.fault_lab import Lab
@@ -13,9 +13,9 @@ EXPECTED = ()
 
 
 def plant(lab: Lab) -> None:
-    create = _decoding.Decoding.__init__
+    create = decoding.Decoding.__init__
 
-    def warm(self: _decoding.Decoding, loaded: LoadedModel, config: GenerationConfig) -> None:
+    def warm(self: decoding.Decoding, loaded: LoadedModel, config: GenerationConfig) -> None:
         create(self, loaded, dataclasses.replace(config, temperature=0.3))
 
-    lab.patch.setattr(_decoding.Decoding, "__init__", warm)
+    lab.patch.setattr(decoding.Decoding, "__init__", warm)

@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from quantguard import recipes, registry
+from quantguard import gates, recipes
 from quantguard.pipeline import session
 from tests.support import fault_lab
 
@@ -37,7 +37,7 @@ def test_a_fault_says_what_it_is(name: str) -> None:
     assert "\n" not in str(fault.__doc__)
     assert fault.AREA in fault_lab.AREAS
     assert fault.RECIPE in recipes.names()
-    assert set(fault.EXPECTED) <= set(registry.gates)
+    assert set(fault.EXPECTED) <= set(gates.members)
     assert callable(fault.plant)
 
 
@@ -74,7 +74,7 @@ def test_without_a_fault_no_gate_is_alarmed(folder: pathlib.Path) -> None:
     project = folder / "healthy"
     fault_lab.healthy_project(project, "w8a8", without=("latency",))
     seen = fault_lab.run_gates(project, f"--quantguard-limit={fault_lab.NUM_ITEMS}")
-    assert {entry.gate: entry.outcome for entry in seen} == dict.fromkeys(set(registry.gates) - {"latency"}, "PASS")
+    assert {entry.gate: entry.outcome for entry in seen} == dict.fromkeys(set(gates.members) - {"latency"}, "PASS")
 
 
 def test_a_traceback_is_no_alarm_of_a_gate(folder: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -86,5 +86,5 @@ def test_a_traceback_is_no_alarm_of_a_gate(folder: pathlib.Path, monkeypatch: py
 
     monkeypatch.setattr(session, "quantize", broken)
     crashes = fault_lab.run_gates(project)
-    assert {crash.gate for crash in crashes} == set(registry.gates) - {"latency"}
+    assert {crash.gate for crash in crashes} == set(gates.members) - {"latency"}
     assert {(crash.outcome, crash.is_alarm) for crash in crashes} == {("CRASH", False)}

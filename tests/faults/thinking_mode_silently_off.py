@@ -1,7 +1,7 @@
 """Thinking is switched off though the default was asked for."""
 
-from quantguard.engines import transformers
 from quantguard.engines._prompting import token_ids
+from quantguard.engines.transformers import generation
 from tests.support.fault_lab import Lab
 
 AREA = "engine"
@@ -10,4 +10,4 @@ EXPECTED = ("accuracy",)
 
 
 def plant(lab: Lab) -> None:
-    lab.patch.setattr(transformers, "token_ids", lambda model, text, _mode: token_ids(model, text, "no_think"))
+    lab.patch.setattr(generation, "token_ids", lambda model, text, _mode: token_ids(model, text, "no_think"))

@@ -4,7 +4,7 @@ import random
 
 import torch
 
-from quantguard.engines import _decoding
+from quantguard.engines.transformers import decoding
 from tests.support.fault_lab import Lab
 
 AREA = "engine"
@@ -14,13 +14,13 @@ EXPECTED = ("accuracy",)
 
 def plant(lab: Lab) -> None:
     rng = random.Random(0)
-    extend = _decoding.Decoding.extend
+    extend = decoding.Decoding.extend
 
-    def noisy(self: _decoding.Decoding, rows: list[_decoding.Row], logits: torch.Tensor) -> None:
+    def noisy(self: decoding.Decoding, rows: list[decoding.Row], logits: torch.Tensor) -> None:
         logits = logits.clone()
         for row in range(len(rows)):
             if rng.random() < 0.01:
                 logits[row, logits[row].argmax()] = -100.0
         extend(self, rows, logits)
 
-    lab.patch.setattr(_decoding.Decoding, "extend", noisy)
+    lab.patch.setattr(decoding.Decoding, "extend", noisy)

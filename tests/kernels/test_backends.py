@@ -314,7 +314,7 @@ def test_auto_takes_the_cpu_kernel_where_it_can_and_the_reference_elsewhere() ->
     [
         pytest.param("int8_linear", "gpu", "unknown kernel backend 'gpu'", id="unknown backend"),
         pytest.param("rotate", "triton", "the 'triton' backend has no rotate", id="op not there"),
-        pytest.param("int8_linear", "ascend", "it runs on npu or emulated-910b", id="device of another backend"),
+        pytest.param("int8_linear", "ascend", "it runs on emulated-910b or npu", id="device of another backend"),
         pytest.param(
             "int8_linear", "cpu", "8-bit symmetric weights per group of 32 on a cpu", id="weights that do not fit"
         ),

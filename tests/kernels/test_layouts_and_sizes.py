@@ -11,7 +11,7 @@ import torch
 from quantguard import numerics
 from quantguard.errors import QuantguardError
 from quantguard.kernels import backends, resolve
-from quantguard.kernels.ascend.device import emulate
+from quantguard.kernels.ascend import emulate
 from quantguard.numerics import KVQuantizer, QuantTensor
 from quantguard.numerics.hadamard import hadamard_matrix
 from quantguard.records import QuantArgs

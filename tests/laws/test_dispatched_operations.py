@@ -17,9 +17,10 @@ import transformers
 from torch import nn
 
 import quantguard
+from quantguard.devices import emulated_device
 from quantguard.errors import KernelError
 from quantguard.kernels import resolve
-from quantguard.kernels.ascend.device import EMULATED, emulate
+from quantguard.kernels.ascend import emulate
 from quantguard.modeling import QuantLinear, find_decoder
 from quantguard.modeling.attention import AttentionExtension
 from quantguard.modeling.integer_cache import new_cache
@@ -33,6 +34,7 @@ from quantguard.pipeline.quantizing import quantize_decoder
 from quantguard.recipes import load_recipe
 from quantguard.records import CalibrationArgs, QuantArgs, Recipe
 
+EMULATED = emulated_device()
 PACKAGE = pathlib.Path(quantguard.__file__).parent
 TRAPPED = tuple(str(PACKAGE / folder) for folder in ("kernels", "numerics"))
 RECIPES = sorted(path.stem for path in (PACKAGE / "recipes").glob("*.toml"))

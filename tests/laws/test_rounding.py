@@ -1,17 +1,16 @@
 """The law of roundings: on correlated inputs the output error is no worse than that of nearest."""
 
 import dataclasses
-import types
 from typing import Any
 
 import pytest
 import torch
 
-from quantguard import registry
 from quantguard.errors import QuantguardError
 from quantguard.modeling import InputStats
 from quantguard.numerics import QuantTensor, dequantize
 from quantguard.records import QuantArgs
+from quantguard.rounding import Rounding, gptq, members, nearest
 
 SETTINGS = {
     "4 bits per channel": QuantArgs(num_bits=4, strategy="channel"),
@@ -25,9 +24,9 @@ WIDTH = 123
 CODED_WIDTH = 136
 CASES = [
     (name, setting)
-    for name in registry.rounding
+    for name in members
     for setting, args in {**SETTINGS, **CODES}.items()
-    if args.type in registry.rounding[name].WEIGHT_TYPES
+    if args.type in members[name].WEIGHT_TYPES
 ]
 
 
@@ -41,7 +40,7 @@ def stats_of(x: torch.Tensor) -> InputStats:
     return InputStats(num_tokens=len(x), largest=x.abs().amax(dim=0), abs_sum=x.abs().sum(dim=0), gram=x.t() @ x)
 
 
-def output_error(rounding: types.ModuleType | Any, args: QuantArgs, seed: int, width: int) -> float:
+def output_error(rounding: Rounding | Any, args: QuantArgs, seed: int, width: int) -> float:
     x = correlated_inputs(seed, width)
     weight = torch.randn(63, width, generator=torch.Generator().manual_seed(seed + 1000))
     tensor = rounding.quantize_weight(weight, args, stats=stats_of(x), options={})
@@ -51,23 +50,22 @@ def output_error(rounding: types.ModuleType | Any, args: QuantArgs, seed: int, w
     return float((x @ (dequantize(tensor) - weight).t()).square().mean())
 
 
-def assert_no_worse_than_nearest(rounding: types.ModuleType | Any, args: QuantArgs) -> None:
+def assert_no_worse_than_nearest(rounding: Rounding | Any, args: QuantArgs) -> None:
     width = CODED_WIDTH if args.type == "e8p" else WIDTH
     plain = dataclasses.replace(args, type="int")
     for seed in range(5):
-        bound = output_error(registry.rounding["nearest"], plain, seed, width) * (1 + 1e-9)
+        bound = output_error(nearest, plain, seed, width) * (1 + 1e-9)
         assert output_error(rounding, args, seed, width) <= bound
 
 
 @pytest.mark.parametrize(("name", "setting"), CASES, ids=[f"{name}, {setting}" for name, setting in CASES])
 def test_the_output_error_is_no_worse_than_nearest(name: str, setting: str) -> None:
-    assert_no_worse_than_nearest(registry.rounding[name], {**SETTINGS, **CODES}[setting])
+    assert_no_worse_than_nearest(members[name], {**SETTINGS, **CODES}[setting])
 
 
 def test_gptq_is_much_better_than_nearest_on_correlated_inputs() -> None:
     args = SETTINGS["4 bits per channel"]
-    nearest = output_error(registry.rounding["nearest"], args, 0, WIDTH)
-    assert output_error(registry.rounding["gptq"], args, 0, WIDTH) < 0.5 * nearest
+    assert output_error(gptq, args, 0, WIDTH) < 0.5 * output_error(nearest, args, 0, WIDTH)
 
 
 class _Broken:
@@ -83,7 +81,7 @@ class _Broken:
             stats = InputStats(
                 num_tokens=1, largest=stats.absmax, abs_sum=stats.abs_sum, gram=gram.roll((1, 1), dims=(0, 1))
             )
-        tensor: QuantTensor = registry.rounding["gptq"].quantize_weight(weight, args, stats=stats, options=options)
+        tensor: QuantTensor = gptq.quantize_weight(weight, args, stats=stats, options=options)
         data = tensor.data
         if self.fault == "every tenth column is rounded down":
             data = data.clone()
@@ -111,7 +109,7 @@ def test_gptq_sets_inputs_aside_that_never_fired() -> None:
     x[:, 7] = 0
     weight = torch.randn(5, WIDTH)
     args = SETTINGS["4 bits per channel"]
-    tensor = registry.rounding["gptq"].quantize_weight(weight, args, stats=stats_of(x), options={})
+    tensor = gptq.quantize_weight(weight, args, stats=stats_of(x), options={})
     assert not tensor.data[:, 7].any()
 
 
@@ -119,9 +117,7 @@ def test_gptq_raises_its_damping_where_inputs_are_degenerate() -> None:
     x = torch.randn(4, 1).expand(4, WIDTH).clone()
     stats = stats_of(x)
     args = SETTINGS["4 bits per channel"]
-    tensor = registry.rounding["gptq"].quantize_weight(
-        torch.randn(5, WIDTH), args, stats=stats, options={"damping": 1e-18}
-    )
+    tensor = gptq.quantize_weight(torch.randn(5, WIDTH), args, stats=stats, options={"damping": 1e-18})
     assert torch.isfinite(dequantize(tensor)).all()
 
 
@@ -141,6 +137,4 @@ def test_gptq_raises_its_damping_where_inputs_are_degenerate() -> None:
 def test_gptq_refuses(stats: str | None, options: dict[str, Any], complaint: str) -> None:
     given = None if stats is None else stats_of(correlated_inputs(0) * (float("nan") if stats == "nan" else 1))
     with pytest.raises(QuantguardError, match=complaint):
-        registry.rounding["gptq"].quantize_weight(
-            torch.randn(5, WIDTH), SETTINGS["4 bits per channel"], stats=given, options=options
-        )
+        gptq.quantize_weight(torch.randn(5, WIDTH), SETTINGS["4 bits per channel"], stats=given, options=options)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from quantguard import registry
+from quantguard import transforms
 from quantguard.errors import QuantguardError, RecipeError
 from quantguard.modeling import Block, BlockCalibration, LoadedModel, embed, find_decoder, folding
 from quantguard.modeling.online import TransformedLinear, TransformedNorm
@@ -31,7 +31,7 @@ QUICK: dict[str, dict[str, Any]] = {
 
 
 def create(name: str, **options: Any) -> Transform:
-    transform: Transform = registry.transforms[name].create(RECIPE, {**QUICK.get(name, {}), **options})
+    transform: Transform = transforms.members[name].create(RECIPE, {**QUICK.get(name, {}), **options})
     return transform
 
 
@@ -65,12 +65,12 @@ def assert_keeps_the_function(transform: Transform, family: str) -> None:
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("name", list(registry.transforms))
+@pytest.mark.parametrize("name", list(transforms.members))
 def test_the_function_stays(name: str, family: str) -> None:
     assert_keeps_the_function(create(name), family)
 
 
-@pytest.mark.parametrize("name", list(registry.transforms))
+@pytest.mark.parametrize("name", list(transforms.members))
 def test_it_stays_too_when_generated_token_by_token(name: str) -> None:
     loaded = build("qwen3")
     ids = torch.tensor(tokens())
@@ -83,7 +83,7 @@ def test_it_stays_too_when_generated_token_by_token(name: str) -> None:
     assert (last[:, 0] - before[:, -1]).norm() / before[:, -1].norm() < LARGEST_CHANGE
 
 
-@pytest.mark.parametrize("name", list(registry.transforms))
+@pytest.mark.parametrize("name", list(transforms.members))
 def test_the_statistics_are_those_of_the_transformed_model(name: str) -> None:
     for calibration in transformed(create(name), build("llama")):
         for group in calibration.block.groups.values():
@@ -185,7 +185,7 @@ def all_norms(loaded: LoadedModel) -> list[torch.nn.Module]:
     return [norm for block in find_decoder(loaded.model).blocks for norm in (block.norms.attention, block.norms.mlp)]
 
 
-@pytest.mark.parametrize("name", list(registry.transforms))
+@pytest.mark.parametrize("name", list(transforms.members))
 def test_a_transform_says_whether_it_scales_norms_and_cancels_such_scales(name: str) -> None:
     """What it says is what it does: a scale of its own is marked, and one that is there already is refused."""
     transform, loaded = create(name), build("llama")
@@ -284,7 +284,7 @@ def test_an_impossible_alpha_is_refused() -> None:
         create("smoothquant", alpha=2.0)
 
 
-@pytest.mark.parametrize("name", list(registry.transforms))
+@pytest.mark.parametrize("name", list(transforms.members))
 def test_an_unknown_option_is_refused(name: str) -> None:
     with pytest.raises(QuantguardError, match=r"unknown option 'alhpa'; possible: \w+"):
         create(name, alhpa=0.5)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import quantguard
-from quantguard.engines import transformers as engine
+from quantguard.engines.transformers import generation as engine
 from quantguard.errors import MeasurementError
 from quantguard.measures._decode_steps import (
     FAR,

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from quantguard import registry
 from quantguard.errors import QuantguardError, UsageError
 from quantguard.gates import Session
+from quantguard.measures import members as measures_registry
 from quantguard.pipeline.session import PipelineSession, RunState, open_session
 from quantguard.run_options import RunOptions, Target
 
@@ -20,15 +20,15 @@ def session() -> Session:
     return open_session(Target(model="tiny-reasoner", recipe="w8a8"), RunOptions(), RunState())
 
 
-@pytest.mark.parametrize("name", sorted(registry.measures))
+@pytest.mark.parametrize("name", sorted(measures_registry))
 def test_every_measure_takes_both_models_and_keywords_alone(name: str) -> None:
-    first, *settings = inspect.signature(registry.measures[name].measure).parameters.values()
+    first, *settings = inspect.signature(measures_registry[name].measure).parameters.values()
     assert first.name == "models"
     assert all(parameter.kind is inspect.Parameter.KEYWORD_ONLY for parameter in settings)
 
 
 def test_what_measures_share_is_no_measure() -> None:
-    assert not [name for name in registry.measures if name.startswith(("_", "decode"))]
+    assert not [name for name in measures_registry if name.startswith(("_", "decode"))]
 
 
 def test_an_unknown_measure_is_refused_by_name(session: Session) -> None:
@@ -42,7 +42,7 @@ def test_a_measure_of_another_distribution_is_found_by_its_name(
     """What a new measure needs is its file: a gate asks for it by name and has its keywords handed on."""
     named = types.ModuleType("planted")
     named.measure = lambda models, *, num: (models.candidate.name, num)  # type: ignore[attr-defined]
-    monkeypatch.setattr(type(registry.measures), "__getitem__", lambda _self, name: {"planted": named}[name])
+    monkeypatch.setattr(type(measures_registry), "__getitem__", lambda _self, name: {"planted": named}[name])
     assert session.measure("planted", gate="any", num=3) == ("tiny-reasoner", 3)
 
 
@@ -56,6 +56,7 @@ def test_a_model_that_is_not_here_is_not_measured(tmp_path: pathlib.Path) -> Non
         """A model of another program."""
 
         name, recipe, served, platform, notes, engine = "m", None, True, "endpoint", (), "openai"
+        loaded = None
 
     served: Any = Served()
     session = PipelineSession(served, None, RunOptions(baselines=tmp_path), RunState())

@@ -10,7 +10,7 @@ import safetensors.torch
 import torch
 
 import quantguard
-from quantguard.checkpoints._native_writing import write_tensors
+from quantguard.checkpoints.native.write import write_tensors
 from quantguard.errors import ModelError
 from quantguard.modeling import find_decoder
 from quantguard.modeling.finite import is_finite

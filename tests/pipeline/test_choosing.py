@@ -5,11 +5,11 @@ import dataclasses
 import pytest
 
 import quantguard
+from quantguard import benchmarks
 from quantguard.engines import openai
 from quantguard.errors import QuantguardError
 from quantguard.modeling import likelihood
 from quantguard.pipeline import choosing
-from quantguard.registry import benchmarks
 from tests.support.gate_runs import run
 from tests.support.openai_server import completion, serving
 
@@ -23,7 +23,7 @@ def test_capitals(guard):
 
 
 def test_every_item_has_four_answers_and_one_is_right() -> None:
-    data = benchmarks["capitals"].load()
+    data = benchmarks.members["capitals"].load()
     assert len(data.samples) == 88
     for sample in data.samples:
         choices = sample.metadata["choices"]
@@ -33,7 +33,7 @@ def test_every_item_has_four_answers_and_one_is_right() -> None:
 
 
 def test_the_likeliest_is_chosen_and_per_byte_told_beside_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    [sample] = [sample for sample in benchmarks["capitals"].load().samples if sample.id == "france"]
+    [sample] = [sample for sample in benchmarks.members["capitals"].load().samples if sample.id == "france"]
     assert sample.target == "Paris"
 
     def fixed(_loaded: object, _context: str, texts: list[str]) -> list[likelihood.Likelihood]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from quantguard import benchmarks
 from quantguard.benchmarks import choose_subset
 from quantguard.engines._prompting import Request
 from quantguard.errors import MeasurementError
@@ -15,7 +16,6 @@ from quantguard.pipeline import GenerationStore, evaluating, generation_store
 from quantguard.pipeline.generation_store import Policy
 from quantguard.records import Fingerprint, Generation, GenerationConfig, Question, Recipe, RunRecord
 from quantguard.records.answer_file import NAME
-from quantguard.registry import benchmarks
 from tests.support.fingerprints import fingerprint_of
 
 # A lock may be waited for.
@@ -39,6 +39,7 @@ class Echo:
     name: str = "echo"
     engine: str = "transformers"
     platform: str = "cpu"
+    loaded: None = None
     recipe: Recipe | None = None
     served: bool = False
     tokenizer: None = None
@@ -87,7 +88,7 @@ class Echo:
 def run(
     echo: Echo, store: GenerationStore | None, policy: Policy = "resume", config: GenerationConfig = CONFIG
 ) -> RunRecord:
-    data = benchmarks["word-problems"].load()
+    data = benchmarks.members["word-problems"].load()
     return evaluating.run(echo, data, choose_subset(data, 10, seed=0), config, store=store, policy=policy)
 
 
@@ -123,7 +124,7 @@ def test_what_is_measured_twice_in_one_run_is_measured_twice(tmp_path: pathlib.P
 
 
 def test_blocks_of_a_broken_run_are_all_gone_on_with(tmp_path: pathlib.Path) -> None:
-    data = benchmarks["word-problems"].load()
+    data = benchmarks.members["word-problems"].load()
     samples = choose_subset(data, 10, seed=0)
 
     def in_blocks(echo: Echo) -> None:

@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 
 import quantguard
-from quantguard import registry
+from quantguard import benchmarks
 from quantguard.benchmarks import Task
 from quantguard.engines._prompting import render
+from quantguard.engines.transformers.in_process import InProcess
 from quantguard.errors import QuantguardError
 from quantguard.modeling import LoadedModel
 from quantguard.modeling.loading import find_folder
 from quantguard.pipeline import provenance
-from quantguard.pipeline.in_process import InProcess
 from quantguard.pipeline.session import PipelineSession, RunState, open_session
 from quantguard.records import Fingerprint, GenerationConfig
 from quantguard.run_options import RunOptions, Target
@@ -26,7 +26,7 @@ GREEDY = GenerationConfig(max_new_tokens=20)
 
 
 def fingerprint(model: LoadedModel, benchmark: str = "word-problems", mode: str | None = None) -> Fingerprint:
-    data = registry.benchmarks[benchmark].load()
+    data = benchmarks.members[benchmark].load()
     config = dataclasses.replace(GREEDY, mode=mode)
     return provenance.fingerprint(InProcess(model), data, config, batch_size=8)
 

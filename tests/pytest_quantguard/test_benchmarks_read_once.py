@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from quantguard import registry
 from quantguard.benchmarks import Benchmark, Benchmarks, word_problems
+from quantguard.benchmarks import members as benchmarks_registry
 from tests.support.gate_runs import copy_baselines
 
 TWO_GATES = """
@@ -70,7 +70,7 @@ def test_a_run_that_forgets_what_it_has_read_is_told(
 
     def read_again(self: Benchmarks, name: str) -> Any:
         del self
-        return registry.benchmarks[name].load()
+        return benchmarks_registry[name].load()
 
     monkeypatch.setattr(Benchmarks, "__getitem__", read_again)
     run(pytester).assert_outcomes(passed=2)

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from quantguard.engines import transformers as engine
+from quantguard.engines.transformers import generation as engine
 from tests.support.gate_runs import assert_error, copy_baselines, run
 
 GATE = """

@@ -14,9 +14,8 @@ from typing import Any
 
 import pytest
 
-from quantguard import catalog
+from quantguard import benchmarks, catalog
 from quantguard.records.answer_file import NAME, count_of_runs_since
-from quantguard.registry import benchmarks
 from tests.support.gate_runs import run
 from tests.support.openai_server import Answer, Script, completion, serving
 
@@ -45,13 +44,13 @@ def test_served(guard):
 def not_under_ci(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CI", raising=False)
     monkeypatch.setattr("openai._base_client.INITIAL_RETRY_DELAY", 0.0)
-    monkeypatch.setattr("quantguard.engines._openai_client._LONGEST_PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr("quantguard.engines.openai.client._LONGEST_PAUSE_SECONDS", 0.0)
     monkeypatch.setattr("openai._base_client.MAX_RETRY_DELAY", 0.0)
 
 
 @pytest.fixture(scope="module")
 def targets() -> dict[str, str]:
-    return {sample.input: str(sample.target) for sample in benchmarks["word-problems"].load().samples}
+    return {sample.input: str(sample.target) for sample in benchmarks.members["word-problems"].load().samples}
 
 
 @pytest.fixture

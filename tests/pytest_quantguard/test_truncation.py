@@ -2,7 +2,7 @@
 
 import pytest
 
-from quantguard.engines import transformers as engine
+from quantguard.engines.transformers import generation as engine
 from tests.support.gate_runs import assert_error, copy_baselines, run, write_gate
 
 

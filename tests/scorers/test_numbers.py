@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from quantguard import benchmarks
 from quantguard.errors import QuantguardError
 from quantguard.records import FinishReason, Generation, Sample, Score
-from quantguard.registry import benchmarks
 from quantguard.scorers import numbers
 
 
@@ -217,7 +217,7 @@ def test_a_target_that_is_no_number_is_an_error() -> None:
 
 
 def test_sums_are_what_they_say() -> None:
-    data = benchmarks["sums"].load()
+    data = benchmarks.members["sums"].load()
     assert len(data.samples) == 400
     for sample in data.samples:
         left, right = map(int, sample.id.split("+"))

@@ -13,8 +13,8 @@ import resource
 import subprocess
 import sys
 
-from quantguard import registry
 from quantguard.engines._prompting import Request
+from quantguard.engines.transformers import generation as engine
 from quantguard.modeling import LoadedModel
 from quantguard.records import GenerationConfig
 
@@ -132,7 +132,7 @@ def _complete(loaded: LoadedModel, prompts: dict[str, str], *, max_new_tokens: i
     plain = dataclasses.replace(loaded, tokenizer=tokenizer)
     requests = [Request(sample_id=key, epoch=0, text=text) for key, text in prompts.items()]
     found: dict[str, str] = {}
-    registry.engines["transformers"].generate(
+    engine.generate(
         plain,
         requests,
         GenerationConfig(max_new_tokens=max_new_tokens),

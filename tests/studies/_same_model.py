@@ -12,7 +12,7 @@ import pytest
 from quantguard import baselines, pipeline
 from quantguard.baselines import Acceptance, baseline_from_runs
 from quantguard.benchmarks import choose_subset, task_name, word_problems
-from quantguard.engines import transformers as engine
+from quantguard.engines.transformers import generation as engine
 from quantguard.gates import accuracy
 from quantguard.records import RunRecord
 from tests.support import fault_lab

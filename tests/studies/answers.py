@@ -15,7 +15,7 @@ import sys
 import time
 from collections.abc import Iterator
 
-from quantguard import registry
+from quantguard import benchmarks
 from quantguard.scorers import math
 
 # Checked by hand: the same value in another spelling, or a unit, currency sign or name that one of them leaves out.
@@ -42,7 +42,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--golds", type=int, help="draw so many right answers (default: all)")
     count = parser.parse_args().golds
-    golds = [str(sample.target) for sample in registry.benchmarks["math-500"].load().samples]
+    golds = [str(sample.target) for sample in benchmarks.members["math-500"].load().samples]
     chosen = golds if count is None else random.Random(0).sample(golds, count)
     faults = compare_golds(chosen) + compare_changed(sorted(set(chosen)))
     if faults:

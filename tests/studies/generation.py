@@ -22,11 +22,12 @@ from typing import Any
 import torch
 
 import quantguard
-from quantguard import registry
+from quantguard import benchmarks
 from quantguard.benchmarks import choose_subset
 from quantguard.engines._prompting import Request, render
+from quantguard.engines.transformers import generation as engine
+from quantguard.engines.transformers.in_process import InProcess
 from quantguard.modeling import LoadedModel
-from quantguard.pipeline.in_process import InProcess
 from quantguard.records import Generation, GenerationConfig
 
 PEER_BATCH_SIZES = (32, 64, 128)
@@ -45,14 +46,14 @@ class Task:
 
 def word_problems(items: int) -> Task:
     """Ask tiny-reasoner the word problems through its chat template, with the benchmark's limit."""
-    data = registry.benchmarks["word-problems"].load()
+    data = benchmarks.members["word-problems"].load()
     prompts = {sample.id: sample.input for sample in choose_subset(data, items, seed=0)}
     return Task(loaded=quantguard.load("tiny-reasoner"), prompts=prompts, max_new_tokens=data.max_new_tokens)
 
 
 def few_shot(items: int) -> Task:
     """Let SmolLM2-135M go on behind examples that all prompts share: 190 of some 240 tokens."""
-    data = registry.benchmarks["word-problems"].load()
+    data = benchmarks.members["word-problems"].load()
     chosen = choose_subset(data, items, seed=0)
     shots = [sample for sample in data.samples if sample not in chosen][:NUM_SHOTS]
     head = "".join(f"Question: {shot.input}\nAnswer: {shot.target}\n\n" for shot in shots)
@@ -135,7 +136,7 @@ def timed(run: Callable[[Task], Any], task: Task) -> tuple[float, Any]:
 def generate(task: Task) -> dict[str, Generation]:
     """Answer with quantguard."""
     found: dict[str, Generation] = {}
-    registry.engines["transformers"].generate(
+    engine.generate(
         task.loaded,
         [Request(sample_id=key, epoch=0, text=text) for key, text in task.prompts.items()],
         GenerationConfig(max_new_tokens=task.max_new_tokens),

@@ -21,7 +21,7 @@ import _completions
 import torch
 
 import quantguard
-from quantguard import registry
+from quantguard.benchmarks import text_fidelity
 from quantguard.modeling import LoadedModel
 from quantguard.modeling.comparing import compare_logits
 from quantguard.recipes import load_recipe
@@ -130,8 +130,8 @@ def measure(args: argparse.Namespace) -> dict[str, object]:
     seconds = time.monotonic() - started
     peak_gb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     found: dict[str, object] = {"seconds": seconds, "peak_gb": peak_gb}
-    fidelity = registry.benchmarks["text-fidelity"]
-    found["docs"] = compare_logits(quantized, model, fidelity.token_sequences(model.tokenizer, fidelity.load().samples))
+    docs = text_fidelity.token_sequences(model.tokenizer, text_fidelity.load().samples)
+    found["docs"] = compare_logits(quantized, model, docs)
     if args.wikitext:
         found["other"] = compare_logits(quantized, model, windows(model, args.wikitext))
     return found | _completions.scores(quantized)

@@ -20,12 +20,12 @@ from typing import Any
 
 import torch
 
-from quantguard import pipeline, registry
+from quantguard import gates, pipeline
 from quantguard.baselines import Acceptance, baseline_from_runs, baseline_path, write
-from quantguard.engines import transformers as engine
+from quantguard.engines.transformers import generation as engine
+from quantguard.engines.transformers.in_process import InProcess
 from quantguard.gates import accuracy
 from quantguard.pipeline import GenerationStore, PipelineSession, RunState
-from quantguard.pipeline.in_process import InProcess
 from quantguard.report import output_files
 from quantguard.run_options import RunOptions
 from quantguard.scorers import boxed
@@ -94,7 +94,7 @@ def one(folder: pathlib.Path, quantized: Any, model: Any) -> tuple[float, float,
     gate = accuracy.Gate(benchmark=BENCHMARK, tol=0.045)
     with clocks() as (generating, scoring):
         started = time.perf_counter()
-        result = registry.gates["accuracy"].check(gate, session)
+        result = gates.members["accuracy"].check(gate, session)
         output_files.write_all(folder / "report", [("test_release", result)])
         whole = time.perf_counter() - started
     assert result.verdict.outcome in ("PASS", "INCONCLUSIVE"), result.verdict

@@ -22,7 +22,9 @@ from typing import Any
 import torch
 
 import quantguard
-from quantguard import registry
+from quantguard import rounding, transforms
+from quantguard.benchmarks import text_fidelity
+from quantguard.calibration import members as calibration_sets
 from quantguard.modeling import LoadedModel
 from quantguard.modeling.comparing import compare_logits
 from quantguard.recipes import load_recipe
@@ -109,8 +111,7 @@ def measure(args: argparse.Namespace, method: str, tool: str) -> dict[str, Any]:
     quantize = by_llm_compressor if tool == "llm-compressor" else by_quantguard
     quantized, seconds = quantize(model, method, calibration)
     peak_gb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    fidelity = registry.benchmarks["text-fidelity"]
-    docs = fidelity.token_sequences(model.tokenizer, fidelity.load().samples)
+    docs = text_fidelity.token_sequences(model.tokenizer, text_fidelity.load().samples)
     found = {"seconds": seconds, "peak_gb": peak_gb, "docs": compare_logits(quantized, model, docs)}
     if args.wikitext:
         ids = model.tokenizer(args.wikitext.read_text(encoding="utf-8")[:40_000], add_special_tokens=False)["input_ids"]
@@ -131,7 +132,7 @@ def by_quantguard(model: LoadedModel, method: str, calibration: CalibrationArgs)
     """Quantize with quantguard."""
     chosen = dataclasses.replace(recipe(method), calibration=calibration)
     # Like the peer's, our modules are imported before the clock starts.
-    for family, names in ((registry.transforms, chosen.transforms), (registry.rounding, (chosen.rounding,))):
+    for family, names in ((transforms.members, chosen.transforms), (rounding.members, (chosen.rounding,))):
         assert all(family[name] for name in names)
     quantguard.quantize  # noqa: B018 - imported when it is first asked for
     started = time.monotonic()
@@ -148,7 +149,7 @@ def by_llm_compressor(model: LoadedModel, method: str, calibration: CalibrationA
 
     # Its AWQ pins memory, which torch refuses without an accelerator: unpinned memory is what a CPU works on anyhow.
     torch.Tensor.pin_memory = lambda self, *_args: self  # type: ignore[method-assign]
-    sequences = registry.calibration[calibration.dataset].token_sequences(model, calibration)
+    sequences = calibration_sets[calibration.dataset].token_sequences(model, calibration)
     dataset = datasets.Dataset.from_dict({"input_ids": sequences, "attention_mask": [[1] * len(s) for s in sequences]})
     twin = copy.deepcopy(model.model)
     started = time.monotonic()

@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from quantguard import registry, sandbox
+from quantguard import benchmarks, sandbox
 from quantguard.benchmarks import Benchmark, choose_subset
 from quantguard.records import Generation, Sample
 from quantguard.scorers import code
@@ -106,8 +106,8 @@ def main() -> None:
 
 
 def _items(name: str, count: int | None) -> list[tuple[Sample, str]]:
-    data: Benchmark = registry.benchmarks[name].load()
-    path = pathlib.Path(os.environ["QUANTGUARD_DATA"], registry.benchmarks[name].ORIGIN.file)
+    data: Benchmark = benchmarks.members[name].load()
+    path = pathlib.Path(os.environ["QUANTGUARD_DATA"], vars(benchmarks.members[name])["ORIGIN"].file)
     rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     programs = {
         str(row["task_id"]): row["code"] if "code" in row else row["prompt"] + row["canonical_solution"] for row in rows

@@ -23,8 +23,8 @@ import torch
 from _plain_transformers import greedy
 
 import quantguard
-from quantguard import recipes, registry
-from quantguard.checkpoints import _native as native
+from quantguard import benchmarks, recipes
+from quantguard.checkpoints import native
 from quantguard.engines._prompting import render
 from quantguard.modeling import LoadedModel, QuantLinear
 from quantguard.modeling.block_state import BlockState
@@ -80,7 +80,7 @@ def row(recipe: Recipe, num_items: int) -> str:
 
 
 def prompts_for(model: LoadedModel, count: int) -> list[list[int]]:
-    samples = registry.benchmarks["word-problems"].load().samples[:count]
+    samples = benchmarks.members["word-problems"].load().samples[:count]
     encode = model.tokenizer.encode
     return [encode(render(model, sample.input, None), add_special_tokens=False) for sample in samples]
 

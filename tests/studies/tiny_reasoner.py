@@ -12,7 +12,8 @@ from collections.abc import Sequence
 import torch
 
 import quantguard
-from quantguard import recipes, registry
+from quantguard import benchmarks, recipes
+from quantguard.calibration import worked_problems
 from quantguard.modeling import BlockCalibration, LoadedModel, embed, find_decoder
 from quantguard.records import RunRecord
 from quantguard.tiny_reasoner.problems import MODES, STEP_COUNTS
@@ -39,7 +40,7 @@ def modes(model: LoadedModel, count: int) -> dict[str, RunRecord]:
     print("| mode | all | " + " | ".join(f"{n} steps" for n in STEP_COUNTS) + " | tokens |")
     print("|---|---|" + "---|" * len(STEP_COUNTS) + "---|")
     records = {mode: quantguard.evaluate(model, subset=count, mode=mode) for mode in MODES}
-    steps = {sample.id: sample.metadata["steps"] for sample in registry.benchmarks["word-problems"].load().samples}
+    steps = {sample.id: sample.metadata["steps"] for sample in benchmarks.members["word-problems"].load().samples}
     for mode, record in records.items():
         grouped = collections.defaultdict(list)
         for score in record.scores:
@@ -92,7 +93,7 @@ def outliers(model: LoadedModel) -> None:
     print("\n| input of | largest channel over the median one, by layer |")
     print("|---|---|")
     decoder = find_decoder(model.model)
-    sequences = registry.calibration["worked-problems"].token_sequences(model, model.calibration)
+    sequences = worked_problems.token_sequences(model, model.calibration)
     activations = embed(decoder, sequences)
     ratios: dict[str, list[str]] = {}
     for block in decoder.blocks:

@@ -19,7 +19,7 @@ import pytest
 import tomli_w
 
 from pytest_quantguard.result_log import logged_on, read_logged
-from quantguard import baselines, registry
+from quantguard import baselines, gates
 from quantguard.benchmarks import Benchmark
 from quantguard.measures import fidelity
 from quantguard.modeling import LoadedModel
@@ -178,7 +178,7 @@ def run_gates(folder: pathlib.Path, *options: str) -> list[Seen]:
 
 def healthy_project(folder: pathlib.Path, recipe: str, *, without: Sequence[str] = ()) -> None:
     """Make a project with the default gates, and measure the profile of the layers that the repository has not."""
-    project(folder, recipe, without=[kind for kind in registry.gates if kind != "layerwise"])
+    project(folder, recipe, without=[kind for kind in gates.members if kind != "layerwise"])
     run_gates(folder, "--quantguard-update=new")
     project(folder, recipe, without=without)
 

@@ -7,7 +7,7 @@ import random
 import subprocess
 from typing import Any
 
-from quantguard import baselines, registry
+from quantguard import baselines, benchmarks
 from quantguard.baselines import Acceptance, Baseline
 from quantguard.gates import TEST, GateResult, compared_with
 from quantguard.records import Generation, GenerationConfig, LayerReport, RunRecord, Score, TimedBlock, Verdict
@@ -45,7 +45,7 @@ def accuracy(
     *, lost: int, gained: int, n: int = 300, recipe: str = "w8a8", text: str | None = None, texts_of_both: bool = False
 ) -> GateResult:
     """Judge a run that loses and gains so many of ``n`` items; ``text`` is what it writes."""
-    data = registry.benchmarks["word-problems"].load()
+    data = benchmarks.members["word-problems"].load()
     ids = [sample.id for sample in data.samples[:n]]
     ids += [f"extra-{index}" for index in range(n - len(ids))]
     answers = [("17", "18") if index % 2 else ("$\\frac{3}{4}$", "0.75") for index in range(n)]

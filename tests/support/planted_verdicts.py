@@ -14,7 +14,7 @@ import contextlib
 import pytest
 
 from pytest_quantguard import fixtures, terminal
-from quantguard import registry
+from quantguard import gates
 from quantguard.gates import GateResult
 from quantguard.records import Verdict
 
@@ -65,7 +65,7 @@ def _planted(monkeypatch):
     # What shows progress imports torch, which a worker takes long for.
     monkeypatch.setattr(terminal, "shown", lambda config: contextlib.nullcontext())
     for kind in ("memory", "latency"):
-        monkeypatch.setattr(registry.gates[kind], "check", gate(kind))
+        monkeypatch.setattr(gates.members[kind], "check", gate(kind))
 """
 HEAD = """
 import concurrent.futures

@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from quantguard.engines._prompting import Request
+from quantguard.engines.transformers.in_process import InProcess
 from quantguard.modeling import LoadedModel
-from quantguard.pipeline.in_process import InProcess
 from quantguard.pipeline.quantizing import quantize
 from quantguard.recipes import load_recipe
 from quantguard.records import Generation, GenerationConfig, Question, Recipe

@@ -12,9 +12,9 @@ import torch
 import transformers
 
 import quantguard
-from quantguard import registry
-from quantguard.engines import transformers as engine
+from quantguard import transforms
 from quantguard.engines._prompting import Request
+from quantguard.engines.transformers import generation as engine
 from quantguard.modeling import BlockCalibration, Decoder, LoadedModel, embed, find_decoder
 from quantguard.records import CalibrationArgs, GenerationConfig, QuantArgs, Recipe
 
@@ -147,7 +147,7 @@ def _is_kept(folder: pathlib.Path, name: str) -> bool:
     before = logits(loaded.model)
     decoder: Decoder = find_decoder(loaded.model)
     activations = embed(decoder, tokens().tolist())
-    transform = registry.transforms[name].create(TRANSFORMED, TRANSFORMS[name])
+    transform = transforms.members[name].create(TRANSFORMED, TRANSFORMS[name])
     transform.prepare(decoder)
     for block in decoder.blocks:
         calibration = BlockCalibration(block, activations, loaded.model.config)

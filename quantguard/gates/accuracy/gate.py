@@ -2,7 +2,7 @@
 
 import dataclasses
 import pathlib
-from typing import Literal
+from typing import Final, Literal
 
 from quantguard import stats
 from quantguard.baselines import baseline_path, read
@@ -27,7 +27,7 @@ from quantguard.run_options import RunOptions
 from quantguard.verdict import USUAL_TOLERANCE, AccuracyRule, note_on_gain, notes_on_full_precision
 from quantguard.verdict.metrics import with_length_ratio
 
-LIMIT = "drop"
+LIMIT: Final = "drop"
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

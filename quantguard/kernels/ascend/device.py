@@ -1,4 +1,4 @@
-"""Finding an Ascend NPU that really works, or standing in for one.
+"""Finding an Ascend NPU that really works.
 
 ``is_available`` is true as soon as the runtime counts a device, which a driver that cannot be used does too: only a
 number that went to the NPU and came back shows that it works.
@@ -9,7 +9,7 @@ import importlib
 import os
 import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -17,9 +17,6 @@ import torch
 from quantguard.errors import KernelError, UsageError
 from quantguard.host import visible_npus
 from quantguard.host.leases import Leases, npu
-
-# The name of the emulated device: of its platform, and of what a model is loaded to.
-EMULATED = "emulated-910b"
 
 
 def require() -> str:
@@ -90,36 +87,7 @@ def compute(index: int) -> str:
     return name
 
 
-def peaks(name: str, works: Sequence[Callable[[], object]]) -> list[int]:
-    """Run pieces of work on an NPU; return for each by how many bytes its peak was above what was allocated before."""
-    npu: Any = getattr(torch, "npu")  # noqa: B009 - torch has it once torch_npu is loaded
-    npu.synchronize(name)
-    before, found = int(npu.memory_allocated(name)), []
-    for work in works:
-        npu.reset_peak_memory_stats(name)
-        work()
-        npu.synchronize(name)
-        found.append(int(npu.max_memory_allocated(name)) - before)
-    return found
-
-
 @functools.cache
 def _leases() -> Leases:
     # A lease ends with its object, so this one lives as long as the process.
     return Leases(command=shlex.join(sys.orig_argv[:1]), run=None, wait_seconds=0, announce=print)
-
-
-def emulate() -> str:
-    """Put the emulated operations in place; return the name of the emulated device."""
-    from quantguard.kernels.ascend.emulation import enable  # noqa: PLC0415 - who looks for an NPU does without
-
-    enable()
-    return EMULATED
-
-
-def torch_device(device: str) -> str:
-    """Return what torch calls a device, its operations in place: the emulated one is the CPU."""
-    if device != EMULATED:
-        return device
-    emulate()
-    return "cpu"

@@ -6,5 +6,18 @@ it is compiled.
 """
 
 from quantguard.kernels.triton.installation import require
+from quantguard.records import MissingRequirement
+
+__all__ = ["missing", "trial_device"]
 
 require()
+
+
+def missing() -> list[MissingRequirement]:
+    """Name nothing: where Triton-Ascend is absent this package cannot be imported."""
+    return []
+
+
+def trial_device() -> str:
+    """Return the CPU, on which Triton's interpreter runs."""
+    return "cpu"

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 import torch
 
-from quantguard.engines._decoding import Decoding, Row
+from quantguard.engines.transformers.decoding import Decoding, Row
 from quantguard.modeling import LoadedModel
 from quantguard.records import GenerationConfig
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from quantguard.checkpoints._ascend_types import BESIDE_FLATQUANT, CACHE, FLATQUANT, FLOAT, PACKED, TYPES
+from quantguard.checkpoints.ascend.schemes import BESIDE_FLATQUANT, CACHE, FLATQUANT, FLOAT, PACKED, TYPES
 from quantguard.errors import ModelError
 from quantguard.modeling import Block
 from quantguard.modeling.tensor_files import TensorFiles

@@ -11,10 +11,10 @@ import safetensors
 import safetensors.torch
 import torch
 
-from quantguard.checkpoints import _ct_config as ct_config
-from quantguard.checkpoints._card import card
-from quantguard.checkpoints._native import MANIFEST, MANIFEST_FILE, OWN, STANDARD, UNFINISHED, Manifest
-from quantguard.checkpoints._native_encoding import beyond_the_standard, encode_block
+from quantguard.checkpoints.compressed_tensors import config as ct_config
+from quantguard.checkpoints.native.card import card
+from quantguard.checkpoints.native.encoding import beyond_the_standard, encode_block
+from quantguard.checkpoints.native.manifest import MANIFEST, MANIFEST_FILE, OWN, STANDARD, UNFINISHED, Manifest
 from quantguard.errors import UsageError
 from quantguard.modeling import Block, Decoder
 from quantguard.modeling.block_state import BlockState, Tensors

@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Collection, Iterator, Mapping
 
-from quantguard.checkpoints._ascend_types import (
+from quantguard.checkpoints.ascend.schemes import (
     FLATQUANT,
     NUM_SPLITS,
     OUTPUT_INPUT,

@@ -1,4 +1,4 @@
-"""A folder that quantguard quantized into; where it can, it is compressed-tensors at the same time."""
+"""A folder that quantguard quantized into, as a checkpoint to hold against rules."""
 
 import dataclasses
 import pathlib
@@ -7,26 +7,15 @@ from typing import Any
 
 import torch
 
-from quantguard.checkpoints._native import MANIFEST, OwnFolder, is_native
-from quantguard.checkpoints._native_encoding import block_specs
 from quantguard.checkpoints._stored import Spec, float_end_specs, fused_apart
+from quantguard.checkpoints.native.encoding import block_specs
+from quantguard.checkpoints.native.folder import OwnFolder
+from quantguard.checkpoints.native.manifest import MANIFEST
 from quantguard.modeling import Block, Decoder, find_decoder
 from quantguard.modeling.block_state import BlockState, Tensors
 from quantguard.modeling.streaming import skeleton
 from quantguard.modeling.tensor_files import TensorFiles
 from quantguard.records import Defect, Recipe
-
-DESCRIPTION = "what quantguard quantize writes"
-
-
-def recognises(path: pathlib.Path) -> bool:
-    """Tell whether a folder is a finished one of ours."""
-    return is_native(path)
-
-
-def open_checkpoint(path: pathlib.Path) -> "OwnCheckpoint":
-    """Read manifest and configuration, hashes left out; raise ModelError where they are damaged or a file is gone."""
-    return OwnCheckpoint(folder=OwnFolder(path, hashes=False))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

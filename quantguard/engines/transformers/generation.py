@@ -9,17 +9,17 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from quantguard.engines import _continuous, _padded
-from quantguard.engines._decoding import Decoding, Row
-from quantguard.engines._following import Following, Led
 from quantguard.engines._prompting import Request, token_ids
+from quantguard.engines.transformers import continuous, padded
+from quantguard.engines.transformers.decoding import Decoding, Row
+from quantguard.engines.transformers.following import Following, Led
 from quantguard.errors import MeasurementError
 from quantguard.modeling import LoadedModel
 from quantguard.modeling.slots import takes_slots
 from quantguard.records import Generation, GenerationConfig
 
 VERSION = "transformers/2"
-_LOOPS = {"continuous": _continuous, "padded": _padded}
+_LOOPS = {"continuous": continuous, "padded": padded}
 
 
 def generate(
@@ -33,10 +33,10 @@ def generate(
 ) -> None:
     """Answer every request and hand each generation to ``finished`` once, in whatever order they end.
 
-    At most ``batch_size`` are answered at once; fewer where their caches would take too much memory (see
-    :func:`~quantguard.engines._continuous.affordable_slots`). With ``following`` the prompts and the tokens that are
-    written are the given ones, by sample, and what the model says to them is kept there. Raises MeasurementError where
-    prompt and limit together exceed the model's context, or logits hold NaN.
+    At most ``batch_size`` are answered at once; fewer where their caches would take too much memory
+    (``continuous.affordable_slots``). With ``following`` the prompts and the tokens that are written are the given
+    ones, by sample, and what the model says to them is kept there. Raises MeasurementError where prompt and limit
+    together exceed the model's context, or logits hold NaN.
     """
     if following is None:
         decoding = Decoding(loaded, config)

@@ -8,9 +8,9 @@ from typing import Any, Protocol, TypeVar
 import anyio
 import openai
 
-from quantguard.engines._openai_address import advice, has_version, hint, key, proxy_of, require_proxies
-from quantguard.engines._openai_reply import MalformedError, Reply, quoted, read_models, read_reply
 from quantguard.engines._prompting import Request, asking_for, seed_of, token_ids
+from quantguard.engines.openai.address import advice, has_version, hint, key, proxy_of, require_proxies
+from quantguard.engines.openai.reply import MalformedError, Reply, quoted, read_models, read_reply
 from quantguard.errors import EngineError
 from quantguard.records import Generation, GenerationConfig
 

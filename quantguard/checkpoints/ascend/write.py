@@ -9,14 +9,14 @@ from typing import Any
 
 import torch
 
-from quantguard.checkpoints import _ascend_refusing as refusing
-from quantguard.checkpoints._ascend_description import FILE, VERSION
-from quantguard.checkpoints._ascend_encoding import BlockEncoder, rounded_to
-from quantguard.checkpoints._ascend_refusing import BlockPlan
-from quantguard.checkpoints._ascend_types import CACHE, DEQ_SCALE, FLOAT, SCALED_IN_MODEL_TYPE, STATIC, TYPES
-from quantguard.checkpoints._native import OwnFolder
-from quantguard.checkpoints._native_encoding import OWN_PREFIX
-from quantguard.checkpoints._native_writing import write_json, write_tensors
+from quantguard.checkpoints.ascend import support
+from quantguard.checkpoints.ascend.description import FILE, VERSION
+from quantguard.checkpoints.ascend.encoding import BlockEncoder, rounded_to
+from quantguard.checkpoints.ascend.schemes import CACHE, DEQ_SCALE, FLOAT, SCALED_IN_MODEL_TYPE, STATIC, TYPES
+from quantguard.checkpoints.ascend.support import BlockPlan
+from quantguard.checkpoints.native.encoding import OWN_PREFIX
+from quantguard.checkpoints.native.folder import OwnFolder
+from quantguard.checkpoints.native.write import write_json, write_tensors
 from quantguard.errors import ModelError, UsageError
 from quantguard.modeling import Block
 from quantguard.modeling.block_state import Tensors
@@ -34,7 +34,7 @@ def export(
     folder: OwnFolder, output: pathlib.Path, *, forced: Collection[str], tensor_parallel_size: int
 ) -> tuple[str, ...]:
     """Write ``folder`` into ``output``; see :func:`quantguard.checkpoints.ascend.export`."""
-    refusing.require_known(forced)
+    support.require_known(forced)
     refused = next(refusals(folder, forced=forced, tensor_parallel_size=tensor_parallel_size), None)
     if refused is not None:
         raise ModelError(refused)

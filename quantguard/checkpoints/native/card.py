@@ -2,7 +2,7 @@
 
 import jinja2
 
-from quantguard.checkpoints._native import Manifest
+from quantguard.checkpoints.native.manifest import Manifest
 
 _CARD = """\
 # {{ m.name }}, quantized by {{ m.recipe.name }}

@@ -9,8 +9,8 @@ static, and ``weight_g_idx`` ``[in]`` where act-order rounding spread the groups
 import torch
 
 from quantguard.checkpoints._act_order import input_order, spread_groups
-from quantguard.checkpoints._ct_config import LinearScheme
 from quantguard.checkpoints._stored import FLOATS, POSITIVE, Spec, Values, within
+from quantguard.checkpoints.compressed_tensors.config import LinearScheme
 from quantguard.modeling.block_state import Tensors
 from quantguard.numerics import QuantTensor, dequantize, pack_int4, unpack_int4
 from quantguard.numerics.affine import group_slices

@@ -5,8 +5,8 @@ import pathlib
 
 import torch
 
-from quantguard.checkpoints._ascend_description import Description
-from quantguard.checkpoints._ascend_types import (
+from quantguard.checkpoints.ascend.description import Description
+from quantguard.checkpoints.ascend.schemes import (
     FLATQUANT,
     FLOAT,
     KV_CACHE,

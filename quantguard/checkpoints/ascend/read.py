@@ -1,21 +1,17 @@
-"""AscendV1, which msModelSlim writes and vLLM-Ascend serves: W8A8, W8A16, W4A8, W4A4 and FlatQuant, cache in C8.
-
-``quant_model_description.json`` has the type of every tensor.
-"""
+"""A checkpoint of AscendV1 on disk: its description, the rules of its tensors, and how they become ours."""
 
 import dataclasses
 import functools
 import pathlib
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 
-from quantguard.checkpoints import _ascend_exporting as exporting
-from quantguard.checkpoints import _ascend_refusing as refusing
-from quantguard.checkpoints._ascend_decoding import BlockDecoder
-from quantguard.checkpoints._ascend_description import (
+from quantguard.checkpoints._stored import Spec, float_end_specs, float_specs
+from quantguard.checkpoints.ascend.decoding import BlockDecoder
+from quantguard.checkpoints.ascend.description import (
     FILE,
     VERSION,
     Description,
@@ -24,9 +20,7 @@ from quantguard.checkpoints._ascend_description import (
     older_description,
     weight_index,
 )
-from quantguard.checkpoints._ascend_types import CACHE, FLATQUANT, FLOAT, KV_CACHE, TYPES, cache_specs, linear_specs
-from quantguard.checkpoints._native import OwnFolder
-from quantguard.checkpoints._stored import Spec, float_end_specs, float_specs
+from quantguard.checkpoints.ascend.schemes import CACHE, FLATQUANT, FLOAT, KV_CACHE, TYPES, cache_specs, linear_specs
 from quantguard.errors import ModelError
 from quantguard.modeling import Block, Decoder, find_decoder
 from quantguard.modeling.block_state import BlockState, Tensors
@@ -36,41 +30,6 @@ from quantguard.modeling.streaming import skeleton
 from quantguard.modeling.structure import LinearGroup
 from quantguard.modeling.tensor_files import TensorFiles
 from quantguard.records import Defect, Override, Recipe
-
-DESCRIPTION = "AscendV1 of msModelSlim, for vLLM-Ascend: W8A8, W8A16, W4A8, W4A4 with and without FlatQuant, C8"
-REFUSALS = refusing.REFUSALS
-
-
-def recognises(path: pathlib.Path) -> bool:
-    """Tell whether a folder has the description that makes it such a checkpoint, by its name of today or of before."""
-    return (path / FILE).is_file() or older_description(path) is not None
-
-
-def open_checkpoint(path: pathlib.Path) -> "AscendCheckpoint":
-    """Open a checkpoint; raise ModelError where its configuration or description cannot be read."""
-    return AscendCheckpoint(path)
-
-
-def export(
-    folder: OwnFolder, output: pathlib.Path, *, forced: Collection[str] = (), tensor_parallel_size: int = 1
-) -> tuple[str, ...]:
-    """Write a model that quantguard quantized into an empty or new folder, all or nothing; return notes.
-
-    ``forced`` are names of ``REFUSALS``: what vLLM-Ascend is known to mishandle and is written nevertheless. Raises
-    ModelError saying what the format, or the loader, has no place for.
-    """
-    return exporting.export(folder, output, forced=forced, tensor_parallel_size=tensor_parallel_size)
-
-
-def refusals(folder: OwnFolder) -> Iterator[str]:
-    """Find what :func:`export` would refuse of a folder, without reading what is large."""
-    return exporting.refusals(folder)
-
-
-def require_exportable(recipe: Recipe, *, forced: Collection[str] = ()) -> None:
-    """Raise ModelError, or UnknownNameError for ``forced``, before a model is quantized by a recipe in vain."""
-    refusing.require_known(forced)
-    refusing.check_recipe(recipe, forced)
 
 
 class AscendCheckpoint:

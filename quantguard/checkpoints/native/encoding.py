@@ -2,9 +2,9 @@
 
 import torch
 
-from quantguard.checkpoints._ct_config import LinearScheme, stored_as
-from quantguard.checkpoints._ct_tensors import decode_linear, encode_linear, linear_specs
 from quantguard.checkpoints._stored import FINITE, FLOATS, Spec, float_specs
+from quantguard.checkpoints.compressed_tensors.config import LinearScheme, stored_as
+from quantguard.checkpoints.compressed_tensors.tensors import decode_linear, encode_linear, linear_specs
 from quantguard.modeling import Block
 from quantguard.modeling.block_state import BlockState, Tensors
 from quantguard.modeling.tensor_files import TensorEntry

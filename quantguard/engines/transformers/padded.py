@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from quantguard.engines._decoding import Decoding, Row
+from quantguard.engines.transformers.decoding import Decoding, Row
 from quantguard.modeling import LoadedModel
 from quantguard.modeling.integer_cache import new_cache
 

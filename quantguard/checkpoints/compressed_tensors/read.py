@@ -1,4 +1,4 @@
-"""compressed-tensors: what llm-compressor writes and vLLM, SGLang and transformers load."""
+"""A checkpoint of compressed-tensors on disk, and how its tensors become ours."""
 
 import copy
 import dataclasses
@@ -8,35 +8,17 @@ from typing import Any
 
 import torch
 
-from quantguard.checkpoints import _ct_config as ct_config
-from quantguard.checkpoints._ct_tensors import decode_linear, linear_specs
-from quantguard.checkpoints._native import is_native
 from quantguard.checkpoints._stored import FLOATS, POSITIVE, Spec, float_end_specs, float_specs, fused_apart, within
+from quantguard.checkpoints.compressed_tensors import config as ct_config
+from quantguard.checkpoints.compressed_tensors.tensors import decode_linear, linear_specs
 from quantguard.modeling import Block, Decoder, find_decoder
 from quantguard.modeling.block_state import BlockState, Tensors
-from quantguard.modeling.configuration import quantization_settings, read_config
 from quantguard.modeling.descriptions import HEAD
-from quantguard.modeling.stored_parameters import find_index
 from quantguard.modeling.streaming import skeleton
 from quantguard.modeling.tensor_files import TensorFiles
 from quantguard.records import Defect, LayerArgs, LayerReport, Override, QuantArgs, Recipe
 
-DESCRIPTION = "integers of llm-compressor, vLLM and transformers"
 _CACHE = {"k": "keys", "v": "values"}
-
-
-def recognises(path: pathlib.Path) -> bool:
-    """Tell whether a folder's configuration names this format."""
-    settings = quantization_settings(path) or {}
-    return settings.get("quant_method") == ct_config.METHOD and not is_native(path)
-
-
-def open_checkpoint(path: pathlib.Path) -> "CompressedTensors":
-    """Read the configuration of a checkpoint; raise ModelError where it is damaged or says what is not built."""
-    scheme = ct_config.parse(quantization_settings(path) or {}, str(path / "config.json"))
-    config = read_config(path)
-    del config.quantization_config
-    return CompressedTensors(path=path, config=config, scheme=scheme, tensors=TensorFiles(path, index=find_index(path)))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

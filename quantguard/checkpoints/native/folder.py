@@ -9,14 +9,15 @@ under ``quantguard.…`` and files and method are called ``quantguard``: transfo
 every file.
 """
 
-import dataclasses
 import pathlib
 
 import torch
 
-from quantguard.checkpoints._native_encoding import OWN_PREFIX, decode_block
+from quantguard.checkpoints.native.encoding import OWN_PREFIX, decode_block
+from quantguard.checkpoints.native.manifest import MANIFEST, read_manifest
+from quantguard.devices import device_type
 from quantguard.errors import ModelError
-from quantguard.kernels.ascend.device import torch_device
+from quantguard.kernels import torch_device
 from quantguard.modeling import Block, LoadedModel, require_described
 from quantguard.modeling.block_state import BlockState, Tensors, restore_block
 from quantguard.modeling.configuration import read_config, read_generation_config
@@ -24,66 +25,7 @@ from quantguard.modeling.loading import emulated
 from quantguard.modeling.streaming import fill_ends, skeleton
 from quantguard.modeling.tensor_files import TensorFiles
 from quantguard.modeling.tokenizer_files import load_tokenizer
-from quantguard.records import CalibrationArgs, Recipe
 from quantguard.records.codec import digest
-from quantguard.records.files import file_sha256
-from quantguard.records.sealed_file import SealedFile
-
-MANIFEST = "quantguard.json"
-UNFINISHED = ".unfinished"
-# What files are called where compressed-tensors says all, and where it does not.
-STANDARD, OWN = "model", "quantguard"
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Manifest:
-    """What is known of a quantized model beside its tensors; files are by name with their sha256.
-
-    ``source`` is what the full-precision model was called when it was quantized, ``weights_sha256`` and
-    ``stored_bytes`` are of its weight files, ``backend`` is what its blocks ran on. ``beyond`` says what of it
-    compressed-tensors cannot express; empty where the folder is of that format.
-    """
-
-    source: str
-    name: str
-    weights_sha256: str
-    stored_bytes: int
-    dtype: str
-    recipe: Recipe
-    calibration: CalibrationArgs
-    calibration_sha256: str | None
-    calibration_items: tuple[str, ...] = ()
-    backend: str
-    notes: tuple[str, ...]
-    versions: dict[str, str]
-    beyond: tuple[str, ...] = ()
-    blocks: dict[str, BlockState]
-    files: dict[str, str]
-
-    @property
-    def stem(self) -> str:
-        """What the names of the files of tensors begin with."""
-        return OWN if self.beyond else STANDARD
-
-    @property
-    def index(self) -> str:
-        """The name of the index over all tensors."""
-        return f"{self.stem}.safetensors.index.json"
-
-
-MANIFEST_FILE = SealedFile(
-    record=Manifest, error=ModelError, damaged="{path} is damaged: {problem}. Quantize the model again."
-)
-
-
-def is_native(path: pathlib.Path) -> bool:
-    """Tell whether a folder is a finished quantized model of ours."""
-    return (path / MANIFEST).is_file()
-
-
-def is_unfinished(path: pathlib.Path) -> bool:
-    """Tell whether a folder is one that a run was ended in."""
-    return (path / UNFINISHED).is_dir()
 
 
 class OwnFolder:
@@ -95,7 +37,7 @@ class OwnFolder:
 
     def __init__(self, path: pathlib.Path, *, hashes: bool = True) -> None:
         self.path = path
-        self.manifest = _read_manifest(path, hashes=hashes)
+        self.manifest = read_manifest(path, hashes=hashes)
         self.config = read_config(path)
         del self.config.quantization_config
         self.dtype: torch.dtype = getattr(torch, self.manifest.dtype)
@@ -125,7 +67,7 @@ class OwnFolder:
         return state, decode_block(block, state, stored)
 
 
-def read(path: pathlib.Path, *, device: str = "cpu", backend: str = "auto") -> LoadedModel:
+def load(path: pathlib.Path, *, device: str = "cpu", backend: str = "auto") -> LoadedModel:
     """Load a folder of ours onto a device; its full-precision model is not loaded with it.
 
     Raises ModelError where a file is missing or is not what was written.
@@ -134,12 +76,11 @@ def read(path: pathlib.Path, *, device: str = "cpu", backend: str = "auto") -> L
     manifest, decoder = folder.manifest, folder.decoder
     fill_ends(decoder, folder.tensors, {name: name for name in folder.tensors.entries}, folder.dtype)
     decoder.model.generation_config = read_generation_config(path, folder.config)
-    device_type = device.partition(":")[0]
     placed = torch_device(device)
     states = []
     for block in decoder.blocks:
         state, tensors = folder.block(block)
-        restore_block(block, state, tensors, config=folder.config, backend=backend, device_type=device_type)
+        restore_block(block, state, tensors, config=folder.config, backend=backend, device_type=device_type(device))
         states.append(state)
     return LoadedModel(
         name=manifest.name,
@@ -157,14 +98,3 @@ def read(path: pathlib.Path, *, device: str = "cpu", backend: str = "auto") -> L
         source=manifest.source,
         files_sha256=digest(manifest.files),
     )
-
-
-def _read_manifest(path: pathlib.Path, *, hashes: bool) -> Manifest:
-    manifest = MANIFEST_FILE.read(path / MANIFEST)
-    for name, expected in manifest.files.items():
-        file = path / name
-        if not file.is_file():
-            raise ModelError(f"{file} is missing, and {MANIFEST} names it. Quantize the model again.")
-        if hashes and file_sha256(file) != expected:
-            raise ModelError(f"{file} is not what was written: its hash differs. Quantize the model again.")
-    return manifest

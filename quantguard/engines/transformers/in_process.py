@@ -7,9 +7,10 @@ from typing import Any
 
 import torch
 
-from quantguard import registry
-from quantguard.engines._decoding import stop_ids
+from quantguard import devices
 from quantguard.engines._prompting import Request, words_of_tokenizer
+from quantguard.engines.transformers import generation
+from quantguard.engines.transformers.decoding import stop_ids
 from quantguard.host import npu_software
 from quantguard.modeling import LoadedModel
 from quantguard.modeling.identity import configuration_facts
@@ -50,9 +51,8 @@ class InProcess:
 
     @property
     def platform(self) -> str:
-        """The family of an NPU, else the type of the device."""
-        on_npu = self.loaded.device_type == "npu"
-        return npu_software.installed_npu_software().platform() if on_npu else self.loaded.device_type
+        """What the device says that runs are compared on."""
+        return devices.members[self.loaded.device_type].platform()
 
     def kernels(self) -> dict[str, str]:
         """Return the backend of every operation that has been replaced, with the number of layers."""
@@ -79,7 +79,7 @@ class InProcess:
                 config=configuration_facts(loaded.model.config),
             ),
             runtime=Runtime(
-                engine=str(registry.engines[self.engine].VERSION),
+                engine=generation.VERSION,
                 dtype=loaded.dtype,
                 batch_size=None if exact else batch_size,
                 threads=None if exact else torch.get_num_threads(),
@@ -99,7 +99,7 @@ class InProcess:
 
     def generation_facts(self) -> dict[str, str]:
         """Return which of the engine's loops generates."""
-        return {"generation_loop": registry.engines[self.engine].generation_loop(self.loaded)}
+        return {"generation_loop": generation.generation_loop(self.loaded)}
 
     def generate(
         self,
@@ -110,4 +110,4 @@ class InProcess:
         finished: Callable[[Generation], None],
     ) -> None:
         """Answer every request; see the engine."""
-        registry.engines[self.engine].generate(self.loaded, requests, config, batch_size=batch_size, finished=finished)
+        generation.generate(self.loaded, requests, config, batch_size=batch_size, finished=finished)

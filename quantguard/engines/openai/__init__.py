@@ -10,18 +10,19 @@ have counted the very tokens that the template makes of the prompt.
 """
 
 import dataclasses
-import importlib
 import importlib.util
 import pathlib
-import types
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from quantguard.engines._openai_address import EXAMPLE, checked
 from quantguard.engines._prompting import Request, words_of_tokenizer
+from quantguard.engines._subject import name_of
+from quantguard.engines.openai.address import EXAMPLE, checked
 from quantguard.errors import EngineError, UsageError
+from quantguard.modeling import LoadedModel
 from quantguard.records import Fingerprint, Generation, GenerationConfig, ModelIdentity, Question, Runtime
 
+ENGINE = "openai"
 VERSION = "openai/2"
 # How often the client repeats a request that the server did not answer, within some 15 seconds.
 _RETRIES = 5
@@ -40,7 +41,8 @@ class Endpoint:
     name: str
     tokenizer: Any = None
     max_retries: int = _RETRIES
-    engine: str = "openai"
+    engine: str = ENGINE
+    loaded: None = None
     platform: str = "endpoint"
     recipe: None = None
     served: bool = True
@@ -81,26 +83,30 @@ class Endpoint:
         generate(self, requests, config, batch_size=batch_size, finished=finished)
 
 
-def connect(model: str, *, url: str | None, tokenizer: Any = None) -> Endpoint:
+def connect(model: str | LoadedModel, *, url: str | None = None, tokenizer: Any = None) -> Endpoint:
     """Find a server and return the model on it.
 
     The key, where the server wants one, is the environment's OPENAI_API_KEY. Raises UsageError without an address, or
     for one that cannot be that of an interface, and EngineError where no such server answers, or it lists its models
     and this is none of them: some servers answer under any name.
     """
+    asked = name_of(model, ENGINE)
     if url is None:
         raise UsageError(f"the engine openai asks a server: give its address, such as {EXAMPLE}")
     # A folder goes by its last name, as a model of this process does.
-    name = pathlib.PurePath(model).name if pathlib.Path(model).is_dir() else model
+    name = pathlib.PurePath(asked).name if pathlib.Path(asked).is_dir() else asked
     address = checked(url)
-    listed = _client().models_of(address)
-    if listed is not None and model not in listed:
+    _require_package()
+    from quantguard.engines.openai import client  # noqa: PLC0415 - needs the package openai
+
+    listed = client.models_of(address)
+    if listed is not None and asked not in listed:
         raise EngineError(
-            f"{address} has no model {model!r}; it has {', '.join(sorted(listed))}. Type one of those, or serve the"
+            f"{address} has no model {asked!r}; it has {', '.join(sorted(listed))}. Type one of those, or serve the"
             " model under that name (vLLM and SGLang: --served-model-name)"
         )
     notes = () if listed else (f"{address} lists no models: that its answers are of {model} is what it says itself",)
-    return Endpoint(url=address, model=model, name=name, tokenizer=tokenizer, notes=notes)
+    return Endpoint(url=address, model=asked, name=name, tokenizer=tokenizer, notes=notes)
 
 
 def generate(
@@ -121,8 +127,12 @@ def generate(
             f"mode={config.mode!r}: how {endpoint.name} is asked for it stands in its chat template: give its tokenizer"
             " too, tokenizer='FOLDER'"
         )
-    asking = _client().Asking(endpoint, config, requests, finished)
+    _require_package()
     import anyio.from_thread  # noqa: PLC0415 - comes with openai
+
+    from quantguard.engines.openai import client  # noqa: PLC0415 - needs the package openai
+
+    asking = client.Asking(endpoint, config, requests, finished)
 
     # A loop of its own: the caller may have one running, as a notebook does.
     with anyio.from_thread.start_blocking_portal() as portal:
@@ -130,8 +140,7 @@ def generate(
     asking.settle(len(requests))
 
 
-def _client() -> types.ModuleType:
-    """Import what needs the package openai; raise EngineError where it is not installed."""
+def _require_package() -> None:
+    """Raise EngineError where the package openai is not installed."""
     if importlib.util.find_spec("openai") is None:
         raise EngineError("the engine openai needs the package of that name. Type: pip install 'quantguard[openai]'")
-    return importlib.import_module("quantguard.engines._openai_client")

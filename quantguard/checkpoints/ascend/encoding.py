@@ -10,9 +10,8 @@ import dataclasses
 
 import torch
 
-from quantguard.checkpoints._ascend_decoding import scale_bias
-from quantguard.checkpoints._ascend_refusing import BlockPlan
-from quantguard.checkpoints._ascend_types import (
+from quantguard.checkpoints.ascend.decoding import scale_bias
+from quantguard.checkpoints.ascend.schemes import (
     CACHE,
     FLATQUANT,
     FLOAT,
@@ -20,6 +19,7 @@ from quantguard.checkpoints._ascend_types import (
     SCALED_IN_MODEL_TYPE,
     STATIC,
 )
+from quantguard.checkpoints.ascend.support import BlockPlan
 from quantguard.errors import ModelError
 from quantguard.modeling import Block
 from quantguard.modeling.block_state import BlockState, Tensors
