@@ -38,8 +38,6 @@ def _keep_answers_apart(pytestconfig: pytest.Config, tmp_path_factory: pytest.Te
 @pytest.fixture(scope="session")
 def _import_what_a_gate_imports() -> None:
     """Run a model once before pytester does: it forgets modules first imported in its runs, torch among them."""
-    import hypothesis  # noqa: F401, PLC0415 - its plugin would import it anew in each of pytester's runs
-
     import quantguard  # noqa: PLC0415 - the gates themselves do without
     import quantguard.kernels.ascend.emulation  # noqa: PLC0415 - what it registers with torch lives as long as it
 
@@ -48,6 +46,10 @@ def _import_what_a_gate_imports() -> None:
 
 
 @pytest.fixture
-def pytester(_import_what_a_gate_imports: None, pytester: pytest.Pytester) -> pytest.Pytester:
+def pytester(
+    _import_what_a_gate_imports: None, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> pytest.Pytester:
     """Let only those tests wait for torch and a model that run pytest inside."""
+    # Each process that such a run starts would import hypothesis for its plugin, which takes longer than pytest itself.
+    monkeypatch.setenv("PYTEST_ADDOPTS", "-p no:hypothesispytest")
     return pytester

@@ -11,6 +11,8 @@ from pytest_quantguard import baseline_writer
 from quantguard import baselines
 from tests.support.gate_runs import run
 
+pytestmark = pytest.mark.usefixtures("shared_models")
+
 FOLDER = pathlib.Path("baselines/cpu/tiny-reasoner")
 CHECK = 'guard.check("tiny-reasoner", recipe="{recipe}")'
 

@@ -7,6 +7,8 @@ import pytest
 
 from tests.support.gate_runs import copy_baselines, run
 
+pytestmark = pytest.mark.usefixtures("shared_models")
+
 GOOD = """
 # Our release.
 [[gate]]

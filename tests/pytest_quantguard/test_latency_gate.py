@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from quantguard.host.leases import TIMING, Leases, read_holder
-from quantguard.pipeline import timing
+from quantguard.measures import timing
 from tests.support.gate_runs import assert_error, junit_failures, run
 from tests.support.planted_results import timed_blocks
 
@@ -31,7 +31,7 @@ def test_memory(guard):
 # For runs in other processes: full precision and candidate take the same.
 PLANTED_CLOCK = """
 import functools, itertools
-from quantguard.pipeline import timing
+from quantguard.measures import timing
 
 timing.stopwatch = functools.partial(timing.stopwatch, clock=itertools.count().__next__)
 """

@@ -7,12 +7,15 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 
 import pytest
 
 from quantguard import baselines
 from quantguard.records.files import SCRATCH_PREFIX
 from tests.support.gate_runs import W8A8, run, write_gate
+
+pytestmark = pytest.mark.usefixtures("shared_models")
 
 # With few flips or none, 16 items rule a drop of half the answers out.
 SMALL = "tol=0.5, subset=16"
@@ -47,11 +50,16 @@ def verdicts(result: pytest.RunResult) -> list[str]:
 def test_with_and_without_xdist_files_and_verdicts_are_the_same(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(TWO_GATES)
     found = {}
-    for name, options in {"plain": ["-p", "no:xdist"], "parallel": ["-n", "2"]}.items():
+    # Workers are processes of their own, each of which loads torch; without them this one does.
+    ways: dict[str, tuple[Callable[..., pytest.RunResult], list[str]]] = {
+        "plain": (pytester.runpytest_inprocess, ["-p", "no:xdist"]),
+        "parallel": (pytester.runpytest_subprocess, ["-n", "2"]),
+    }
+    for name, (start, options) in ways.items():
         update = [*options, "--quantguard", f"--quantguard-baselines={name}"]
-        first = pytester.runpytest_subprocess(*update, "--quantguard-update=all")
+        first = start(*update, "--quantguard-update=all")
         first.stdout.fnmatch_lines(["quantguard: 2 MEASURED"])
-        second = pytester.runpytest_subprocess(*update)
+        second = start(*update)
         second.assert_outcomes(passed=2)
         found[name] = (files_below(pytester.path / name), verdicts(second))
     assert len(found["plain"][0]) == 2
@@ -112,7 +120,8 @@ def test_a_run_that_is_killed_leaves_whole_files(pytester: pytest.Pytester) -> N
     folder = pytester.path / "stored"
     command = [sys.executable, "-m", "pytest", "-q", "-n", "2", "--quantguard", f"--quantguard-baselines={folder}"]
     update = [*command, "--quantguard-update=all"]
-    subprocess.run(update, cwd=pytester.path, check=False, capture_output=True)
+    # What workers write is what this process writes: see the first test.
+    run(pytester, f"--quantguard-baselines={folder}", "--quantguard-update=all")
     whole = files_below(folder)
     assert len(whole) == 2
     old = {

@@ -9,9 +9,9 @@ import pytest
 import quantguard
 from quantguard import registry
 from quantguard.benchmarks import SUBSET_SEED, choose_subset
+from quantguard.calibration._items import calibration_items
 from quantguard.errors import QuantguardError
 from quantguard.modeling import LoadedModel
-from quantguard.pipeline.calibration_items import calibration_items
 from quantguard.pipeline.saving import quantize_to_folder
 from quantguard.recipes import load_recipe
 from quantguard.records import CalibrationArgs, Recipe

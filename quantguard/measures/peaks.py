@@ -1,6 +1,7 @@
 """The most memory that a model takes while it reads a prompt and while it writes: its weights, and more."""
 
 import contextlib
+import dataclasses
 import gc
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -10,8 +11,8 @@ import torch
 from torch.profiler import ProfilerActivity
 
 from quantguard.errors import MeasurementError
-from quantguard.gates._session import Peak
 from quantguard.kernels.ascend import device
+from quantguard.measures import Models
 from quantguard.modeling import LoadedModel
 from quantguard.modeling.integer_cache import new_cache
 from quantguard.modeling.swapping import weight_bytes
@@ -19,11 +20,37 @@ from quantguard.modeling.swapping import weight_bytes
 Work = Callable[[], object]
 _MARK = "quantguard.peak"
 _LOG_LEVEL = "KINETO_LOG_LEVEL"
-# What is counted beside the weights, for whoever reads the figure.
+# What is counted on top of the weights, for whoever reads the figure.
 _COUNTED = {
     "cpu": "what torch's allocator hands out on top, by torch's profiler; not the interpreter nor other libraries",
     "npu": "what the NPU's allocator hands out on top, by torch_npu's statistics; not what it reserves without use",
 }
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Peak:
+    """The most bytes that a model took."""
+
+    prefill: int
+    """While it read a prompt."""
+    decode: int
+    """While it wrote."""
+    counted: str
+    """What is counted, in words."""
+
+    @property
+    def bytes(self) -> int:
+        """The larger of the two."""
+        return max(self.prefill, self.decode)
+
+
+def measure(models: Models, *, num_tokens: int, num_new_tokens: int) -> tuple[Peak, Peak]:
+    """Measure the candidate's peak of memory and full precision's, one after the other."""
+    candidate, reference = (
+        peak_bytes(loaded, num_tokens=num_tokens, num_new_tokens=num_new_tokens)
+        for loaded in (models.candidate, models.reference)
+    )
+    return candidate, reference
 
 
 def peak_bytes(loaded: LoadedModel, *, num_tokens: int, num_new_tokens: int) -> Peak:

@@ -15,8 +15,10 @@ from quantguard.engines._prompting import Request
 from quantguard.errors import MeasurementError
 from quantguard.modeling import LoadedModel
 from quantguard.modeling.comparing import logits_behind
-from quantguard.pipeline.in_process import ENGINE
 from quantguard.records import GenerationConfig
+
+# What generates in this process.
+ENGINE = "transformers"
 
 # Tokens that are written to the end of a text, and texts that share a batch.
 NUM_STEPS = 16

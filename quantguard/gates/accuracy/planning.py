@@ -19,30 +19,27 @@ _NUM_RUNS = 2000
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class PlanRequest:
-    """What a gate would be run on, told without loading it; ``limit`` and ``early_stop`` are those of the options."""
-
-    baselines: pathlib.Path
-    platform: str
-    model: str
-    recipe: str
-    limit: int | None
-    early_stop: stats.Method
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What a gate can do; rates and chances 0..1, ``num_tokens`` those of all items in one run that stops nowhere."""
+    """What a gate can decide; rates and chances are 0..1."""
 
     num_items: int
+    """The items of a run that stops nowhere."""
     margin: float
+    """The tolerated absolute drop."""
     flip_rate: float
+    """The share of items that is expected to change between right and wrong."""
     flips_from: str
+    """Where that share is from, in words."""
     chances: stats.Chances
+    """How a run ends where nothing has changed."""
     smallest_proven_drop: float | None
+    """The smallest drop that is REGRESSED as often as ``POWER`` says, absent where there is none."""
     items_without_flips: int
+    """The items that a PASS needs where none of them flips."""
     items_needed: int | None
+    """The items that a PASS needs as often as ``POWER`` says, absent where no number is enough."""
     num_tokens: int | None = None
+    """The tokens of all answers in one run that stops nowhere, absent where no run is known."""
 
     def lines(self) -> list[str]:
         """Return the plan for a terminal."""
@@ -80,7 +77,7 @@ class Plan:
 def known_noise(path: pathlib.Path, baseline: Baseline) -> float | None:
     """Return the flip rate between two runs of the model that a baseline is of, where it was measured."""
     noise = read_noise(noise_path(path))
-    return noise.flip_rate if noise is not None and noise.must_match == baseline.must_match else None
+    return noise.flip_rate if noise is not None and noise.fingerprint == baseline.fingerprint else None
 
 
 def noise_notes(flip_rate: float, noise: float | None) -> list[str]:
@@ -147,32 +144,31 @@ def plan_from_baseline(
     )
 
 
-def why_undecidable(num_items: int, *, rule: AccuracyRule, accuracy: float, noise: float | None) -> str | None:
-    """Say why a gate would not PASS even where nothing has changed, or None.
+def require_decidable(num_items: int, *, rule: AccuracyRule, accuracy: float, noise: float | None) -> None:
+    """Raise UsageError, which says why, for a gate that would not PASS even where nothing has changed.
 
     Only what is certain is refused: too few items for a PASS without a single flip, or, where the noise between two
     runs of the model was measured, less than an even chance.
     """
     margin = rule.margin(accuracy)
     if not 0 < margin < accuracy:
-        return None
+        return
     least = stats.items_needed(margin=margin, flip_rate=0, power=POWER, alpha=rule.alpha) or 0
     if num_items < least:
-        return (
+        raise UsageError(
             f"{num_items} items cannot rule a drop of {margin * 100:.1f} points out, not even where none of them flips:"
             f" at least {least} are needed. More items are needed (a larger subset= or --quantguard-limit), or a larger"
             " tolerance; --quantguard-inconclusive=warn runs it all the same"
         )
     if noise is None:
-        return None
+        return
     chance = stats.chances(
         (stats.Stage(num_items, rule.alpha),), margin=margin, flip_rate=noise, num_runs=_NUM_RUNS
     ).passes
-    if chance >= SMALLEST_CHANCE:
-        return None
-    needed = stats.items_needed(margin=margin, flip_rate=noise, power=POWER, alpha=rule.alpha)
-    return (
-        f"{noise:.1%} of the items flip between two runs of this model, so that {num_items} items would PASS with a"
-        f" chance of only {chance:.0%} where nothing has changed: {needed or 'too many'} are needed for {POWER:.0%};"
-        " --quantguard-inconclusive=warn runs it all the same"
-    )
+    if chance < SMALLEST_CHANCE:
+        needed = stats.items_needed(margin=margin, flip_rate=noise, power=POWER, alpha=rule.alpha)
+        raise UsageError(
+            f"{noise:.1%} of the items flip between two runs of this model, so that {num_items} items would PASS with a"
+            f" chance of only {chance:.0%} where nothing has changed: {needed or 'too many'} are needed for"
+            f" {POWER:.0%}; --quantguard-inconclusive=warn runs it all the same"
+        )

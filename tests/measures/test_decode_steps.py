@@ -10,10 +10,20 @@ import torch
 import quantguard
 from quantguard.engines import transformers as engine
 from quantguard.errors import MeasurementError
+from quantguard.measures._decode_steps import (
+    FAR,
+    FEW,
+    NUM_ROWS,
+    NUM_STEPS,
+    SINGLE,
+    batches,
+    compare_ways,
+    read,
+    written,
+)
+from quantguard.measures.layers import trace
 from quantguard.modeling import LoadedModel, integer_cache, slots
 from quantguard.modeling.slots import SlotLayer, Window
-from quantguard.pipeline.decode_steps import FAR, FEW, NUM_ROWS, NUM_STEPS, SINGLE, batches, compare_ways, read, written
-from quantguard.pipeline.layer_trace import trace
 from quantguard.recipes import load_recipe
 from quantguard.verdict import judge_decode_gap
 

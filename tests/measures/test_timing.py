@@ -14,9 +14,9 @@ import quantguard
 from quantguard.errors import MeasurementError
 from quantguard.gates import Session
 from quantguard.gates.latency import BLOCK_BUDGETS, Gate, decide
+from quantguard.measures import timing
 from quantguard.modeling import LoadedModel
 from quantguard.modeling.integer_cache import IntegerCacheLayer
-from quantguard.pipeline import timing
 from quantguard.records import TimedBlock, Verdict
 
 
@@ -43,8 +43,12 @@ class Machine:
     def gate(self, *, candidate_seconds: float, minimum: float) -> tuple[Verdict, tuple[TimedBlock, ...]]:
         """Gate a planted candidate beside a full precision that takes 10 ms."""
         models = self.model("A", 0.01), self.model("B", candidate_seconds)
-        watch = lambda stage, num_tokens: timing.stopwatch(*models, stage, num_tokens=num_tokens, clock=self.clock)  # noqa: E731
-        return decide(Gate(min_speedup=minimum), cast(Session, types.SimpleNamespace(timing=watch)))
+
+        def measure(kind: str, *, gate: str, stage: str, num_tokens: int) -> Any:
+            assert (kind, gate) == ("timing", "latency")
+            return timing.stopwatch(*models, stage, num_tokens=num_tokens, clock=self.clock)
+
+        return decide(Gate(min_speedup=minimum), cast(Session, types.SimpleNamespace(measure=measure)))
 
 
 def test_blocks_are_a_b_b_a_after_both_are_warm() -> None:

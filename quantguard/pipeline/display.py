@@ -1,9 +1,9 @@
-"""What is seen of a run while its answers come: how many there are, and what their scores amount to so far."""
+"""The display of a run while its answers come: how many there are, and what their scores amount to so far."""
 
 import contextlib
 from collections.abc import Iterator, Sequence
 
-from quantguard.gates._session import Estimate
+from quantguard.gates import Estimate
 from quantguard.pipeline.progress import Advance, Progress
 from quantguard.records import Score
 
@@ -11,7 +11,7 @@ from quantguard.records import Score
 _UP_TO_DATE = 0.9
 
 
-class Watch:
+class RunDisplay:
     """One display over everything that a gate has answered; ``estimate`` words the scores, absent where none can."""
 
     def __init__(self, advance: Advance, estimate: Estimate | None) -> None:
@@ -37,7 +37,7 @@ class Watch:
 
 
 @contextlib.contextmanager
-def watching(progress: Progress, label: str, total: int, estimate: Estimate | None = None) -> Iterator[Watch]:
+def displaying(progress: Progress, label: str, total: int, estimate: Estimate | None = None) -> Iterator[RunDisplay]:
     """Show a run of ``total`` answers as long as the block lasts."""
     with progress(label, total) as advance:
-        yield Watch(advance, estimate)
+        yield RunDisplay(advance, estimate)

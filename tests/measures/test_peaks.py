@@ -11,11 +11,11 @@ import torch
 
 import quantguard
 from quantguard.errors import MeasurementError
-from quantguard.gates import Peak
 from quantguard.kernels.ascend import device
+from quantguard.measures import peaks
+from quantguard.measures.peaks import Peak
 from quantguard.modeling import LoadedModel
 from quantguard.modeling.swapping import weight_bytes
-from quantguard.pipeline import peaks
 
 MEGABYTE = 1_000_000
 

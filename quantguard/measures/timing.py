@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 import torch
 
 from quantguard.errors import MeasurementError
+from quantguard.measures import Models
 from quantguard.modeling import LoadedModel
 from quantguard.modeling.integer_cache import new_cache
 from quantguard.records import TimedBlock
@@ -18,6 +19,13 @@ _WARM_UP_RUNS = 3
 SHORTEST_SECONDS = 0.005
 Clock = Callable[[], float]
 Work = Callable[[], object]
+
+
+@contextlib.contextmanager
+def measure(models: Models, *, stage: str, num_tokens: int) -> Iterator[Callable[[int], list[TimedBlock]]]:
+    """Have the machine's timing to oneself, and yield what times a number of blocks; see ``stopwatch``."""
+    with models.alone(), stopwatch(models.reference, models.candidate, stage, num_tokens=num_tokens) as time_blocks:
+        yield time_blocks
 
 
 @contextlib.contextmanager

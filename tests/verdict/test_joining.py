@@ -5,11 +5,12 @@ import dataclasses
 import pytest
 
 from quantguard.errors import MeasurementError
-from quantguard.pipeline.joining import join
+from quantguard.gates.accuracy.sequential import join
 from quantguard.records import RunRecord, Score
+from tests.support.fingerprints import fingerprint_of
 
 
-def block(*ids: str, **must_match: str) -> RunRecord:
+def block(*ids: str, **facts: str) -> RunRecord:
     scores = tuple(
         Score(sample_id=id_, epoch=0, value=1.0, answer="1", explanation="boxed", num_tokens=3, finish_reason="stop")
         for id_ in ids
@@ -22,7 +23,7 @@ def block(*ids: str, **must_match: str) -> RunRecord:
         generation_config=None,
         scores=scores,
         kernels={},
-        must_match={"tokens": "t"} | must_match,
+        fingerprint=fingerprint_of(**{"tokens": "t"} | facts),
         recorded={},
         metrics={"accuracy": 1.0},
         notes=(),

@@ -4,10 +4,8 @@ from collections.abc import Sequence
 
 from quantguard import registry
 from quantguard.benchmarks import SUBSET_SEED, Benchmark, choose_subset
-from quantguard.engines._subject import Subject
 from quantguard.errors import MeasurementError
 from quantguard.modeling import LoadedModel
-from quantguard.pipeline.in_process import InProcess
 from quantguard.records import CalibrationArgs, Sample
 
 _SHOWN = 5
@@ -19,17 +17,15 @@ def calibration_items(args: CalibrationArgs) -> tuple[str, ...]:
     return tuple(dataset.items(args)) if hasattr(dataset, "items") else ()
 
 
-def require_unseen(subject: Subject, data: Benchmark, samples: Sequence[Sample]) -> None:
+def require_unseen(loaded: LoadedModel, data: Benchmark, samples: Sequence[Sample]) -> None:
     """Raise MeasurementError where a model was calibrated on one of the samples, or does not say on which."""
-    if not isinstance(subject, InProcess):
-        return
-    _require_told(subject.loaded)
-    seen = set(subject.loaded.calibration_items)
+    _require_told(loaded)
+    seen = set(loaded.calibration_items)
     shared = [sample.id for sample in samples if f"{data.name}/{sample.id}" in seen]
     if shared:
         ids = ", ".join(shared[:_SHOWN]) + (", …" if len(shared) > _SHOWN else "")
         raise MeasurementError(
-            f"{subject.name} was calibrated on {len(shared)} of the {len(samples)} items of {data.name} that it is to"
+            f"{loaded.name} was calibrated on {len(shared)} of the {len(samples)} items of {data.name} that it is to"
             f" be judged on: {ids}. Calibrate on another source (source = in the recipe's [calibration]) or on fewer"
             f" items (num_samples), or judge it on others: {_others(data, seen)}"
         )
