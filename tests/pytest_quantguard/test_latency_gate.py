@@ -28,12 +28,15 @@ def test_prefill(guard):
 def test_memory(guard):
     guard.check("tiny-reasoner")
 """
-# For runs in other processes: full precision and candidate take the same.
+# For workers: full precision and candidate take the same. The controller times nothing, and does without torch.
 PLANTED_CLOCK = """
 import functools, itertools
-from quantguard.measures import timing
 
-timing.stopwatch = functools.partial(timing.stopwatch, clock=itertools.count().__next__)
+def pytest_configure(config):
+    if hasattr(config, "workerinput"):
+        from quantguard.measures import timing
+
+        timing.stopwatch = functools.partial(timing.stopwatch, clock=itertools.count().__next__)
 """
 
 

@@ -204,17 +204,21 @@ def test_a_run_that_is_interrupted_says_what_is_kept(
 ) -> None:
     write_gate(pytester, settings="tol=0.045, early_stop='off'")
     copy_baselines(pytester)
-    # Answers that come slowly, so that it can be interrupted among them.
+    # Answers that come slowly, so that it can be interrupted among them. A controller has none, and does without torch.
     pytester.makeconftest(
         """
         import time
-        from quantguard.pipeline import generation_store
 
-        put = generation_store.KeptAnswers.put
-        def slowly(kept, request, generation):
-            put(kept, request, generation)
-            time.sleep(0.3)
-        generation_store.KeptAnswers.put = slowly
+        def pytest_configure(config):
+            if config.getoption("numprocesses", None) and not hasattr(config, "workerinput"):
+                return
+            from quantguard.pipeline import generation_store
+
+            put = generation_store.KeptAnswers.put
+            def slowly(kept, request, generation):
+                put(kept, request, generation)
+                time.sleep(0.3)
+            generation_store.KeptAnswers.put = slowly
         """
     )
     command = [sys.executable, "-m", "pytest", "--quantguard", *options]
