@@ -12,8 +12,12 @@ from quantguard.records import QuantArgs
 class Rotation:
     """The sizes of a rotation, by which a backend says whether it can do it.
 
-    ``width``: numbers in a row. ``left``, ``right``: the sides of the square factors, absent for the identity.
-    ``activations``: how the result is quantized, where rotation and quantization are one operation.
+    Attributes:
+        width: how many numbers a row has.
+        left: the side of the left factor; None for the identity.
+        right: the side of the right factor; None for the identity.
+        activations: how the result is quantized; None where rotation is an operation of its own.
+
     """
 
     width: int

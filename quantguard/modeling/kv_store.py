@@ -16,8 +16,11 @@ StoredPair = tuple[Stored, Stored]
 class KVStore:
     """How one layer stores its keys and values.
 
-    ``quantizers``: those of keys and of values. ``cache``: the body of ``kv_cache``. ``attention``: that of
-    ``kv_attention``, where the backend attends to integers itself.
+    Attributes:
+        quantizers: those of keys and of values.
+        cache: the body of ``kv_cache``.
+        attention: the body of ``kv_attention``; None where the backend does not attend to integers itself.
+
     """
 
     quantizers: tuple[KVQuantizer, KVQuantizer]
@@ -51,7 +54,10 @@ class KVStore:
 class StoredTokens:
     """Keys, or values, that an attention layer hands on from its cache to the attention function.
 
-    ``store``: how they were stored. ``stored``: the integers and what goes with them.
+    Attributes:
+        store: how they were stored.
+        stored: the integers and what goes with them.
+
     """
 
     store: KVStore

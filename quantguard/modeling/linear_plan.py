@@ -19,14 +19,16 @@ QuantizeAndApply = Callable[..., torch.Tensor]
 class LinearPlan:
     """What a quantized linear calls, and on which backend.
 
-    ``kind``: ``weight_only`` multiplies floats; ``dynamic`` quantizes each token, then multiplies; ``rotated``
-    rotates and quantizes in one operation, then multiplies; ``fused`` quantizes and multiplies in one call;
-    ``static`` quantizes with fixed scales, then multiplies.
-    ``kernels``: the backend of each operation.
-    ``linear``: the body of the product.
-    ``quantize``: the body of the quantization, absent for ``weight_only`` and ``fused``.
-    ``quantize_and_apply``: the one call of ``fused``.
-    ``joins_scales``: whether the fixed scale of static activations is part of the packed weight.
+    Attributes:
+        kind: ``weight_only`` multiplies floats; ``dynamic`` quantizes each token, then multiplies; ``rotated`` rotates
+            and quantizes in one operation, then multiplies; ``fused`` quantizes and multiplies in one call; ``static``
+            quantizes with fixed scales, then multiplies.
+        kernels: the backend of each operation.
+        linear: the body of the product.
+        quantize: the body of the quantization; None for ``weight_only`` and ``fused``.
+        quantize_and_apply: the one call of ``fused``; None for the others.
+        joins_scales: whether the fixed scale of static activations is part of the packed weight.
+
     """
 
     kind: Kind

@@ -112,6 +112,24 @@ def test_a_model_that_takes_no_slots_is_padded(model: LoadedModel, monkeypatch: 
     assert answers(model) == expected
 
 
+@pytest.mark.parametrize(("name", "loop"), [("continuous", _continuous), ("padded", _padded)], ids=["slots", "padding"])
+def test_the_record_says_which_loop_answered(
+    name: str, loop: Any, model: LoadedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran: list[str] = []
+    run = loop.run
+    monkeypatch.setattr(engine, "takes_slots", lambda _: name == "continuous")
+
+    def seen(*args: Any, **more: Any) -> None:
+        ran.append(name)
+        run(*args, **more)
+
+    monkeypatch.setattr(loop, "run", seen)
+    record = quantguard.evaluate(model, subset=1, max_new_tokens=4)
+    assert ran == [name]
+    assert record.recorded["generation_loop"] == name
+
+
 def test_long_prompts_are_read_in_parts(model: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = answers(model)
     monkeypatch.setattr(continuous, "_PREFILL_TOKENS", 7)

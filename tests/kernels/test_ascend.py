@@ -242,6 +242,14 @@ def test_the_left_factor_is_not_taken_for_its_transpose() -> None:
     assert (unpack_int32(wrong) != expected).float().mean() > 0.1
 
 
+def test_a_left_factor_alone_is_rotated_and_quantized_beside_the_identity() -> None:
+    left, x = torch.linalg.qr(normal(12, 12))[0], normal(63, 192).half()
+    q, scale = resolve("rotate_quantize_per_token", "reference").apply(x, left, None, args=FOUR_BITS)
+    found, found_scale = resolve("rotate_quantize_per_token", "ascend").apply(x, left, None, args=FOUR_BITS)
+    assert torch.allclose(found_scale, scale, rtol=1e-5)
+    assert (unpack_int32(found) != q).float().mean() < 0.01
+
+
 @pytest.mark.parametrize(
     ("rotation", "complaint"),
     [
@@ -249,9 +257,7 @@ def test_the_left_factor_is_not_taken_for_its_transpose() -> None:
         pytest.param(Rotation(width=192, left=None, right=32, activations=FOUR_BITS), "by blocks to 8", id="to 4 bits"),
         pytest.param(Rotation(width=64, left=None, right=32, activations=TOKENWISE), "from 128", id="a short row"),
         pytest.param(Rotation(width=192, left=16, right=12, activations=FOUR_BITS), "multiple of 8", id="12 columns"),
-        pytest.param(
-            Rotation(width=192, left=16, right=None, activations=FOUR_BITS), "by blocks to 8", id="one factor"
-        ),
+        pytest.param(Rotation(width=192, left=16, right=None, activations=FOUR_BITS), "multiple of 8", id="12 beside"),
     ],
 )
 def test_a_rotation_that_the_vendor_does_not_fuse_is_refused(rotation: Rotation, complaint: str) -> None:
