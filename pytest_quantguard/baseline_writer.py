@@ -11,7 +11,7 @@ import pytest
 from pytest_quantguard import run_errors
 from pytest_quantguard.result_log import logged_on, read_logged
 from quantguard.baselines import Baseline, LayerProfile, read, write_all
-from quantguard.baselines.survey import Place
+from quantguard.baselines.store import BaselineLocation
 from quantguard.errors import BaselineError
 from quantguard.gates import GateResult
 
@@ -144,7 +144,7 @@ def _is_same(one: Stored, other: Stored) -> bool:
         nested = _nests(one, other) or _nests(other, one)
     else:
         nested = type(one) is type(other)
-    return nested and one.must_match == other.must_match
+    return nested and one.fingerprint == other.fingerprint
 
 
 def _nests(one: Baseline, other: Baseline) -> bool:
@@ -160,19 +160,19 @@ def _stored_like(path: str, pending: Stored) -> Stored | None:
         return None
 
 
-def claim(config: pytest.Config, nodeid: str, place: Place | None) -> None:
+def claim(config: pytest.Config, nodeid: str, location: BaselineLocation | None) -> None:
     """Claim a baseline's path for a test; raise BaselineError if another check uses it for a different run."""
     claims = config.stash.setdefault(_CLAIMS, {})
-    if place is None:
+    if location is None:
         return
-    other, first = claims.setdefault(place.path, (nodeid, place))
-    if (what := place.clash(first)) is not None:
+    other, first = claims.setdefault(location.path, (nodeid, location))
+    if (what := location.clash(first)) is not None:
         who = "two checks of it" if other == nodeid else other
         raise BaselineError(
-            f"{nodeid} and {who} share the baseline {place.path}, and are not of the same run: {what}. An update of one"
-            " would break the other. Give one of them a model or recipe of another name, or a run with"
+            f"{nodeid} and {who} share the baseline {location.path}, and are not of the same run: {what}. An update of"
+            " one would break the other. Give one of them a model or recipe of another name, or a run with"
             " --quantguard-baselines=DIR of its own"
         )
 
 
-_CLAIMS = pytest.StashKey[dict[str, tuple[str, Place]]]()
+_CLAIMS = pytest.StashKey[dict[str, tuple[str, BaselineLocation]]]()

@@ -7,8 +7,7 @@ import pytest
 
 from pytest_quantguard import completeness, planning, run_errors
 from pytest_quantguard.baseline_writer import BaselineWriter
-from pytest_quantguard.fixtures import NEEDS_NPU
-from pytest_quantguard.options import Options
+from pytest_quantguard.fixtures import NEEDS_NPU, benchmarks_of
 from pytest_quantguard.result_log import handed_over, result_log_of
 from pytest_quantguard.run_log import RunLog
 from quantguard.baselines.suites import remember
@@ -17,6 +16,7 @@ from quantguard.errors import QuantguardError
 from quantguard.gates import GateResult
 from quantguard.report import output_files, plain_text
 from quantguard.report.multiple_testing import multiple_testing_lines
+from quantguard.run_options import RunOptions
 
 
 class Collector:
@@ -25,7 +25,7 @@ class Collector:
     It lives in the controller alone, and so does what writes baselines.
     """
 
-    def __init__(self, options: Options, storing: BaselineWriter) -> None:
+    def __init__(self, options: RunOptions, storing: BaselineWriter) -> None:
         self._options = options
         self._storing = storing
         self._results: list[tuple[str, GateResult]] = []
@@ -146,7 +146,7 @@ class Collector:
         if self._options.report is None:
             return
         try:
-            output_files.write_all(self._options.report, self._results, self._notices)
+            output_files.write_all(self._options.report, self._results, self._notices, benchmarks_of(config))
         # The verdicts are decided, and a section of the report may be another distribution's.
         except Exception as error:  # noqa: BLE001
             what = f"{type(error).__name__}: {error}"
@@ -156,11 +156,11 @@ class Collector:
 
     def _look_through_baselines(self, session: pytest.Session) -> None:
         """Find what is to be said of stored baselines, and keep what a whole run has no use for."""
-        places = [result.place for _, result in self._results if result.place is not None]
+        locations = [result.place for _, result in self._results if result.place is not None]
         whole = completeness.is_whole(session, self._options, self._ended)
-        self._notices = survey(self._options.baselines, places, whole=whole, kept=self._options.kept_baselines)
+        self._notices = survey(self._options.baselines, locations, whole=whole, kept=self._options.kept_baselines)
         if whole:
-            remember(self._options.baselines, {place.platform for place in places}, self._notices)
+            remember(self._options.baselines, {location.platform for location in locations}, self._notices)
 
     def _show_plans(self, terminalreporter: Any) -> None:
         for nodeid, lines in self._plans:

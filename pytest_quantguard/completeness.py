@@ -11,8 +11,8 @@ from pytest_quantguard import markers
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pytest_quantguard.options import Options
-    from quantguard.baselines.survey import Place
+    from quantguard.baselines.store import BaselineLocation
+    from quantguard.run_options import RunOptions
 
 # The collected gates, and the number that a selection left out; under xdist every worker sends both.
 COLLECTED = pytest.StashKey[set[str]]()
@@ -42,7 +42,7 @@ def take_over(config: pytest.Config, node: Any) -> None:
     config.stash[_LEFT_OUT] = config.stash.get(_LEFT_OUT, 0) + left_out
 
 
-def is_whole(session: pytest.Session, options: Options, ended: set[str]) -> bool:
+def is_whole(session: pytest.Session, options: RunOptions, ended: set[str]) -> bool:
     """Tell whether all gates of the root folder were collected, and all of them are among those that ``ended``."""
     config = session.config
     source, here = config.args_source, config.invocation_params.dir == config.rootpath
@@ -60,17 +60,17 @@ def is_whole(session: pytest.Session, options: Options, ended: set[str]) -> bool
     )
 
 
-def place_of(name: str, gate: Any, session: Any) -> Place | None:
-    """Return the place of a gate's baseline; None if the gate has none, or if its fingerprint is unknown."""
+def location_of(name: str, gate: Any, session: Any) -> BaselineLocation | None:
+    """Return the location of a gate's baseline; None if the gate has none, or if its fingerprint is unknown."""
     from quantguard import registry  # noqa: PLC0415 - an unrelated run does not pay for what only gates need
     from quantguard.errors import QuantguardError  # noqa: PLC0415
 
-    make = getattr(registry.gates[name], "place", None)
+    make = getattr(registry.gates[name], "locate_baseline", None)
     if make is None or session is None:
         return None
     try:
-        place: Place | None = make(gate, session)
+        location: BaselineLocation | None = make(gate, session)
     except QuantguardError:
         # The gate itself has reported it.
         return None
-    return place
+    return location

@@ -10,6 +10,7 @@ memory = { max_ratio = 0.6 }
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ import pytest
 from pytest_quantguard import baseline_sharing, fixtures
 from pytest_quantguard.markers import gate_marker, gates_of
 from pytest_quantguard.options import GROUP
+from quantguard.run_options import Target
 
 if TYPE_CHECKING:
     import pathlib
@@ -28,7 +30,7 @@ FILE = "quantguard.toml"
 LEFT_OUT = pytest.StashKey[list[str]]()
 _PYPROJECT = "pyproject.toml"
 # What guard.check takes, all of it text.
-_TARGET = ("model", "recipe", "device", "backend", "endpoint", "engine", "reference", "tokenizer")
+_TARGET = tuple(field.name for field in dataclasses.fields(Target))
 # Stands for the NPU of the process, as the fixture npu_device does.
 _NPU = "npu"
 

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from quantguard.host.leases import Leases
 
-WAIT_SECONDS = 1800
 # What -m knows tests with a latency gate by.
 LATENCY = "quantguard_gate(kind='latency')"
 _REAL = "required"

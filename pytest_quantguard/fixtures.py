@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
 from pytest_quantguard import completeness, devices, enforcement, planning, run_errors, terminal
 from pytest_quantguard.markers import gates_of
-from pytest_quantguard.options import Options
 from pytest_quantguard.result_log import result_log_of, result_of_test
+from quantguard.run_options import RunOptions, Target
 
 if TYPE_CHECKING:
+    from quantguard.benchmarks import Benchmarks
     from quantguard.gates import GateResult
-    from quantguard.pipeline import GenerationStore, PipelineSession, RerunStore
+    from quantguard.pipeline import PipelineSession, RunState
     from quantguard.pipeline.progress import Progress
 
-OPTIONS = pytest.StashKey[Options]()
-STORE = pytest.StashKey["GenerationStore"]()
-_RERUNS = pytest.StashKey["RerunStore"]()
+OPTIONS = pytest.StashKey[RunOptions]()
+STATE = pytest.StashKey["RunState"]()
+_BENCHMARKS = pytest.StashKey["Benchmarks"]()
 _FIRST_NPU = "npu:0"
 NEEDS_NPU = "needs an Ascend NPU: run pytest with --npu, or with --npu=emulated"
 # What ends a check and belongs to pytest or to the whole process.
@@ -34,28 +35,10 @@ _ENDS_ALL = (
 )
 
 
-class _Target(NamedTuple):
-    """What is to be checked; ``engine`` is absent for a model of this process."""
-
-    model: str
-    recipe: str | None = None
-    device: str = "cpu"
-    backend: str = "auto"
-    engine: str | None = None
-    endpoint: str | None = None
-    reference: str | None = None
-    tokenizer: str | None = None
-
-    @property
-    def recipe_name(self) -> str:
-        """What the recipe is called in results."""
-        return "as-served" if self.engine else self.recipe or "full-precision"
-
-
 class Guard:
     """Checks a model against every gate that marks the test."""
 
-    def __init__(self, item: pytest.Item, options: Options) -> None:
+    def __init__(self, item: pytest.Item, options: RunOptions) -> None:
         self._item = item
         self._options = options
         self._ledger = result_log_of(item.config)
@@ -83,15 +66,15 @@ class Guard:
         """
         if os.getpid() != self._process:
             self._ledger.note_elsewhere()
-        target = _Target(
-            str(model),
-            None if recipe is None else str(recipe),
-            device,
-            backend,
-            engine or ("openai" if endpoint else None),
-            endpoint,
-            None if reference is None else str(reference),
-            None if tokenizer is None else str(tokenizer),
+        target = Target(
+            model=str(model),
+            recipe=None if recipe is None else str(recipe),
+            device=device,
+            backend=backend,
+            endpoint=endpoint,
+            engine=engine or ("openai" if endpoint else None),
+            reference=None if reference is None else str(reference),
+            tokenizer=None if tokenizer is None else str(tokenizer),
         )
         with self._ledger.checking(self._item.nodeid):
             gates = self._gates()
@@ -124,15 +107,15 @@ class Guard:
         self._ledger.record(self._item.nodeid, result)
         return result
 
-    def _plan_all(self, gates: dict[str, Any], target: _Target) -> NoReturn:
+    def _plan_all(self, gates: dict[str, Any], target: Target) -> NoReturn:
         """Plan the gates, and end the test as skipped, or as failed where one cannot decide."""
-        problems = planning.plan_gates(self._item, gates, self._options, target)
+        problems = planning.plan_gates(self._item, gates, self._options, target, benchmarks_of(self._item.config))
         results = [self._record(_error_result(kind, gates[kind], target, said)) for kind, said in problems]
         if results:
             enforcement.fail(self._item, results)
         pytest.skip(planning.PLANNED)
 
-    def _check_all(self, gates: dict[str, Any], target: _Target) -> list[GateResult]:
+    def _check_all(self, gates: dict[str, Any], target: Target) -> list[GateResult]:
         from pytest_quantguard import baseline_writer  # noqa: PLC0415 - as what follows
         from quantguard import registry  # noqa: PLC0415 - the flow below loads torch, so nothing here is on top
         from quantguard.errors import QuantguardError  # noqa: PLC0415
@@ -144,7 +127,7 @@ class Guard:
                 try:
                     session = session or self._open(target, progress)
                     baseline_writer.claim(
-                        self._item.config, self._item.nodeid, completeness.place_of(name, gate, session)
+                        self._item.config, self._item.nodeid, completeness.location_of(name, gate, session)
                     )
                     result = registry.gates[name].check(gate, session)
                     # One result of a check says how the layers fared: it is the same model in all.
@@ -160,11 +143,11 @@ class Guard:
                 except BaseException as error:  # noqa: BLE001
                     results.append(self._record(_crash_result(name, gate, target, error)))
                     continue
-                result = dataclasses.replace(result, place=completeness.place_of(name, gate, session))
+                result = dataclasses.replace(result, place=completeness.location_of(name, gate, session))
                 results.append(self._record(result))
         return results
 
-    def _break_off(self, gates: dict[str, Any], target: _Target, error: BaseException) -> None:
+    def _break_off(self, gates: dict[str, Any], target: Target, error: BaseException) -> None:
         """Record the gates of a check that came to no end, the first of which was at work."""
         skipped = isinstance(error, pytest.skip.Exception)
         enforcement.note_recorded(error)
@@ -176,38 +159,14 @@ class Guard:
             else:
                 self._record(_crash_result(name, gate, target, error))
 
-    def _open(self, target: _Target, progress: Progress) -> PipelineSession:
-        from pytest_quantguard import baseline_writer  # noqa: PLC0415
-        from quantguard.pipeline import Service, Settings, open_served, open_session  # noqa: PLC0415 - loads torch
+    def _open(self, target: Target, progress: Progress) -> PipelineSession:
+        from quantguard.pipeline import open_session  # noqa: PLC0415 - loads torch
 
         _refuse_contradictions(target)
-        settings = Settings(
-            baselines=self._options.baselines,
-            update=self._options.update,
-            accepted_regression=self._options.accepted_regression,
-            limit=self._options.limit,
-            seed=self._options.seed,
-            threads=self._options.threads,
-            progress=progress,
-            store=_store(self._item.config, self._options),
-            early_stop=self._options.early_stop,
-            inconclusive=self._options.inconclusive,
-            reruns=_reruns(self._item.config, self._options),
-            measured=self._item.config.stash[baseline_writer.WRITER].measured,
-            alone=lambda: devices.timing_alone(self._item.config),
-        )
-        if target.engine is not None:
-            service = Service(engine=target.engine, url=target.endpoint, tokenizer=target.tokenizer)
-            return open_served(target.model, service, reference=target.reference, settings=settings)
-        devices.hold(self._item.config, target.device)
-        return open_session(
-            target.model,
-            recipe=target.recipe,
-            device=target.device,
-            backend=target.backend,
-            reference=target.reference,
-            settings=settings,
-        )
+        if target.engine is None:
+            devices.hold(self._item.config, target.device)
+        state = dataclasses.replace(_run_state(self._item.config, self._options), progress=progress)
+        return open_session(target, self._options, state)
 
     def _settle(self, results: list[GateResult]) -> None:
         """Fail the test where a gate says so; skip it where baselines were measured and nothing was judged."""
@@ -218,7 +177,7 @@ class Guard:
             pytest.skip("baseline measured, nothing judged")
 
 
-def _refuse_contradictions(target: _Target) -> None:
+def _refuse_contradictions(target: Target) -> None:
     """Raise UsageError for what does not go together."""
     from quantguard.errors import UsageError  # noqa: PLC0415
 
@@ -232,33 +191,41 @@ def _refuse_contradictions(target: _Target) -> None:
         )
 
 
-def _store(config: pytest.Config, options: Options) -> GenerationStore:
-    """Return what keeps the answers of this run of pytest."""
-    from quantguard.pipeline import GenerationStore  # noqa: PLC0415
+def benchmarks_of(config: pytest.Config) -> Benchmarks:
+    """Return what reads each benchmark once in this run of pytest."""
+    from quantguard.benchmarks import Benchmarks  # noqa: PLC0415 - an unrelated run does not pay for it
 
-    if STORE not in config.stash:
-        config.stash[STORE] = GenerationStore(
-            fresh=options.fresh, told=lambda text: run_errors.note_error(config, text)
+    if _BENCHMARKS not in config.stash:
+        config.stash[_BENCHMARKS] = Benchmarks()
+    return config.stash[_BENCHMARKS]
+
+
+def _run_state(config: pytest.Config, options: RunOptions) -> RunState:
+    """Return what the checks of this run of pytest share."""
+    from pytest_quantguard import baseline_writer  # noqa: PLC0415
+    from quantguard.pipeline import GenerationStore, RerunStore, RunState  # noqa: PLC0415 - loads torch
+
+    def told(text: str) -> None:
+        run_errors.note_error(config, text)
+
+    if STATE not in config.stash:
+        config.stash[STATE] = RunState(
+            benchmarks=benchmarks_of(config),
+            store=GenerationStore(fresh=options.fresh, told=told),
+            reruns=RerunStore(fresh=options.fresh, told=told),
+            alone=lambda: devices.timing_alone(config),
         )
-    return config.stash[STORE]
-
-
-def _reruns(config: pytest.Config, options: Options) -> RerunStore:
-    """Return what remembers the runs that did not pass."""
-    from quantguard.pipeline import RerunStore  # noqa: PLC0415
-
-    if _RERUNS not in config.stash:
-        config.stash[_RERUNS] = RerunStore(fresh=options.fresh, told=lambda text: run_errors.note_error(config, text))
-    return config.stash[_RERUNS]
+    # Tests that ended since have measured more.
+    return dataclasses.replace(config.stash[STATE], measured=config.stash[baseline_writer.WRITER].measured)
 
 
 def settle(config: pytest.Config) -> None:
     """End a run that was not broken off: what was kept to go on with is not needed any more."""
-    if STORE in config.stash:
-        config.stash[STORE].settle()
+    if STATE in config.stash and (store := config.stash[STATE].store) is not None:
+        store.settle()
 
 
-def _error_result(name: str, gate: Any, target: _Target, reason: str) -> GateResult:
+def _error_result(name: str, gate: Any, target: Target, reason: str) -> GateResult:
     from quantguard.gates import GateResult  # noqa: PLC0415
     from quantguard.records import Verdict  # noqa: PLC0415
 
@@ -272,7 +239,7 @@ def _error_result(name: str, gate: Any, target: _Target, reason: str) -> GateRes
     )
 
 
-def _crash_result(name: str, gate: Any, target: _Target, error: BaseException) -> GateResult:
+def _crash_result(name: str, gate: Any, target: Target, error: BaseException) -> GateResult:
     reason = f"the gate raised {enforcement.message_of(error)}"
     return dataclasses.replace(_error_result(name, gate, target, reason), traceback=enforcement.traceback_of(error))
 
@@ -314,7 +281,7 @@ def require_measured(item: pytest.Item) -> None:
     ledger = result_log_of(item.config)
     if ledger.of_attempt(item.nodeid) or ledger.is_checking(item.nodeid):
         return
-    target = _Target("no model", "no recipe")
+    target = Target(model="no model", recipe="no recipe")
     reason = (
         "this gate measured nothing: it never called guard.check(). Ask for the fixture and call it, as in"
         " def test_release(guard): guard.check('tiny-reasoner', recipe='w8a8')"

@@ -27,19 +27,24 @@ class InterruptNotice:
         if not self._interrupted:
             return
         from quantguard import catalog  # noqa: PLC0415 - most runs are not interrupted
+        from quantguard.errors import MeasurementError  # noqa: PLC0415
+        from quantguard.records.answer_file import FOLDER  # noqa: PLC0415
 
-        count = self._num_kept()
-        kept = f"{count} answers are kept in {catalog.cache_root() / 'generations'}" if count else "no answer is kept"
+        try:
+            count = self._num_kept()
+        except (OSError, MeasurementError) as error:
+            terminalreporter.write_line(f"quantguard: interrupted; {error}", yellow=True)
+            return
+        kept = f"{count} answers are kept in {catalog.cache_root() / FOLDER}" if count else "no answer is kept"
         more = "; the same command goes on with them within a day" if count else ""
         terminalreporter.write_line(f"quantguard: interrupted; {kept}{more}", yellow=True)
 
     def _num_kept(self) -> int:
         """Count the answers that this process kept, or that its workers have written since it began."""
-        if fixtures.STORE in self._config.stash:
-            return self._config.stash[fixtures.STORE].num_kept()
+        state = self._config.stash.get(fixtures.STATE, None)
+        if state is not None and state.store is not None:
+            return state.store.num_kept()
         from quantguard import catalog  # noqa: PLC0415
+        from quantguard.records.answer_file import FOLDER, NAME, count_of_runs_since  # noqa: PLC0415
 
-        files = (catalog.cache_root() / "generations").glob("*.jsonl")
-        fresh = [file for file in files if file.stat().st_mtime >= self._began]
-        # The first line of a file says what its answers belong to; a line that was being written has no newline yet.
-        return sum(max(0, file.read_bytes().count(b"\n") - 1) for file in fresh)
+        return count_of_runs_since(catalog.cache_root() / FOLDER / NAME, self._began)

@@ -3,32 +3,14 @@
 from __future__ import annotations
 
 import pathlib
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
-    from pytest_quantguard.options import Options
-
-
-class Target(Protocol):
-    """What is known of a model before it is loaded."""
-
-    @property
-    def model(self) -> str:
-        """Its name or path."""
-
-    @property
-    def recipe(self) -> str | None:
-        """How it is to be quantized."""
-
-    @property
-    def device(self) -> str:
-        """Where it is to run."""
-
-    @property
-    def engine(self) -> str | None:
-        """Who serves it; absent for a model of this process."""
+    from quantguard.benchmarks import Benchmarks
+    from quantguard.records.candidate import Candidate
+    from quantguard.run_options import RunOptions, Target
 
 
 PLANNED = "planned, nothing run"
@@ -37,7 +19,9 @@ REPORT_ATTRIBUTE = "quantguard_plans"
 PLANS = pytest.StashKey[list[str]]()
 
 
-def plan_gates(item: pytest.Item, gates: dict[str, Any], options: Options, target: Target) -> list[tuple[str, str]]:
+def plan_gates(
+    item: pytest.Item, gates: dict[str, Any], options: RunOptions, target: Target, benchmarks: Benchmarks
+) -> list[tuple[str, str]]:
     """Plan every gate that can be planned; return the kinds of those that cannot decide, with what is the matter."""
     from quantguard import registry  # noqa: PLC0415 - an unrelated run does not pay for it
     from quantguard.errors import QuantguardError  # noqa: PLC0415
@@ -50,7 +34,7 @@ def plan_gates(item: pytest.Item, gates: dict[str, Any], options: Options, targe
             lines.append(f"{kind}: measured when it runs, on no items")
             continue
         try:
-            plan = make(gate, _request(options, target))
+            plan = make(gate, _candidate(target), options, benchmarks)
         except QuantguardError as error:
             problems.append((kind, str(error)))
             lines.append(f"{kind}: {error}")
@@ -68,21 +52,19 @@ def take_plans(item: pytest.Item) -> list[str]:
     return plans
 
 
-def _request(options: Options, target: Target) -> Any:
+def _candidate(target: Target) -> Candidate:
+    """Return the names that a model will go by, told without loading it."""
     from quantguard import catalog, recipes  # noqa: PLC0415
-    from quantguard.gates import PlanRequest  # noqa: PLC0415
     from quantguard.host import npu_software  # noqa: PLC0415
+    from quantguard.records.candidate import Candidate  # noqa: PLC0415
 
     path, served = pathlib.Path(target.model), target.engine is not None
     here = not served and catalog.find(target.model) is None and path.exists()
     kind = target.device.partition(":")[0]
     platform = "endpoint" if served else npu_software.installed_npu_software().platform() if kind == "npu" else kind
     name = "full-precision" if target.recipe is None else recipes.load_recipe(target.recipe).name
-    return PlanRequest(
-        baselines=options.baselines,
-        platform=platform,
+    return Candidate(
         model=path.resolve().name if here else target.model,
         recipe="as-served" if served else name,
-        limit=options.limit,
-        early_stop=options.early_stop,
+        platform=platform,
     )

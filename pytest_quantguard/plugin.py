@@ -40,8 +40,8 @@ def pytest_configure(config: pytest.Config) -> None:
     """Read the options, register the markers and, outside xdist's workers, the collector of results."""
     chosen = options.read_options(config)
     preflight.require_writable(config, chosen)
-    options.name_data_folder(config)
-    options.allow_unsafe_exec(config)
+    options.name_data_folder(config, chosen)
+    options.allow_unsafe_exec(config, chosen)
     config.stash[fixtures.OPTIONS] = chosen
     config.addinivalue_line("markers", markers.REGISTRATION)
     if chosen.enabled:

@@ -9,13 +9,14 @@ import pytest
 if TYPE_CHECKING:
     import pathlib
 
-    from pytest_quantguard.options import Options
+    from quantguard.run_options import RunOptions
+
 
 # The folders of the cache in which a run keeps data for later ones.
 _KEPT = ("generations", "reruns", "suites")
 
 
-def require_writable(config: pytest.Config, options: Options) -> None:
+def require_writable(config: pytest.Config, options: RunOptions) -> None:
     """Raise pytest.UsageError, with what to type, if the report, baselines or answers cannot be written."""
     if not options.enabled or hasattr(config, "workerinput") or config.getoption("collectonly"):
         return

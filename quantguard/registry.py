@@ -48,7 +48,7 @@ class Registry(Mapping[str, types.ModuleType]):
         found = {entry.name: entry.value for entry in importlib.metadata.entry_points(group=package)}
         folder = pathlib.Path(__file__).parent.joinpath(*self.family.split("."))
         for module in pkgutil.iter_modules([str(folder)]):
-            if not module.name.startswith("_") and not module.ispkg:
+            if not module.name.startswith("_"):
                 found[module.name.replace("_", "-")] = f"{package}.{module.name}"
         return found
 
@@ -61,4 +61,5 @@ calibration = Registry("calibration", kind="calibration set")
 checkpoints = Registry("checkpoints", kind="checkpoint format")
 engines = Registry("engines", kind="engine")
 gates = Registry("gates", kind="gate")
+measures = Registry("measures", kind="measure")
 report_sections = Registry("report.sections", kind="section of the report")

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 
 from quantguard.baselines.git import blobs, log
 from quantguard.errors import BaselineError, RecordError
-from quantguard.records.files import parse_json, unseal
+from quantguard.records.files import parse_json
+from quantguard.records.sealed_file import unseal
 
 MOST_COMMITS = 12
 

@@ -4,38 +4,47 @@ The file ends with ``.noise`` and not with ``.json``, so that whoever reads ever
 """
 
 import dataclasses
-import json
 import pathlib
 
 from quantguard.errors import BaselineError, RecordError
-from quantguard.records import from_json, to_json
-from quantguard.records.files import parse_json, read_text, seal, unseal, write_whole
-
-SCHEMA_VERSION = 1
+from quantguard.records import Fingerprint
+from quantguard.records.sealed_file import SealedFile
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Noise:
-    """Two runs of one model on ``num_items`` items: the share that changed between right and wrong, and on what day.
+    """Two runs of one model on the same items.
 
-    ``must_match`` is the fingerprint of the runs, and ``varied`` says what was different between them.
+    Attributes:
+        num_items: How many items were judged in both runs.
+        num_flips: How many of them changed between right and wrong.
+        varied: What was different between the runs, such as their order.
+        on: The day, ISO, UTC.
+        fingerprint: That of both runs.
     """
 
-    schema_version: int = SCHEMA_VERSION
     num_items: int
     num_flips: int
     varied: str
     on: str
-    must_match: dict[str, str]
+    fingerprint: Fingerprint
 
     def __post_init__(self) -> None:
-        if self.schema_version != SCHEMA_VERSION or not 0 <= self.num_flips <= self.num_items or not self.num_items:
-            raise RecordError(f"version {self.schema_version}, {self.num_flips} flips of {self.num_items} items")
+        if not 0 <= self.num_flips <= self.num_items or not self.num_items:
+            raise RecordError(f"{self.num_flips} flips of {self.num_items} items")
 
     @property
     def flip_rate(self) -> float:
         """The share of items that flip."""
         return self.num_flips / self.num_items
+
+
+_FILE = SealedFile(
+    record=Noise,
+    error=BaselineError,
+    version=2,
+    damaged="the noise in {path} is damaged: {problem}. Measure it anew: quantguard aa",
+)
 
 
 def noise_path(baseline: pathlib.Path) -> pathlib.Path:
@@ -45,14 +54,9 @@ def noise_path(baseline: pathlib.Path) -> pathlib.Path:
 
 def read_noise(path: pathlib.Path) -> Noise | None:
     """Read the noise, or None where it was never measured; raise BaselineError for a damaged file."""
-    if not path.exists():
-        return None
-    try:
-        return from_json(Noise, unseal(parse_json(read_text(path))), where="it")
-    except RecordError as error:
-        raise BaselineError(f"the noise in {path} is damaged: {error}. Measure it anew: quantguard aa") from error
+    return _FILE.read(path) if path.exists() else None
 
 
 def write_noise(path: pathlib.Path, noise: Noise) -> None:
     """Put it in its place atomically."""
-    write_whole(path, json.dumps(seal(to_json(noise)), indent=2, sort_keys=True) + "\n")
+    _FILE.write(path, noise)

@@ -2,17 +2,20 @@
 
 import dataclasses
 from collections.abc import Sequence
-from typing import ClassVar
 
 from quantguard.errors import BaselineError
-from quantguard.records import RunRecord, Score
-
-SCHEMA_VERSION = 1
+from quantguard.records import Fingerprint, RunRecord, Score
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Acceptance:
-    """Who accepted the run, on which day (ISO, UTC) and why."""
+    """Why a run is what later ones are held against.
+
+    Attributes:
+        by: Who accepted it.
+        on: The day, ISO, UTC.
+        why: The reason that was given, or that it is no worse than tolerated.
+    """
 
     by: str
     on: str
@@ -21,7 +24,14 @@ class Acceptance:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class BaselineItem:
-    """The outcomes of one item and epoch."""
+    """The outcomes of one item and epoch.
+
+    Attributes:
+        sample_id: The item.
+        epoch: Which of its answers, from 0 on.
+        reference: The outcome of the full-precision model.
+        accepted: The outcome of the accepted run.
+    """
 
     sample_id: str
     epoch: int
@@ -31,23 +41,29 @@ class BaselineItem:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Baseline:
-    """The accepted run of one gate; ``must_match`` is what a later run has to share with it to be compared."""
+    """The accepted run of one gate.
 
-    ROWS: ClassVar[str] = "items"
+    Attributes:
+        platform: Where it ran, such as ``cpu``.
+        model: The name of the model.
+        recipe: The name of the recipe.
+        benchmark: The benchmark, with every way of decoding that is not the usual one.
+        fingerprint: What a later run has to share with it to be compared.
+        recorded: What a reader may want to know of the run, and nothing is compared by.
+        acceptance: Who accepted it, when and why.
+        items: The outcomes, in the order in which items were drawn.
+    """
 
-    schema_version: int
     platform: str
     model: str
     recipe: str
     benchmark: str
-    must_match: dict[str, str]
+    fingerprint: Fingerprint
     recorded: dict[str, str]
     acceptance: Acceptance
     items: tuple[BaselineItem, ...]
 
     def __post_init__(self) -> None:
-        if self.schema_version != SCHEMA_VERSION:
-            raise BaselineError(f"schema_version is {self.schema_version}; this quantguard reads {SCHEMA_VERSION}")
         if not self.items:
             raise BaselineError("it holds no items")
         keys = [(item.sample_id, item.epoch) for item in self.items]
@@ -80,12 +96,11 @@ def baseline_from_runs(candidate: RunRecord, reference: Sequence[Score], accepta
             f"the full-precision run lacks {len(missing)} items of the candidate's, such as {missing[0]}"
         )
     return Baseline(
-        schema_version=SCHEMA_VERSION,
         platform=candidate.platform,
         model=candidate.model,
         recipe=candidate.recipe_name,
         benchmark=candidate.benchmark,
-        must_match=dict(candidate.must_match),
+        fingerprint=candidate.fingerprint,
         recorded=dict(candidate.recorded),
         acceptance=acceptance,
         items=tuple(

@@ -2,27 +2,40 @@
 
 import dataclasses
 import datetime as dt
-import json
 import pathlib
 from collections.abc import Iterable
 
 from quantguard import catalog
 from quantguard.baselines.noise import noise_path
 from quantguard.baselines.survey import Notice
-from quantguard.errors import BaselineError, RecordError
-from quantguard.records import from_json, to_json
+from quantguard.errors import BaselineError
 from quantguard.records.codec import digest
-from quantguard.records.files import file_sha256, parse_json, read_text, seal, unseal, write_whole
+from quantguard.records.files import file_sha256
+from quantguard.records.sealed_file import SealedFile
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Suite:
-    """A whole run on one platform, with the time (ISO, UTC) of its end; unused files by path with their sha256."""
+    """A whole run on one platform.
+
+    Attributes:
+        root: The folder of the baselines.
+        platform: The platform.
+        at: When the run ended, ISO, UTC.
+        unused: The sha256 of every file that it had no use for, by path.
+    """
 
     root: str
     platform: str
     at: str
     unused: dict[str, str]
+
+
+_FILE = SealedFile(
+    record=Suite,
+    error=BaselineError,
+    damaged="what the last whole run said, in {path}, is damaged: {problem}. Type: rm '{path}'",
+)
 
 
 def remember(root: pathlib.Path, platforms: Iterable[str], notices: Iterable[Notice]) -> None:
@@ -32,13 +45,12 @@ def remember(root: pathlib.Path, platforms: Iterable[str], notices: Iterable[Not
     for platform in platforms:
         mine = {str(path.absolute()): _sha256(path) for path in unused if path.is_relative_to(root / platform)}
         suite = Suite(root=str(root.absolute()), platform=platform, at=at, unused=mine)
-        path = _folder() / f"{digest([suite.root, platform])}.json"
-        write_whole(path, json.dumps(seal(to_json(suite))) + "\n")
+        _FILE.write(_folder() / f"{digest([suite.root, platform])}.json", suite)
 
 
 def recall(root: pathlib.Path) -> tuple[Suite, ...]:
     """Return the last whole runs with these baselines, one a platform; raise BaselineError where none is known."""
-    suites = [_read(path) for path in sorted(_folder().glob("*.json"))]
+    suites = [_FILE.read(path) for path in sorted(_folder().glob("*.json"))]
     found = tuple(suite for suite in suites if suite.root == str(root.absolute()))
     if not found:
         raise BaselineError(
@@ -54,15 +66,6 @@ def to_remove(suite: Suite) -> tuple[pathlib.Path, ...]:
     same = [path for path in paths if _sha256(path) == suite.unused[str(path)]]
     noises = [noise for path in same if path.suffix == ".json" and (noise := noise_path(path)).is_file()]
     return tuple(dict.fromkeys([*same, *noises]))
-
-
-def _read(path: pathlib.Path) -> Suite:
-    try:
-        return from_json(Suite, unseal(parse_json(read_text(path))), where="it")
-    except RecordError as error:
-        raise BaselineError(
-            f"what the last whole run said, in {path}, is damaged: {error}. Type: rm '{path}'"
-        ) from error
 
 
 def _folder() -> pathlib.Path:

@@ -10,38 +10,11 @@ import pathlib
 from collections.abc import Sequence
 from typing import Literal
 
-from quantguard.baselines.fingerprint import changes
 from quantguard.baselines.noise import noise_path
-from quantguard.baselines.store import UPDATE_HINT, read_any
+from quantguard.baselines.store import UPDATE_HINT, BaselineLocation, read_any
 from quantguard.errors import BaselineError
 
 _NOISE = "*.noise"
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
-    """Where the baseline of a gate belongs, what its names are and what the fingerprint of a run is now.
-
-    ``reference`` names the full-precision model whose outcomes it holds, absent where none was named.
-    """
-
-    path: str
-    platform: str
-    model: str
-    recipe: str
-    benchmark: str
-    must_match: dict[str, str]
-    reference: str | None = None
-
-    def clash(self, other: "Place") -> str | None:
-        """Say in what two gates with one place are not of the same run, or None where they are."""
-        names = ("platform", "model", "recipe", "benchmark")
-        ours = {name: getattr(self, name) for name in names} | self.must_match
-        theirs = {name: getattr(other, name) for name in names} | other.must_match
-        if None not in (self.reference, other.reference):
-            ours["reference"], theirs["reference"] = str(self.reference), str(other.reference)
-        changed = sorted(key for key in {*ours, *theirs} if ours.get(key) != theirs.get(key))
-        return "; ".join(f"{key} is {_brief(ours.get(key))} and {_brief(theirs.get(key))}" for key in changed) or None
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,17 +32,19 @@ class Notice:
         return f"{self.kind} baseline {self.path}: {self.why}. Type: {self.command}"
 
 
-def survey(root: pathlib.Path, places: Sequence[Place], *, whole: bool, kept: Sequence[str] = ()) -> tuple[Notice, ...]:
-    """Look through the baselines below ``root`` on the platforms of ``places``.
+def survey(
+    root: pathlib.Path, locations: Sequence[BaselineLocation], *, whole: bool, kept: Sequence[str] = ()
+) -> tuple[Notice, ...]:
+    """Look through the baselines below ``root`` on the platforms of ``locations``.
 
-    ``places`` are those of the gates that ran. Unless these are the ``whole`` suite, and all of them came to their end,
-    nothing is called unused; a baseline whose content a gate misses under another name is renamed all the same. Neither
-    is what fits a pattern of ``kept``, such as ``cpu/*/w3a16/*``: other gates use that.
+    ``locations`` are those of the gates that ran. Unless these are the ``whole`` suite, and all of them came to their
+    end, nothing is called unused; a baseline whose content a gate misses under another name is renamed all the same.
+    Neither is what fits a pattern of ``kept``, such as ``cpu/*/w3a16/*``: other gates use that.
     """
-    used = {pathlib.Path(place.path).absolute() for place in places}
-    missing = [place for place in places if not pathlib.Path(place.path).exists()]
-    notices = [notice for place in places if (notice := _of_used(place)) is not None]
-    for platform in sorted({place.platform for place in places}):
+    used = {pathlib.Path(location.path).absolute() for location in locations}
+    missing = [location for location in locations if not pathlib.Path(location.path).exists()]
+    notices = [notice for location in locations if (notice := _of_used(location)) is not None]
+    for platform in sorted({location.platform for location in locations}):
         others = [path for path in (root / platform).rglob("*.json") if path.absolute() not in used]
         found = (_of_unused(root, path, missing, whole=whole and not _fits(root, path, kept)) for path in others)
         notices += [notice for notice in found if notice is not None]
@@ -77,41 +52,39 @@ def survey(root: pathlib.Path, places: Sequence[Place], *, whole: bool, kept: Se
     return tuple(dict.fromkeys(sorted(notices, key=lambda notice: (notice.kind, notice.path))))
 
 
-def _brief(value: str | None) -> str:
-    return "absent" if value is None else value if len(value) <= 40 else f"{value[:12]}…"
-
-
 def _fits(root: pathlib.Path, path: pathlib.Path, patterns: Sequence[str]) -> bool:
     return any(fnmatch.fnmatchcase(path.relative_to(root).as_posix(), pattern) for pattern in patterns)
 
 
-def _of_used(place: Place) -> Notice | None:
-    path = pathlib.Path(place.path)
+def _of_used(location: BaselineLocation) -> Notice | None:
+    path = pathlib.Path(location.path)
     if not path.exists():
         return None
     update = UPDATE_HINT.format("changed").removeprefix("Type: ")
     try:
         stored = read_any(path)
     except BaselineError:
-        return Notice(kind="damaged", path=place.path, why="it cannot be read", command=update)
-    changed = changes(stored.must_match, place.must_match)
+        return Notice(kind="damaged", path=location.path, why="it cannot be read", command=update)
+    changed = [difference.name for difference in stored.fingerprint.differences(location.fingerprint)]
     if not changed:
         return None
-    return Notice(kind="stale", path=place.path, why=f"{', '.join(changed)} changed", command=update)
+    return Notice(kind="stale", path=location.path, why=f"{', '.join(changed)} changed", command=update)
 
 
-def _of_unused(root: pathlib.Path, path: pathlib.Path, missing: Sequence[Place], *, whole: bool) -> Notice | None:
+def _of_unused(
+    root: pathlib.Path, path: pathlib.Path, missing: Sequence[BaselineLocation], *, whole: bool
+) -> Notice | None:
     try:
         stored = read_any(path)
     except BaselineError:
         return _unused(root, path, "no gate uses it, and it cannot be read") if whole else None
-    for place in missing:
-        if stored.must_match == place.must_match and stored.platform == place.platform:
-            names = f" --model '{place.model}' --recipe '{place.recipe}' --benchmark '{place.benchmark}'"
+    for location in missing:
+        if stored.fingerprint == location.fingerprint and stored.platform == location.platform:
+            names = f" --model '{location.model}' --recipe '{location.recipe}' --benchmark '{location.benchmark}'"
             return Notice(
                 kind="renamed",
                 path=str(path),
-                why=f"a gate misses {place.path}, and weights, recipe, data and all else of this one are the same",
+                why=f"a gate misses {location.path}, and weights, recipe, data and all else of this one are the same",
                 command=f"quantguard baseline rename {path}{names}",
             )
     return _unused(root, path, "no gate of the whole suite uses it") if whole else None

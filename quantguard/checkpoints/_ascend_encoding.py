@@ -23,10 +23,10 @@ from quantguard.checkpoints._ascend_types import (
 from quantguard.errors import ModelError
 from quantguard.modeling import Block
 from quantguard.modeling.block_state import BlockState, Tensors
-from quantguard.modeling.online import kronecker_multiply
 from quantguard.modeling.structure import LinearGroup
 from quantguard.numerics import unpack_int4
 from quantguard.numerics.affine import SMALLEST_SCALE
+from quantguard.numerics.kronecker import kronecker_multiply
 
 _SIDES = ("left", "right")
 

@@ -15,7 +15,7 @@ import pathlib
 import torch
 
 from quantguard.checkpoints._native_encoding import OWN_PREFIX, decode_block
-from quantguard.errors import ModelError, RecordError
+from quantguard.errors import ModelError
 from quantguard.kernels.ascend.device import torch_device
 from quantguard.modeling import Block, LoadedModel, require_described
 from quantguard.modeling.block_state import BlockState, Tensors, restore_block
@@ -24,9 +24,10 @@ from quantguard.modeling.loading import emulated
 from quantguard.modeling.streaming import fill_ends, skeleton
 from quantguard.modeling.tensor_files import TensorFiles
 from quantguard.modeling.tokenizer_files import load_tokenizer
-from quantguard.records import CalibrationArgs, Recipe, from_json
+from quantguard.records import CalibrationArgs, Recipe
 from quantguard.records.codec import digest
-from quantguard.records.files import file_sha256, parse_json, read_text, unseal
+from quantguard.records.files import file_sha256
+from quantguard.records.sealed_file import SealedFile
 
 MANIFEST = "quantguard.json"
 UNFINISHED = ".unfinished"
@@ -68,6 +69,11 @@ class Manifest:
     def index(self) -> str:
         """The name of the index over all tensors."""
         return f"{self.stem}.safetensors.index.json"
+
+
+MANIFEST_FILE = SealedFile(
+    record=Manifest, error=ModelError, damaged="{path} is damaged: {problem}. Quantize the model again."
+)
 
 
 def is_native(path: pathlib.Path) -> bool:
@@ -154,10 +160,7 @@ def read(path: pathlib.Path, *, device: str = "cpu", backend: str = "auto") -> L
 
 
 def _read_manifest(path: pathlib.Path, *, hashes: bool) -> Manifest:
-    try:
-        manifest = from_json(Manifest, unseal(parse_json(read_text(path / MANIFEST))), where="it")
-    except RecordError as error:
-        raise ModelError(f"{path / MANIFEST} is damaged: {error}. Quantize the model again.") from error
+    manifest = MANIFEST_FILE.read(path / MANIFEST)
     for name, expected in manifest.files.items():
         file = path / name
         if not file.is_file():

@@ -13,24 +13,15 @@ import torch
 
 from quantguard.checkpoints import _ct_config as ct_config
 from quantguard.checkpoints._card import card
-from quantguard.checkpoints._native import MANIFEST, OWN, STANDARD, UNFINISHED, Manifest
+from quantguard.checkpoints._native import MANIFEST, MANIFEST_FILE, OWN, STANDARD, UNFINISHED, Manifest
 from quantguard.checkpoints._native_encoding import beyond_the_standard, encode_block
-from quantguard.errors import RecordError, UsageError
+from quantguard.errors import UsageError
 from quantguard.modeling import Block, Decoder
 from quantguard.modeling.block_state import BlockState, Tensors
 from quantguard.modeling.descriptions import EMBEDDING_WEIGHT, FINAL_NORM, HEAD, HEAD_WEIGHT
 from quantguard.modeling.finite import require_finite
-from quantguard.records import from_json, to_json
-from quantguard.records.files import (
-    SCRATCH_PREFIX,
-    file_sha256,
-    parse_json,
-    read_text,
-    scratch_beside,
-    seal,
-    unseal,
-    write_whole,
-)
+from quantguard.records.files import SCRATCH_PREFIX, file_sha256, scratch_beside, write_whole
+from quantguard.records.sealed_file import SealedFile
 
 _TOKENIZER_FILES = (
     "tokenizer*",
@@ -55,6 +46,13 @@ class WrittenBlock:
     beyond: tuple[str, ...]
 
 
+NOTE_FILE = SealedFile(
+    record=WrittenBlock,
+    error=UsageError,
+    damaged="{path} is damaged: {problem}. Begin anew: rm -r '{path.parent.parent}'",
+)
+
+
 class FolderWriter:
     """A folder that a model of ``num_blocks`` is being written into."""
 
@@ -73,7 +71,7 @@ class FolderWriter:
         """Write one block's file, all or nothing; ``empty`` is the block of the float model, without weights."""
         stored = encode_block(empty, state, tensors)
         note = WrittenBlock(state=state, beyond=tuple(beyond_the_standard(empty, state, stored)))
-        write_json(self._note(index), seal(to_json(note)))
+        NOTE_FILE.write(self._note(index), note)
         write_tensors(self._file(index), stored)
 
     def written_blocks(self) -> Sequence[WrittenBlock]:
@@ -82,12 +80,7 @@ class FolderWriter:
         for index in range(self._num_blocks):
             if not (self._file(index).is_file() or self._file(index, STANDARD).is_file()):
                 break
-            try:
-                found.append(from_json(WrittenBlock, unseal(parse_json(read_text(self._note(index)))), where="it"))
-            except RecordError as error:
-                raise UsageError(
-                    f"{self._note(index)} is damaged: {error}. Begin anew: rm -r '{self._folder}'"
-                ) from error
+            found.append(NOTE_FILE.read(self._note(index)))
         return found
 
     def finish(self, source: pathlib.Path, decoder: Decoder, manifest: Manifest) -> None:
@@ -112,7 +105,7 @@ class FolderWriter:
         written = [file for pattern in ("*", _TEMPLATES) for file in sorted(self._folder.glob(pattern))]
         names = {file.relative_to(self._folder).as_posix(): file for file in written if file.is_file()}
         files = {name: file_sha256(file) for name, file in names.items() if name != MANIFEST}
-        write_json(self._folder / MANIFEST, seal(to_json(dataclasses.replace(complete, files=files))))
+        MANIFEST_FILE.write(self._folder / MANIFEST, dataclasses.replace(complete, files=files))
 
     def _write_index(self, manifest: Manifest) -> None:
         weight_map, total = {}, 0

@@ -5,25 +5,22 @@ import dataclasses
 import pathlib
 from typing import NamedTuple
 
-from quantguard import registry
 from quantguard.baselines import Baseline, baseline_path, read, write
-from quantguard.baselines.fingerprint import changes
+from quantguard.benchmarks import Benchmarks, task_name
 from quantguard.errors import BaselineError, RecordError, UsageError
-from quantguard.gates import GateResult, accuracy
-from quantguard.gates._matching import subject_of
-from quantguard.gates._proposing import Proposal, propose
+from quantguard.gates import GateResult
+from quantguard.gates.accuracy import Gate
+from quantguard.gates.accuracy.updating import Proposal, propose
 from quantguard.records import RunRecord, Score
-from quantguard.records.files import parse_json, read_record, read_text
+from quantguard.records.files import parse_json, read_text
+from quantguard.records.record_file import read_record
 from quantguard.report.output_files import read_results
-from quantguard.verdict import AccuracyRule
+from quantguard.verdict import USUAL_TOLERANCE, AccuracyRule
 
-USUAL_TOLERANCE = 0.045
-# What quantization changes between a candidate and its full precision.
-_OF_QUANTIZATION = ("recipe", "calibration", "config.tie_word_embeddings")
 _WHOLE = "pytest --quantguard --quantguard-early-stop=off --quantguard-report=DIR"
 
 
-class Candidate(NamedTuple):
+class AcceptedRun(NamedTuple):
     """A run, what it measured, and the absolute drop that its gate tolerates, absent where no gate ran it."""
 
     record: RunRecord
@@ -69,7 +66,7 @@ def _put(path: pathlib.Path, proposal: Proposal, previous: Baseline | None) -> l
     return [f"{verdict.outcome}  against {proposal.against}: {verdict.reason}", f"baseline written: {path}"]
 
 
-def _candidate(run: pathlib.Path, path: pathlib.Path) -> Candidate:
+def _candidate(run: pathlib.Path, path: pathlib.Path) -> AcceptedRun:
     """Return the run of a record, or that of the gate of a report that has its baseline at ``path``."""
     try:
         of_report = isinstance(parse_json(read_text(run)), dict) and "gates" in parse_json(read_text(run))
@@ -77,7 +74,7 @@ def _candidate(run: pathlib.Path, path: pathlib.Path) -> Candidate:
         of_report = False
     if not of_report:
         record = read_record(run)
-        return Candidate(record, _subject(record), None)
+        return AcceptedRun(record, _subject(record), None)
     results = [result for result in read_results(run) if result.gate == "accuracy" and _belongs(result, path)]
     if not results:
         raise BaselineError(f"{run} is foreign: no accuracy gate in it has its baseline at {path}")
@@ -87,7 +84,7 @@ def _candidate(run: pathlib.Path, path: pathlib.Path) -> Candidate:
             f"{run}: the gate of {path} ended as {result.verdict.outcome}, which is no run to accept:"
             f" {result.verdict.reason}"
         )
-    return Candidate(result.record, result.subject, result.verdict.margin)
+    return AcceptedRun(result.record, result.subject, result.verdict.margin)
 
 
 def _belongs(result: GateResult, path: pathlib.Path) -> bool:
@@ -103,10 +100,10 @@ def _subject(record: RunRecord) -> str:
         raise BaselineError(f"the record of {record.benchmark} has no scored items, so it is no accuracy to accept")
     config = record.generation_config
     if config is None:
-        return subject_of(accuracy.Gate(benchmark=record.benchmark))
-    usual = registry.benchmarks[record.benchmark].load().max_new_tokens
-    return subject_of(
-        accuracy.Gate(
+        return task_name(Gate(benchmark=record.benchmark))
+    usual = Benchmarks()[record.benchmark].max_new_tokens
+    return task_name(
+        Gate(
             benchmark=record.benchmark,
             mode=config.mode,
             temperature=config.temperature,
@@ -117,7 +114,7 @@ def _subject(record: RunRecord) -> str:
     )
 
 
-def _refuse_foreign(path: pathlib.Path, candidate: Candidate) -> None:
+def _refuse_foreign(path: pathlib.Path, candidate: AcceptedRun) -> None:
     record = candidate.record
     names = baseline_path(
         pathlib.Path(),
@@ -144,15 +141,18 @@ def _reference(
             raise BaselineError(
                 f"a baseline holds full precision beside the run, and there is none at {path}. Type: {how}"
             )
-        if differing := changes(previous.must_match, record.must_match):
+        if differing := [difference.name for difference in previous.fingerprint.differences(record.fingerprint)]:
             raise BaselineError(
                 f"the run is not of what {path} is of: {', '.join(differing)} differ, so its full precision may too."
                 f" Type: {how}; or measure both, pytest --quantguard --quantguard-update=changed"
             )
         return previous.scores("reference")
     full = read_record(given)
-    shared = (record.must_match.keys() | full.must_match.keys()) - set(_OF_QUANTIZATION)
-    changed = sorted(key for key in shared if full.must_match.get(key) != record.must_match.get(key))
+    both = [
+        dataclasses.replace(one.fingerprint, model=one.fingerprint.model.before_quantization())
+        for one in (record, full)
+    ]
+    changed = [difference.name for difference in both[0].differences(both[1])]
     if full.recipe is not None or full.served or full.platform != record.platform or changed:
         what = ", ".join(changed) or f"it is {full.recipe_name} on {full.platform}"
         raise BaselineError(f"{given} is not full precision of the same run: {what}. Type: {how}")
@@ -164,7 +164,7 @@ def _refuse_partial(
 ) -> None:
     """Raise BaselineError for a run that left items out, which would shrink the baseline without a word."""
     done = {(score.sample_id, score.epoch) for score in record.scores}
-    same_data = previous is not None and previous.must_match.get("data") == record.must_match.get("data")
+    same_data = previous is not None and previous.fingerprint.question.data == record.fingerprint.question.data
     wanted = {(item.sample_id, item.epoch) for item in previous.items} if previous is not None and same_data else set()
     if wanted - done:
         raise BaselineError(

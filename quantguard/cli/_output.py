@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 from quantguard.errors import QuantguardError, UsageError
 from quantguard.recipes import load_recipe
-from quantguard.records.files import read_record, try_writing, write_whole
+from quantguard.records.files import try_writing, write_whole
+from quantguard.records.record_file import read_record
 
 
 def require_record(option: str, path: pathlib.Path) -> None:

@@ -69,4 +69,4 @@ def _measure(args: argparse.Namespace) -> tuple[pathlib.Path, Noise]:
         epochs=args.epochs,
         mode=args.mode,
     )
-    return path, measure_noise(subject, baseline, config, progress=bar(sys.stderr))
+    return path, measure_noise(subject, baseline, data, config, progress=bar(sys.stderr))

@@ -8,9 +8,10 @@ from quantguard.baselines import Baseline, LayerProfile, baseline_path, noise_pa
 from quantguard.baselines.git import text_at
 from quantguard.baselines.history import history_of
 from quantguard.baselines.suites import recall, to_remove
-from quantguard.cli._accepting import USUAL_TOLERANCE, accept
+from quantguard.cli._accepting import accept
 from quantguard.errors import BaselineError, RecordError, UsageError
 from quantguard.report import baseline_text
+from quantguard.verdict import USUAL_TOLERANCE
 
 HELP = "show, compare, accept and tidy up stored baselines"
 _FILE = "a file below baselines/"

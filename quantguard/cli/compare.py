@@ -3,8 +3,8 @@
 import argparse
 import pathlib
 
-from quantguard.records.files import read_record
-from quantguard.verdict import judge
+from quantguard.records.record_file import read_record
+from quantguard.verdict import USUAL_TOLERANCE, judge
 
 HELP = "judge one recorded run against another"
 
@@ -15,7 +15,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "candidate", type=pathlib.Path, help="record of the run to judge (quantguard evaluate --output)"
     )
     parser.add_argument("baseline", type=pathlib.Path, help="record of the run to compare with")
-    parser.add_argument("--tol", type=float, default=0.045, help="tolerated absolute drop of accuracy (default: 0.045)")
+    parser.add_argument(
+        "--tol", type=float, default=USUAL_TOLERANCE, help="tolerated absolute drop of accuracy (default: 0.045)"
+    )
 
 
 def run(args: argparse.Namespace) -> int:

@@ -10,7 +10,7 @@ from quantguard.benchmarks._data_files import VARIABLE
 from quantguard.cli._output import require_record, write
 from quantguard.errors import UsageError
 from quantguard.records import RunRecord
-from quantguard.records.files import dump_record
+from quantguard.records.record_file import dump_record
 from quantguard.sandbox.probe import VARIABLE as UNSAFE_VARIABLE
 
 if TYPE_CHECKING:

@@ -3,11 +3,12 @@
 import argparse
 import pathlib
 
-from quantguard import registry, stats
 from quantguard.baselines import read
+from quantguard.benchmarks import Benchmarks
 from quantguard.errors import UsageError
-from quantguard.gates._planning import USUAL_FLIP_RATE, Plan, known_noise, make_plan, plan_from_baseline
-from quantguard.verdict import AccuracyRule
+from quantguard.gates.accuracy.planning import USUAL_FLIP_RATE, Plan, known_noise, make_plan, plan_from_baseline
+from quantguard.run_options import options
+from quantguard.verdict import USUAL_TOLERANCE, AccuracyRule
 
 HELP = "say what an accuracy gate could decide, before it runs"
 
@@ -17,7 +18,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--benchmark", default="word-problems", help="name of a benchmark (default: word-problems)")
     parser.add_argument("--baseline", type=pathlib.Path, metavar="FILE", help="plan by the items of a stored baseline")
     parser.add_argument("--subset", type=int, metavar="N", help="number of items (default: the benchmark's)")
-    parser.add_argument("--tol", type=float, default=0.045, help="tolerated absolute drop of accuracy (default: 0.045)")
+    parser.add_argument(
+        "--tol", type=float, default=USUAL_TOLERANCE, help="tolerated absolute drop of accuracy (default: 0.045)"
+    )
     parser.add_argument("--strict", action="store_true", help="as the marker's strict=True")
     parser.add_argument(
         "--flip-rate",
@@ -25,9 +28,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="RATE",
         help=f"share of items that flip where nothing has changed (default: the baseline's, else {USUAL_FLIP_RATE})",
     )
-    parser.add_argument(
-        "--early-stop", choices=stats.METHODS, default="group-sequential", help="(default: group-sequential)"
-    )
+    [early_stop] = options("early_stop")
+    parser.add_argument(f"--{early_stop.flag}", **early_stop.arguments)
     parser.add_argument("--tokens-per-second", type=float, metavar="N", help="speed of generation, to tell the time")
 
 
@@ -60,7 +62,7 @@ def _from_baseline(args: argparse.Namespace) -> Plan:
 
 
 def _from_benchmark(args: argparse.Namespace) -> Plan:
-    data = registry.benchmarks[args.benchmark].load()
+    data = Benchmarks()[args.benchmark]
     num_items = data.default_subset if args.subset is None else args.subset
     if not 0 < num_items <= len(data.samples):
         raise UsageError(f"{args.benchmark} has {len(data.samples)} items; a subset of {num_items} is impossible")

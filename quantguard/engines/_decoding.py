@@ -10,7 +10,6 @@ import torch
 from quantguard.engines._prompting import Request
 from quantguard.errors import MeasurementError
 from quantguard.modeling import LoadedModel
-from quantguard.modeling.identity import configuration_facts
 from quantguard.records import Generation, GenerationConfig
 
 
@@ -79,13 +78,6 @@ class Decoding:
             num_tokens=len(row.written),
             finish_reason=row.finish_reason,
         )
-
-
-def effective_facts(config: Any, generation_config: Any, tokenizer: Any) -> dict[str, str]:
-    """Return what transformers' configurations say of how answers are computed and when they end, for a fingerprint."""
-    ends = sorted(stop_ids(generation_config, tokenizer))
-    facts = {f"config.{key}": text for key, text in configuration_facts(config).items()}
-    return {"stop_ids": " ".join(map(str, ends)) or "none", **facts}
 
 
 def sample(logits: torch.Tensor, top_p: float, draws: torch.Tensor) -> torch.Tensor:

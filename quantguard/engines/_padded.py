@@ -9,7 +9,7 @@ import torch
 
 from quantguard.engines._decoding import Decoding, Row
 from quantguard.modeling import LoadedModel
-from quantguard.modeling.attention import new_cache
+from quantguard.modeling.integer_cache import new_cache
 
 # Finished rows are dropped once this share of the batch is idle: each drop copies the cache of all others.
 _IDLE_SHARE = 0.25

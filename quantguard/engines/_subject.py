@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from quantguard.engines._prompting import Request
-from quantguard.records import Generation, GenerationConfig, Recipe
+from quantguard.records import Fingerprint, Generation, GenerationConfig, Question, Recipe
 
 
 class Subject(Protocol):
@@ -49,11 +49,17 @@ class Subject(Protocol):
     def kernels(self) -> dict[str, str]:
         """Return the backend of every operation that has been replaced."""
 
-    def identity(self, *, batch_size: int) -> dict[str, str]:
-        """Return what two runs must share to be of the same model under the same conditions, the ``engine`` too."""
+    def fingerprint(self, question: Question, *, batch_size: int) -> Fingerprint:
+        """Return what two runs of a question must share; how it is put and when answers end is added to the question.
+
+        ``question`` has the data, tokens, decoding and scorer.
+        """
 
     def circumstances(self) -> dict[str, str]:
         """Return what is recorded of the machine, and not compared."""
+
+    def generation_facts(self) -> dict[str, str]:
+        """Return what is recorded of how it generates, where that is known, and not compared."""
 
     def generate(
         self,

@@ -20,7 +20,7 @@ from typing import Any
 from quantguard.engines._openai_address import EXAMPLE, checked
 from quantguard.engines._prompting import Request, words_of_tokenizer
 from quantguard.errors import EngineError, UsageError
-from quantguard.records import Generation, GenerationConfig
+from quantguard.records import Fingerprint, Generation, GenerationConfig, ModelIdentity, Question, Runtime
 
 VERSION = "openai/2"
 # How often the client repeats a request that the server did not answer, within some 15 seconds.
@@ -51,20 +51,23 @@ class Endpoint:
         """Return nothing: the server does not tell."""
         return {}
 
-    def identity(self, *, batch_size: int) -> dict[str, str]:
+    def fingerprint(self, question: Question, *, batch_size: int) -> Fingerprint:
         """Return the name that the server has for the model, and the tokenizer's template where it was given."""
         del batch_size
         known = self.tokenizer and words_of_tokenizer(self.tokenizer)
-        return {
-            "weights": f"served as {self.name}",
-            "recipe": "as-served",
-            "prompt": known or "the server's",
-            "engine": VERSION,
-        }
+        return Fingerprint(
+            question=dataclasses.replace(question, prompt=known or "the server's"),
+            model=ModelIdentity(weights=f"served as {self.name}", recipe="as-served"),
+            runtime=Runtime(engine=VERSION),
+        )
 
     def circumstances(self) -> dict[str, str]:
         """Return where the server is."""
         return {"endpoint": self.url}
+
+    def generation_facts(self) -> dict[str, str]:
+        """Return nothing: how a server generates is its own business."""
+        return {}
 
     def generate(
         self,

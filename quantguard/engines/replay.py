@@ -12,12 +12,10 @@ from typing import Any
 from quantguard import registry
 from quantguard.engines._prompting import Request
 from quantguard.errors import DataError, EngineError, UsageError
-from quantguard.records import Generation, GenerationConfig, Recipe, RunRecord
-from quantguard.records.files import read_record
+from quantguard.records import Fingerprint, Generation, GenerationConfig, Question, Recipe, RunRecord
+from quantguard.records.record_file import read_record
 
 VERSION = "replay/1"
-# What of a record's fingerprint is about the question; the rest is about the model and how it ran, its tokens too.
-_OF_THE_QUESTION = ("data", "decoding", "scorer")
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,14 +57,22 @@ class Recording:
         """Return the kernels that ran."""
         return self.record.kernels
 
-    def identity(self, *, batch_size: int) -> dict[str, str]:
-        """Return what the record says of the model and how it ran, its engine included."""
+    def fingerprint(self, question: Question, *, batch_size: int) -> Fingerprint:
+        """Return that of the record, its engine included, where data, decoding and scorer are those of today."""
         del batch_size
-        return {key: value for key, value in self.record.must_match.items() if key not in _OF_THE_QUESTION}
+        stored = self.record.fingerprint
+        asked = dataclasses.replace(
+            stored.question, data=question.data, decoding=question.decoding, scorer=question.scorer
+        )
+        return dataclasses.replace(stored, question=asked)
 
     def circumstances(self) -> dict[str, str]:
         """Return what was recorded of the machine."""
         return self.record.recorded
+
+    def generation_facts(self) -> dict[str, str]:
+        """Return nothing: what was recorded of it is among the circumstances."""
+        return {}
 
     def generate(
         self,
@@ -104,6 +110,6 @@ def connect(model: str, *, url: str | None, tokenizer: Any = None) -> Recording:
     record = read_record(path)
     if not record.generations:
         raise DataError(f"{path} holds no generated answers to replay")
-    if registry.benchmarks[record.benchmark].load().sha256 != record.must_match.get("data"):
+    if registry.benchmarks[record.benchmark].load().sha256 != record.fingerprint.question.data:
         raise DataError(f"{path} answers another version of {record.benchmark} than is here: run the model again")
     return Recording(record=record, path=str(path))

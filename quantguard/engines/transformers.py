@@ -19,6 +19,7 @@ from quantguard.modeling.slots import takes_slots
 from quantguard.records import Generation, GenerationConfig
 
 VERSION = "transformers/2"
+_LOOPS = {"continuous": _continuous, "padded": _padded}
 
 
 def generate(
@@ -49,7 +50,7 @@ def generate(
     def hand_over(row: Row) -> None:
         finished(decoding.generation(row))
 
-    way = _continuous if takes_slots(loaded.model) else _padded
+    way = _LOOPS[generation_loop(loaded)]
     with torch.inference_mode():
         way.run(
             loaded,
@@ -59,6 +60,11 @@ def generate(
             max_new_tokens=config.max_new_tokens,
             finished=hand_over,
         )
+
+
+def generation_loop(loaded: LoadedModel) -> str:
+    """Return the loop that answers: ``continuous``, or ``padded`` for a model whose attention cannot read slots."""
+    return "continuous" if takes_slots(loaded.model) else "padded"
 
 
 def _encode(loaded: LoadedModel, request: Request, config: GenerationConfig) -> list[int]:

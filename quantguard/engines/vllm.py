@@ -15,12 +15,13 @@ from typing import Any
 
 import transformers
 
-from quantguard.engines._decoding import effective_facts
+from quantguard.engines._decoding import stop_ids
 from quantguard.engines._prompting import Request, render, seed_of, words_of_tokenizer
 from quantguard.errors import EngineError, UsageError
 from quantguard.modeling.configuration import read_config
+from quantguard.modeling.identity import configuration_facts
 from quantguard.modeling.loading import find_folder, tokenizer_of, weights_sha256
-from quantguard.records import Generation, GenerationConfig
+from quantguard.records import Fingerprint, Generation, GenerationConfig, ModelIdentity, Question, Runtime
 
 VERSION = "vllm/1"
 
@@ -44,20 +45,29 @@ class Offline:
         """Return nothing: vLLM does not tell."""
         return {}
 
-    def identity(self, *, batch_size: int) -> dict[str, str]:
+    def fingerprint(self, question: Question, *, batch_size: int) -> Fingerprint:
         """Return the bytes of the checkpoint, what it says of how it computes, and the prompt's template."""
         del batch_size
-        return {
-            "weights": weights_sha256(self.folder),
-            "recipe": "as-served",
-            "prompt": words_of_tokenizer(self.tokenizer),
-            "engine": VERSION,
-            **effective_facts(read_config(self.folder), _generation_config(self.folder), self.tokenizer),
-        }
+        ends = stop_ids(_generation_config(self.folder), self.tokenizer)
+        return Fingerprint(
+            question=dataclasses.replace(
+                question, prompt=words_of_tokenizer(self.tokenizer), stop_ids=tuple(sorted(ends))
+            ),
+            model=ModelIdentity(
+                weights=weights_sha256(self.folder),
+                recipe="as-served",
+                config=configuration_facts(read_config(self.folder)),
+            ),
+            runtime=Runtime(engine=VERSION),
+        )
 
     def circumstances(self) -> dict[str, str]:
         """Return vLLM's version, and that of its plugin for Ascend where there is one."""
         return {name: version for name in ("vllm", "vllm-ascend") if (version := _version(name))}
+
+    def generation_facts(self) -> dict[str, str]:
+        """Return nothing: how a server generates is its own business."""
+        return {}
 
     def generate(
         self,

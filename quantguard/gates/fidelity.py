@@ -6,8 +6,8 @@ It sees damage that the accuracy on a few hundred items cannot: every token of a
 import dataclasses
 
 from quantguard.errors import UsageError
-from quantguard.gates._session import GateResult, Session
-from quantguard.records import RunRecord, Verdict
+from quantguard.gates import GateResult, Session, result_of
+from quantguard.records import Verdict
 from quantguard.verdict import judge_ceiling, judge_decode_gap, worst_of
 
 LIMIT = "ceiling"
@@ -17,18 +17,20 @@ LIMIT = "ceiling"
 class Gate:
     """The keywords of the marker, of which one limit is needed.
 
-    ``max_kl`` is the mean KL divergence from full precision, nats a token; ``max_flips`` the share of tokens that one
-    of the two models predicts and the other does not; ``min_top1`` the share of like predictions. ``benchmark`` is
-    ``text-fidelity``, or one whose items full precision answers first, 32 of them or ``subset``: the two are then
-    compared over the answers. Limits are on predictions for a text that is read at once. What is written token by
-    token, through the cache and in the batches of generation, is held against that, without a limit of one's own.
+    Limits are on predictions for a text that is read at once. What is written token by token, through the cache and in
+    the batches of generation, is held against that, without a limit of one's own.
     """
 
     max_kl: float | None = None
+    """The largest mean KL divergence from full precision, nats a token."""
     max_flips: float | None = None
+    """The largest share of tokens that one of the two models predicts and the other does not."""
     min_top1: float | None = None
+    """The smallest share of like predictions."""
     benchmark: str = "text-fidelity"
+    """``text-fidelity``, or a benchmark whose items full precision answers first, to compare both over the answers."""
     subset: int | None = None
+    """The number of items; absent, 32 of those that are answered, and the usual number of others."""
 
     def __post_init__(self) -> None:
         limits = {"max_kl": self.max_kl, "max_flips": self.max_flips, "min_top1": self.min_top1}
@@ -45,13 +47,15 @@ def check(gate: Gate, session: Session) -> GateResult:
 
     Raises UsageError for a benchmark of another kind, or a model whose logits are not at hand.
     """
-    record = session.fidelity(gate.benchmark, gate.subset)
-    found = record.metrics
+    data = session.benchmarks[gate.benchmark]
+    found: dict[str, float] = session.measure("fidelity", gate="fidelity", benchmark=data, subset=gate.subset)
+    record = session.record(data, found)
     notes = record.notes
     if found["kl"] == found["reading_gap"] == 0:
         if record.recipe is not None:
-            return _result(gate, session, record, _own_reference(session))
-        notes = (*notes, f"{session.model} is full precision itself: only its writing was compared, with its reading")
+            return result_of("fidelity", session.candidate, gate.benchmark, _own_reference(session), record=record)
+        name = session.candidate.model
+        notes = (*notes, f"{name} is full precision itself: only its writing was compared, with its reading")
     verdicts = [
         judge_ceiling(value, maximum=limit, metric=metric, reason=f"{metric} {value:.4g}, at most {limit:.4g} is asked")
         for metric, value, limit in (
@@ -61,8 +65,12 @@ def check(gate: Gate, session: Session) -> GateResult:
         )
         if limit is not None
     ]
-    verdicts.append(judge_decode_gap(found, dtype=record.must_match["dtype"]))
-    return _result(gate, session, dataclasses.replace(record, notes=notes), worst_of(verdicts))
+    dtype = record.fingerprint.runtime.dtype
+    # Only a server does not tell, and it has no logits to compare either.
+    assert dtype is not None
+    verdicts.append(judge_decode_gap(found, dtype=dtype))
+    record = dataclasses.replace(record, notes=notes)
+    return result_of("fidelity", session.candidate, gate.benchmark, worst_of(verdicts), record=record)
 
 
 def _own_reference(session: Session) -> Verdict:
@@ -71,20 +79,8 @@ def _own_reference(session: Session) -> Verdict:
         outcome="ERROR",
         metric="kl",
         reason=(
-            f"{session.model} with {session.recipe} predicts what full precision does, to the last bit: it is compared"
-            " with itself, or no layer of it is quantized. Look at ignore in the recipe, and at what reference= names"
+            f"{session.candidate.model} with {session.candidate.recipe} predicts what full precision does, to the last"
+            " bit: it is compared with itself, or no layer of it is quantized. Look at ignore in the recipe, and at"
+            " what reference= names"
         ),
-    )
-
-
-def _result(gate: Gate, session: Session, record: RunRecord, verdict: Verdict) -> GateResult:
-    return GateResult(
-        gate="fidelity",
-        model=session.model,
-        recipe=session.recipe,
-        subject=gate.benchmark,
-        platform=session.platform,
-        verdict=verdict,
-        notes=record.notes,
-        record=record,
     )

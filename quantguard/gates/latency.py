@@ -1,10 +1,10 @@
-"""``@quantguard.latency``: the quantized model is fast enough beside its full-precision self, in the same run."""
+"""``@quantguard.latency``: the quantized model is fast enough, compared with full precision in the same run."""
 
 import dataclasses
 from typing import Literal
 
 from quantguard.errors import UsageError
-from quantguard.gates._session import GateResult, Session
+from quantguard.gates import GateResult, Session, result_of
 from quantguard.records import TimedBlock, Verdict
 from quantguard.verdict import judge_speedup
 
@@ -17,11 +17,14 @@ LEVEL = 0.05 / len(BLOCK_BUDGETS)
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Gate:
-    """The keywords of the marker: ``stage``, ``min_speedup`` as a ratio, ``num_tokens`` in the prompt."""
+    """The keywords of the marker."""
 
     stage: Literal["prefill", "decode"] = "prefill"
+    """What is timed: reading a prompt, or adding one token behind it."""
     min_speedup: float
+    """Full precision's time over the candidate's, a ratio such as 1.5."""
     num_tokens: int = 256
+    """The tokens of the prompt."""
 
     def __post_init__(self) -> None:
         if self.stage not in ("prefill", "decode"):
@@ -37,23 +40,13 @@ def check(gate: Gate, session: Session) -> GateResult:
 
     Raises UsageError on an emulated device, whose time says nothing of the device's.
     """
-    if session.platform.startswith("emulated"):
+    if session.candidate.platform.startswith("emulated"):
         raise UsageError(
-            f"a latency gate on {session.platform} would time the emulation; run it on an NPU, or on the CPU"
+            f"a latency gate on {session.candidate.platform} would time the emulation; run it on an NPU, or on the CPU"
         )
     verdict, blocks = decide(gate, session)
-    return GateResult(
-        gate="latency",
-        model=session.model,
-        recipe=session.recipe,
-        subject=f"{gate.stage} of {gate.num_tokens} tokens"
-        if gate.stage == "prefill"
-        else f"decode after {gate.num_tokens} tokens",
-        platform=session.platform,
-        verdict=verdict,
-        notes=session.notes(),
-        timings=blocks,
-    )
+    subject = f"{gate.stage} {'of' if gate.stage == 'prefill' else 'after'} {gate.num_tokens} tokens"
+    return dataclasses.replace(result_of("latency", session.candidate, subject, verdict), timings=blocks)
 
 
 def decide(gate: Gate, session: Session) -> tuple[Verdict, tuple[TimedBlock, ...]]:
@@ -62,7 +55,7 @@ def decide(gate: Gate, session: Session) -> tuple[Verdict, tuple[TimedBlock, ...
     A machine that is unsteady at first has the rest of the budget to come to rest.
     """
     blocks: list[TimedBlock] = []
-    with session.timing(gate.stage, num_tokens=gate.num_tokens) as time_blocks:
+    with session.measure("timing", gate="latency", stage=gate.stage, num_tokens=gate.num_tokens) as time_blocks:
         for budget in BLOCK_BUDGETS:
             blocks += time_blocks(budget - len(blocks))
             verdict = judge_speedup(

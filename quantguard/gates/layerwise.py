@@ -3,36 +3,35 @@
 import dataclasses
 import math
 import pathlib
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from quantguard.baselines import Acceptance, LayerProfile, baseline_path, read
-from quantguard.baselines.fingerprint import changes
-from quantguard.baselines.layer_profile import SCHEMA_VERSION
-from quantguard.baselines.survey import Place
+from quantguard.baselines.acceptance import author, today
+from quantguard.baselines.store import BaselineLocation, locate
 from quantguard.errors import BaselineError, UsageError
-from quantguard.gates._accepting import author, today
-from quantguard.gates._session import GateResult, Session
-from quantguard.records import LayerError, LayerSketch, Verdict
+from quantguard.gates import GateResult, Session, result_of
+from quantguard.records import Difference, Fingerprint, LayerError, LayerSketch, Verdict
+
+if TYPE_CHECKING:
+    from quantguard.measures.layers import Layers
 
 LIMIT = "ceiling"
 METRIC = "layer error"
 _SUBJECT = "layers"
-# What two platforms may differ in and still be compared where that is asked for.
-_OF_THE_PLATFORM = frozenset({"dtype", "threads"})
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Gate:
-    """The keywords of the marker.
-
-    ``max_relative_error`` is ``||found - expected|| / ||expected||`` of a layer's output on a fixed text, 0.02 for two
-    per cent. ``backend`` compares with the same recipe on that kernel backend, such as ``reference``, exactly and
-    without a baseline; ``platform`` with the profile that is stored of another platform, such as ``cpu`` for a run on
-    an NPU, estimated from sketches to about a quarter; both absent, with the profile of this one.
-    """
+    """The keywords of the marker; without ``backend`` and ``platform`` the stored profile is compared with."""
 
     max_relative_error: float = 0.02
+    """The largest ``||found - expected|| / ||expected||`` of a layer's output on a fixed text, 0.02 for 2 per cent."""
     backend: str | None = None
+    """Compare with the same recipe on that kernel backend, such as ``reference``, exactly and without a baseline."""
     platform: str | None = None
+    """Compare with the profile that is stored of another platform, such as ``cpu`` for a run on an NPU, estimated from
+    sketches to about a quarter."""
 
     def __post_init__(self) -> None:
         if not 0 < self.max_relative_error < 1:
@@ -48,20 +47,22 @@ class Gate:
 
 def check(gate: Gate, session: Session) -> GateResult:
     """Compare layer by layer; raises BaselineError for a profile that is missing, damaged, stale or foreign."""
+    layers: Layers = session.measure("layers", gate="layerwise")
     if gate.backend is not None:
-        return _result(session, _judge(session.layer_errors(gate.backend), gate, f"the backend {gate.backend}"))
+        return _result(session, _judge(layers.errors(gate.backend), gate, f"the backend {gate.backend}"))
     if gate.platform is not None:
-        return _beside_platform(gate, gate.platform, session)
-    path = _path(session, session.platform)
-    found = _profile(session)
-    if session.update == "all" or (session.update == "new" and not path.is_file()):
-        return _measured(session, found, str(path))
+        return _compare_with_platform(gate, gate.platform, layers, session)
+    location = _location(layers, session)
+    found, path = _profile(layers, session), pathlib.Path(location.path)
+    update = session.options.update
+    if update == "all" or (update == "new" and not path.is_file()):
+        return _measured(session, found, location.path)
     try:
         stored = read(path, LayerProfile)
-        _require_same(stored, found, str(path))
+        _require_same(stored, found, stored.fingerprint.differences(found.fingerprint), location.path)
     except BaselineError:
-        if session.update == "changed":
-            return _measured(session, found, str(path))
+        if update == "changed":
+            return _measured(session, found, location.path)
         raise
     return _result(session, _judge(distances(found.layers, stored.layers), gate, "the stored profile"))
 
@@ -71,57 +72,54 @@ def baseline_name(gate: Gate) -> str | None:
     return _SUBJECT if gate.backend is None and gate.platform is None else None
 
 
-def place(gate: Gate, session: Session) -> Place | None:
+def locate_baseline(gate: Gate, session: Session) -> BaselineLocation | None:
     """Return where the gate's profile belongs; None where it compares with another backend or platform."""
     if baseline_name(gate) is None:
         return None
-    return Place(
-        path=str(_path(session, session.platform)),
-        platform=session.platform,
-        model=session.model,
-        recipe=session.recipe,
-        benchmark=_SUBJECT,
-        must_match=session.layer_fingerprint(),
-        reference=session.reference,
-    )
+    return _location(session.measure("layers", gate="layerwise"), session)
 
 
-def _path(session: Session, platform: str) -> pathlib.Path:
-    return baseline_path(
-        session.baselines, platform=platform, model=session.model, recipe=session.recipe, benchmark=_SUBJECT
-    )
+def _location(layers: "Layers", session: Session) -> BaselineLocation:
+    return locate(session.options.baselines, session.candidate, _SUBJECT, _fingerprint(layers, session))
 
 
-def _beside_platform(gate: Gate, platform: str, session: Session) -> GateResult:
+def _fingerprint(layers: "Layers", session: Session) -> Fingerprint:
+    """Return what a stored profile has to share with the candidate, the text that was read among it."""
+    return session.fingerprint().of_layers(layers.text_sha256)
+
+
+def _compare_with_platform(gate: Gate, platform: str, layers: "Layers", session: Session) -> GateResult:
     """Compare with the profile of another platform, whose number format and threads may be others; notes name them."""
-    if platform == session.platform:
+    here = session.candidate.platform
+    if platform == here:
         raise UsageError(f"layerwise(platform={platform!r}) runs on {platform} itself: leave platform out")
-    path = _path(session, platform)
+    candidate = session.candidate
+    path = baseline_path(
+        session.options.baselines,
+        platform=platform,
+        model=candidate.model,
+        recipe=candidate.recipe,
+        benchmark=_SUBJECT,
+    )
     if not path.is_file():
         raise BaselineError(
-            f"there is no profile {path} to compare {session.platform} with. Measure it on {platform}, by a gate"
+            f"there is no profile {path} to compare {here} with. Measure it on {platform}, by a gate"
             " @quantguard.layerwise() there and: pytest --quantguard --quantguard-update=new"
         )
     stored = read(path, LayerProfile)
     # Measured as one of the platform that is asked for, so that everything else has to be the same.
-    found = dataclasses.replace(_profile(session), platform=platform)
-    then, now = stored.must_match, found.must_match
+    found = dataclasses.replace(_profile(layers, session), platform=platform)
+    then, now = stored.fingerprint, found.fingerprint
+    changed = (*then.question.differences(now.question), *then.model.differences(now.model))
+    _require_same(stored, found, changed, str(path), where=f" on {platform}")
     notes = [
-        f"{key} is {then[key]} on {platform}, {now[key]} here"
-        for key in sorted(_OF_THE_PLATFORM & then.keys() & now.keys())
-        if then[key] != now[key]
+        f"{name} is {there} on {platform}, {here} here"
+        for name, there, here in then.runtime.differences(now.runtime)
+        if there is not None and here is not None
     ]
-    _require_same(
-        _without(stored, _OF_THE_PLATFORM), _without(found, _OF_THE_PLATFORM), str(path), where=f" on {platform}"
-    )
     verdict = _judge(distances(found.layers, stored.layers), gate, f"the stored profile of {platform}")
     result = _result(session, verdict)
     return dataclasses.replace(result, notes=(*result.notes, *notes))
-
-
-def _without(profile: LayerProfile, keys: frozenset[str]) -> LayerProfile:
-    kept = {key: value for key, value in profile.must_match.items() if key not in keys}
-    return dataclasses.replace(profile, must_match=kept)
 
 
 def distances(found: tuple[LayerSketch, ...], expected: tuple[LayerSketch, ...]) -> tuple[LayerError, ...]:
@@ -136,16 +134,15 @@ def distances(found: tuple[LayerSketch, ...], expected: tuple[LayerSketch, ...])
     )
 
 
-def _profile(session: Session) -> LayerProfile:
+def _profile(layers: "Layers", session: Session) -> LayerProfile:
     return LayerProfile(
-        schema_version=SCHEMA_VERSION,
-        platform=session.platform,
-        model=session.model,
-        recipe=session.recipe,
-        must_match=session.layer_fingerprint(),
+        platform=session.candidate.platform,
+        model=session.candidate.model,
+        recipe=session.candidate.recipe,
+        fingerprint=_fingerprint(layers, session),
         recorded={},
-        acceptance=Acceptance(by=author(), on=today(), why=session.accepted_regression or "measured"),
-        layers=session.layer_sketches(),
+        acceptance=Acceptance(by=author(), on=today(), why=session.options.accepted_regression or "measured"),
+        layers=layers.sketches(),
     )
 
 
@@ -155,16 +152,19 @@ def _measured(session: Session, found: LayerProfile, path: str) -> GateResult:
     return dataclasses.replace(_result(session, verdict), pending=found, pending_path=path)
 
 
-def _require_same(stored: LayerProfile, found: LayerProfile, path: str, *, where: str = "") -> None:
-    """Raise BaselineError where the profile belongs to something else than what ran; ``where`` it is to be mended."""
+def _require_same(
+    stored: LayerProfile, found: LayerProfile, changed: Sequence[Difference], path: str, *, where: str = ""
+) -> None:
+    """Raise BaselineError where the profile belongs to something else than what ran; ``where`` it is to be mended.
+
+    ``changed`` are the differences of the fingerprints, as far as they count.
+    """
     update = f"If that is meant, type{where}: pytest --quantguard --quantguard-update=changed"
     for name in ("platform", "model", "recipe"):
         if getattr(stored, name) != getattr(found, name):
             raise BaselineError(f"the baseline {path} is foreign: it is for {name} {getattr(stored, name)!r}")
-    changed = changes(stored.must_match, found.must_match)
     if changed:
-        facts = "; ".join(f"{key} {how}" for key, how in changed.items())
-        raise BaselineError(f"the baseline {path} is stale: {facts}. {update}")
+        raise BaselineError(f"the baseline {path} is stale: {'; '.join(map(str, changed))}. {update}")
     if [layer.name for layer in stored.layers] != [layer.name for layer in found.layers]:
         raise BaselineError(f"the baseline {path} is stale: it has other layers than the model. {update}")
 
@@ -193,12 +193,4 @@ def _judge(errors: tuple[LayerError, ...], gate: Gate, against: str) -> Verdict:
 
 
 def _result(session: Session, verdict: Verdict) -> GateResult:
-    return GateResult(
-        gate="layerwise",
-        model=session.model,
-        recipe=session.recipe,
-        subject=_SUBJECT,
-        platform=session.platform,
-        verdict=verdict,
-        notes=session.notes(),
-    )
+    return result_of("layerwise", session.candidate, _SUBJECT, verdict)

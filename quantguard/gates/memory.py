@@ -1,27 +1,32 @@
 """``@quantguard.memory``: the quantized model takes at most a share of full precision's memory, at rest and at work."""
 
 import dataclasses
+from typing import TYPE_CHECKING
 
 from quantguard.errors import UsageError
-from quantguard.gates._session import GateResult, Peak, Session
+from quantguard.gates import GateResult, Session, result_of
 from quantguard.records import Verdict
 from quantguard.verdict import judge_ceiling, worst_of
+
+if TYPE_CHECKING:
+    from quantguard.measures.peaks import Peak
+    from quantguard.measures.weights import Bytes
 
 LIMIT = "ceiling"
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Gate:
-    """The keywords of the marker, of which one limit at least is given.
-
-    ``max_ratio`` is bytes of weights in memory over bytes of the full-precision files. ``max_peak_ratio`` is the most
-    bytes while a prompt of ``num_tokens`` is read and ``num_new_tokens`` are written, over full precision's most.
-    """
+    """The keywords of the marker, of which one limit at least is given."""
 
     max_ratio: float | None = None
+    """The largest ratio of the bytes of weights in memory to those of the full-precision files."""
     max_peak_ratio: float | None = None
+    """The largest ratio of the most bytes while a model reads and writes to full precision's most."""
     num_tokens: int = 256
+    """The tokens of the prompt that is read for the peak."""
     num_new_tokens: int = 32
+    """The tokens that are written for the peak."""
 
     def __post_init__(self) -> None:
         limits = {"max_ratio": self.max_ratio, "max_peak_ratio": self.max_peak_ratio}
@@ -43,33 +48,27 @@ def check(gate: Gate, session: Session) -> GateResult:
 
     Raises UsageError for the peak of an emulated device, whose memory is not the device's.
     """
-    verdicts, notes, subjects = [], [*session.notes()], []
+    verdicts, notes, subjects = [], [*session.candidate.notes], []
     if gate.max_ratio is not None:
         subjects.append("weights")
         verdicts.append(_of_weights(session, gate.max_ratio))
     if gate.max_peak_ratio is not None:
-        if session.platform.startswith("emulated"):
+        if session.candidate.platform.startswith("emulated"):
             raise UsageError(
-                f"memory(max_peak_ratio=…) on {session.platform} would measure the emulation; run it on an NPU, or on"
-                " the CPU. max_ratio can be judged here"
+                f"memory(max_peak_ratio=…) on {session.candidate.platform} would measure the emulation; run it on an"
+                " NPU, or on the CPU. max_ratio can be judged here"
             )
-        candidate, reference = session.peak_bytes(num_tokens=gate.num_tokens, num_new_tokens=gate.num_new_tokens)
+        candidate, reference = session.measure(
+            "peaks", gate="memory", num_tokens=gate.num_tokens, num_new_tokens=gate.num_new_tokens
+        )
         subjects.append("peak")
         verdicts.append(_of_peaks(gate, gate.max_peak_ratio, candidate, reference))
         notes.append(f"the peak is weights and {candidate.counted}")
-    return GateResult(
-        gate="memory",
-        model=session.model,
-        recipe=session.recipe,
-        subject=" and ".join(subjects),
-        platform=session.platform,
-        verdict=worst_of(verdicts),
-        notes=tuple(notes),
-    )
+    return result_of("memory", session.candidate, " and ".join(subjects), worst_of(verdicts), notes=notes)
 
 
 def _of_weights(session: Session, maximum: float) -> Verdict:
-    weights = session.bytes_of_weights()
+    weights: Bytes = session.measure("weights", gate="memory")
     ratio = weights.candidate / weights.stored
     reason = (
         f"{weights.candidate / 1e6:.2f} MB of weights in memory, {ratio:.3f} of the {weights.stored / 1e6:.2f} MB that"
@@ -78,7 +77,7 @@ def _of_weights(session: Session, maximum: float) -> Verdict:
     return judge_ceiling(ratio, maximum=maximum, metric="weight bytes", reason=reason)
 
 
-def _of_peaks(gate: Gate, maximum: float, candidate: Peak, reference: Peak) -> Verdict:
+def _of_peaks(gate: Gate, maximum: float, candidate: "Peak", reference: "Peak") -> Verdict:
     ratio = candidate.bytes / reference.bytes
     reason = (
         f"a peak of {candidate.bytes / 1e6:.2f} MB ({_stages(candidate)} while {gate.num_tokens} tokens are read and"
@@ -88,5 +87,5 @@ def _of_peaks(gate: Gate, maximum: float, candidate: Peak, reference: Peak) -> V
     return judge_ceiling(ratio, maximum=maximum, metric="peak bytes", reason=reason)
 
 
-def _stages(peak: Peak) -> str:
+def _stages(peak: "Peak") -> str:
     return f"{peak.prefill / 1e6:.2f} and {peak.decode / 1e6:.2f} MB"

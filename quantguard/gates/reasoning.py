@@ -2,11 +2,11 @@
 
 import dataclasses
 
-from quantguard.baselines import baseline_path
-from quantguard.baselines.survey import Place
-from quantguard.errors import BaselineError, UsageError
-from quantguard.gates._matching import baseline_of, place_of, require_same, subject_of
-from quantguard.gates._session import GateResult, Session
+from quantguard.baselines.matching import find
+from quantguard.baselines.store import BaselineLocation, locate
+from quantguard.benchmarks import Task, task_name
+from quantguard.errors import UsageError
+from quantguard.gates import GateResult, Session, result_of
 from quantguard.records import RunRecord, Score, Verdict
 from quantguard.scorers._reasoning_text import is_repeating
 from quantguard.verdict import judge_length, judge_rate, worst_of
@@ -18,21 +18,29 @@ LIMIT = "ceiling"
 class Gate:
     """The keywords of the marker, of which one limit is needed.
 
-    ``max_repetition`` is the share of items whose answer runs in a loop, ``max_truncation`` of those that hit the token
-    limit, ``max_length_ratio`` the tokens of all answers over full precision's. The items, and full precision's
-    lengths, are those of the accuracy baseline of ``benchmark`` under the same decoding.
+    The items, and full precision's lengths, are those of the accuracy baseline under the same decoding.
     """
 
     benchmark: str = "word-problems"
+    """The name of the benchmark."""
     max_repetition: float | None = None
+    """The largest share of items whose answer runs in a loop."""
     max_truncation: float | None = None
+    """The largest share of items whose answer hits the token limit."""
     max_length_ratio: float | None = None
+    """The largest ratio of the tokens of all answers to full precision's."""
     subset: int | None = None
+    """The number of items; absent, those of the baseline."""
     mode: str | None = None
+    """The thinking mode; absent, the chat template's own."""
     temperature: float = 0.0
+    """The sampling temperature; 0 is greedy."""
     top_p: float = 1.0
+    """The nucleus of sampling."""
     epochs: int = 1
+    """How many times every item is answered."""
     max_new_tokens: int | None = None
+    """The limit of an answer; absent, the benchmark's own."""
 
     def __post_init__(self) -> None:
         limits = {
@@ -54,46 +62,30 @@ def check(gate: Gate, session: Session) -> GateResult:
     Raises BaselineError where the accuracy baseline is missing, damaged, stale or foreign, and UsageError for a
     benchmark whose items are not answered in writing.
     """
-    config = session.config(gate.benchmark, gate)
-    path = baseline_path(
-        session.baselines,
-        platform=session.platform,
-        model=session.model,
-        recipe=session.recipe,
-        benchmark=subject_of(gate),
-    )
-    try:
-        baseline = baseline_of(path, session)
-        ids = require_same(baseline, gate, session, str(path))[: session.limit]
-        reference = baseline.scores("reference")
-    except BaselineError:
-        if session.update is None:
-            raise
-        ids = session.draw(gate.benchmark, gate.subset)
-        reference = session.run_reference(gate.benchmark, ids, config).scores
-    record = session.run(gate.benchmark, ids, config)
+    task = Task.of(gate, session.benchmarks[gate.benchmark], seed=session.options.seed)
+    location = locate(session.options.baselines, session.candidate, task.name, session.fingerprint(task))
+    stored = find(location, task, session.measured)
+    if stored.problem is not None and session.options.update is not None:
+        ids = task.draw(gate.subset)
+        reference = session.reference(task, ids).scores
+    else:
+        reference = stored.require().scores("reference")
+        ids = stored.items[: session.options.limit]
+    record = session.run(task, ids)
     if not record.generations:
         raise UsageError(f"{gate.benchmark} is not answered in writing, so there is no reasoning to gate")
-    return GateResult(
-        gate="reasoning",
-        model=session.model,
-        recipe=session.recipe,
-        subject=subject_of(gate),
-        platform=session.platform,
-        verdict=_judge(gate, record, reference),
-        notes=record.notes,
-        record=record,
-    )
+    return result_of("reasoning", session.candidate, task.name, _judge(gate, record, reference), record=record)
 
 
 def baseline_name(gate: Gate) -> str:
     """Name its baseline, whatever is run."""
-    return subject_of(gate)
+    return task_name(gate)
 
 
-def place(gate: Gate, session: Session) -> Place:
+def locate_baseline(gate: Gate, session: Session) -> BaselineLocation:
     """Return where the accuracy baseline that it takes its items from belongs."""
-    return place_of(gate, session)
+    task = Task.of(gate, session.benchmarks[gate.benchmark], seed=session.options.seed)
+    return locate(session.options.baselines, session.candidate, task.name, session.fingerprint(task))
 
 
 def _judge(gate: Gate, record: RunRecord, reference: tuple[Score, ...]) -> Verdict:

@@ -5,6 +5,7 @@ import pathlib
 import types
 
 from quantguard.errors import KernelError, UnknownNameError
+from quantguard.kernels.rotate import Rotation
 from quantguard.records import QuantArgs
 
 REFERENCE = "reference"
@@ -14,6 +15,12 @@ _PREFERRED = {"cpu": ("cpu", REFERENCE), "npu": ("ascend",), "emulated-910b": ("
 # Where a backend runs; one that is not named runs anywhere.
 _DEVICES = {"ascend": ("npu", "emulated-910b")}
 _FOLDER = pathlib.Path(__file__).parent
+# Whose settings a message words; those of the other ops are weights.
+_SUBJECTS = {
+    "quantize_per_token": "activations",
+    "quantize_per_tensor": "activations",
+    "kv_cache": "keys and values",
+}
 
 
 def backends() -> list[str]:
@@ -35,35 +42,52 @@ def resolve(op: str, backend: str) -> types.ModuleType:
     return importlib.import_module(f"quantguard.kernels.{prefix}{op}")
 
 
-def choose_backend(op: str, weights: QuantArgs, *, requested: str, device_type: str) -> str:
-    """Return the backend to run ``op`` with such weights on: the one requested, or the best for the device.
+def choose_backend(op: str, settings: QuantArgs | Rotation, *, requested: str, device_type: str) -> str:
+    """Return the backend to run ``op`` with such settings on: the one requested, or the best for the device.
 
-    Raises KernelError where the requested backend, or for ``auto`` every candidate, cannot do it.
+    ``settings`` are those of what the op works on: of weights for a linear, else of activations, of keys and values,
+    or of a rotation. Raises KernelError where the requested backend, or for ``auto`` every candidate, cannot do it.
     """
     candidates = _PREFERRED.get(device_type, (REFERENCE,)) if requested == AUTO else (requested,)
     reasons = []
     for backend in candidates:
         try:
             body = resolve(op, backend)
-            reason = _misplaced(backend, device_type) or body.unsupported(weights)
+            reason = _misplaced(backend, device_type) or body.unsupported(settings)
         except KernelError as error:
             reason = str(error)
         if reason is None:
             return backend
         reasons.append(f"{backend}: {reason}")
-    raise KernelError(f"no kernel for {op} with {describe(weights)} on a {device_type} device. " + " ".join(reasons))
+    described = describe(settings, _SUBJECTS.get(op, "weights"))
+    raise KernelError(f"no kernel for {op} with {described} on a {device_type} device. " + " ".join(reasons))
 
 
-def has_own_static(backend: str) -> bool:
-    """Tell whether a backend has a W8A8 product of its own for fixed scales; others take the one with token scales."""
-    return backend != REFERENCE and (_FOLDER / _relative("static_int8_linear", backend)).is_file()
+def own_body(op: str, settings: QuantArgs | Rotation, backend: str) -> types.ModuleType | None:
+    """Return a backend's body of an op that is several in one, where it has its own and that takes such settings.
+
+    The reference's body only says what such an op computes: without a body of the backend's own, the several run.
+    """
+    if not has_own(op, backend):
+        return None
+    body = resolve(op, backend)
+    return body if body.unsupported(settings) is None else None
 
 
-def describe(weights: QuantArgs) -> str:
-    """Word weight settings for a message."""
-    symmetry = "symmetric" if weights.symmetric else "asymmetric"
-    group = f" of {weights.group_size}" if weights.group_size else ""
-    return f"{weights.num_bits}-bit {symmetry} weights per {weights.strategy}{group}"
+def has_own(op: str, backend: str) -> bool:
+    """Tell whether a backend other than the reference has a body of its own for an op."""
+    return backend != REFERENCE and (_FOLDER / _relative(op, backend)).is_file()
+
+
+def describe(settings: QuantArgs | Rotation, subject: str = "weights") -> str:
+    """Word settings for a message."""
+    if isinstance(settings, Rotation):
+        factors = " x ".join("I" if side is None else str(side) for side in (settings.left, settings.right))
+        return f"rows of {settings.width} and factors {factors}"
+    symmetry = "symmetric" if settings.symmetric else "asymmetric"
+    group = f" of {settings.group_size}" if settings.group_size else ""
+    clip = f", clip_ratio {settings.clip_ratio:g}," if settings.clip_ratio != 1.0 else ""
+    return f"{settings.num_bits}-bit {symmetry} {subject}{clip} per {settings.strategy}{group}"
 
 
 def _misplaced(backend: str, device_type: str) -> str | None:

@@ -1,39 +1,38 @@
-"""Contract: attention of one new token a sequence over an int8 KV cache (``npu_fused_infer_attention_score``)."""
+"""Contract: attention of one new token a sequence over stored integers (``npu_fused_infer_attention_score``).
+
+A layer runs it in place of ``kv_cache``'s restoring and torch's attention where its backend has a body of its own.
+"""
 
 import torch
 
+from quantguard.kernels.kv_cache import Stored
+from quantguard.numerics import KVQuantizer
 from quantguard.records import QuantArgs
 
 
-def unsupported(_weights: QuantArgs) -> str | None:
-    """Return None: the weights do not matter here."""
+def unsupported(_args: QuantArgs) -> str | None:
+    """Return None: the reference attends to whatever KVQuantizer stores."""
     return None
 
 
 def apply(
     query: torch.Tensor,
-    cache: tuple[torch.Tensor, torch.Tensor],
-    scales: tuple[torch.Tensor, torch.Tensor],
-    lengths: list[int],
+    stored: tuple[Stored, Stored],
+    quantizers: tuple[KVQuantizer, KVQuantizer],
+    hidden: torch.Tensor | None,
     *,
-    num_heads: int,
-    num_key_value_heads: int,
     softmax_scale: float,
 ) -> torch.Tensor:
-    """Return ``softmax(softmax_scale * q K^T) V`` in float32 with ``K = cache * scale``, rounded to the query's type.
+    """Return ``softmax(softmax_scale * q K^T) V`` over restored keys and values, in float32; rounded once.
 
-    query: float ``[batch, 1, num_heads * head_dim]``. cache: keys and values, int8 ``[batch, tokens,
-    num_key_value_heads * head_dim]``. scales: float32 ``[num_key_value_heads * head_dim]`` each. lengths: the tokens of
-    each sequence that there are. Consecutive query heads share a head of keys. Returns the shape and type of ``query``.
+    query: float ``[batch, heads, 1, head_dim]``. stored, quantizers: those of keys and of values, as ``kv_cache`` of
+    the same backend stores them. hidden: bool ``[batch, 1, 1, tokens]``, true where a token is not seen, or absent.
+    Consecutive query heads share a head of keys. Returns the shape and type of ``query``.
     """
-    shared = num_heads // num_key_value_heads
-    keys, values = (
-        (stored.float() * scale).unflatten(-1, (num_key_value_heads, -1)).repeat_interleave(shared, dim=2)
-        for stored, scale in zip(cache, scales, strict=True)
-    )
-    q = query.float().unflatten(-1, (num_heads, -1))
-    scores = torch.einsum("bqhd,bkhd->bhqk", q, keys) * softmax_scale
-    for row, length in enumerate(lengths):
-        scores[row, ..., length:] = -torch.inf
-    y = torch.einsum("bhqk,bkhd->bqhd", scores.softmax(dim=-1), values)
-    return y.flatten(2).to(query.dtype)
+    keys, values = (quantizer.restore(part) for quantizer, part in zip(quantizers, stored, strict=True))
+    shared = query.shape[1] // keys.shape[1]
+    keys, values = (tensor.repeat_interleave(shared, dim=1) for tensor in (keys, values))
+    scores = query.float() @ keys.transpose(-1, -2) * softmax_scale
+    if hidden is not None:
+        scores = scores.masked_fill(hidden, -torch.inf)
+    return (scores.softmax(dim=-1) @ values).to(query.dtype)

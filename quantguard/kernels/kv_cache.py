@@ -1,4 +1,4 @@
-"""Contract: keys and values as stored integers and back, with a scale for each token and head."""
+"""Contract: keys and values as stored integers and back, scaled per token and head or per head and channel."""
 
 import torch
 
@@ -13,15 +13,16 @@ def unsupported(_args: QuantArgs) -> str | None:
     return None
 
 
-def store(x: torch.Tensor, *, args: QuantArgs) -> Stored:
+def store(x: torch.Tensor, quantizer: KVQuantizer) -> Stored:
     """Quantize float ``[batch, heads, tokens, head_dim]`` as :meth:`quantguard.numerics.KVQuantizer.store`.
 
-    Bit for bit: ``data`` int8, the shape of ``x``; ``scale`` float32 and, where asymmetric, ``zero_point`` int8, both
-    ``[batch, heads, tokens, 1]``.
+    ``data`` int8 in the shape of ``x``, or uint8 with half its channels for 4 bits; with a scale a token ``scale``
+    float32 and, where asymmetric, ``zero_point`` int8, both ``[batch, heads, tokens, 1]``. A backend may store other
+    tensors, under other names: all have tokens as their last dimension but one.
     """
-    return KVQuantizer(args=args).store(x)
+    return quantizer.store(x)
 
 
-def restore(stored: Stored, *, args: QuantArgs, output_dtype: torch.dtype) -> torch.Tensor:
+def restore(stored: Stored, quantizer: KVQuantizer, *, output_dtype: torch.dtype) -> torch.Tensor:
     """Dequantize in float32, ``(data - zero_point) * scale``, and round once to ``output_dtype``."""
-    return KVQuantizer(args=args).restore(stored).to(output_dtype)
+    return quantizer.restore(stored).to(output_dtype)

@@ -6,8 +6,8 @@ from quantguard.numerics import quantize_columns
 from quantguard.records import QuantArgs
 
 
-def unsupported(_weights: QuantArgs) -> str | None:
-    """Return None: the weights do not matter here."""
+def unsupported(_activations: QuantArgs) -> str | None:
+    """Return None: the reference makes whatever activations are asked for."""
     return None
 
 

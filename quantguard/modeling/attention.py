@@ -1,22 +1,25 @@
-"""Keys and values between projection and attention: transformed, quantized, and stored as the integers they are.
+"""Keys and values between projection and attention: transformed, quantized, and attended to.
 
 transformers' attention layers hand their keys (after RoPE) and values to a cache and go on with what it returns. An
-:class:`AttentionExtension` stands between the two; queries are met in an attention function of our own.
+:class:`AttentionExtension` stands between the two; queries are met in an attention function of our own, and so are the
+integers that a cache hands on for a kernel to attend to.
 """
 
 import dataclasses
+import types
 from collections.abc import Callable
 from typing import Any
 
 import torch
-import transformers
 from torch import nn
-from transformers.cache_utils import CacheLayerMixin
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, sdpa_mask
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from quantguard.errors import ModelError
+from quantguard.kernels import choose_backend, own_body, resolve, rotate
+from quantguard.kernels.rotate import Rotation
+from quantguard.modeling.kv_store import KVStore, StoredTokens
 from quantguard.modeling.structure import Block
 from quantguard.numerics import KVQuantizer, fake_quantize
 from quantguard.records import QuantArgs
@@ -31,6 +34,8 @@ class AttentionExtension(nn.Module):
     transposes of each other, so scores stay. ``simulated`` quantizes keys and values with gradients, for learning,
     values in the orthogonal ``simulated_value_basis`` if there is one; ``quantizers`` holds those of keys and
     values, which also say how a cache stores them. ``observer`` is shown keys and values before they are quantized.
+    ``kernels`` maps each op that runs here to its backend, once they have been chosen; the transforms run on the
+    reference body of ``rotate`` before.
     """
 
     query_transform: torch.Tensor | None
@@ -44,23 +49,49 @@ class AttentionExtension(nn.Module):
         self.simulated_value_basis: torch.Tensor | None = None
         self.observer: Callable[[torch.Tensor, torch.Tensor], None] | None = None
         self.quantizers: tuple[KVQuantizer, KVQuantizer] | None = None
+        self.kernels: dict[str, str] = {}
+        self._rotate: Callable[..., torch.Tensor] = rotate.apply
+        self._cache: types.ModuleType | None = None
+        self._attention: types.ModuleType | None = None
+
+    def choose_kernels(self, *, backend: str, device_type: str) -> None:
+        """Run on a backend from now on; raise KernelError naming an operation that it lacks."""
+        self.kernels = {}
+        if self.key_transform is not None:
+            head_dim = len(self.key_transform)
+            rotation = Rotation(width=head_dim, left=None, right=head_dim)
+            chosen = choose_backend("rotate", rotation, requested=backend, device_type=device_type)
+            self.kernels["rotate"], self._rotate = chosen, resolve("rotate", chosen).apply
+        if self.quantizers is not None:
+            args = self.quantizers[0].args
+            chosen = choose_backend("kv_cache", args, requested=backend, device_type=device_type)
+            self.kernels["kv_cache"], self._cache = chosen, resolve("kv_cache", chosen)
+            self._attention = own_body("kv_attention", args, chosen)
+            if self._attention is not None:
+                self.kernels["kv_attention"] = chosen
+
+    @property
+    def store(self) -> KVStore | None:
+        """How keys and values are stored, where they are quantized; their kernels have to be chosen before."""
+        if self.quantizers is None:
+            return None
+        assert self._cache is not None
+        return KVStore(quantizers=self.quantizers, cache=self._cache, attention=self._attention)
 
     def transform_queries(self, queries: torch.Tensor) -> torch.Tensor:
         """Transform float ``[batch, heads, tokens, head_dim]``."""
-        return _multiply(queries, self.query_transform)
+        return queries if self.query_transform is None else self._rotate(queries, None, self.query_transform)
 
     def transform_keys(self, keys: torch.Tensor) -> torch.Tensor:
         """Transform float ``[batch, key_value_heads, tokens, head_dim]``."""
-        return _multiply(keys, self.key_transform)
+        return keys if self.key_transform is None else self._rotate(keys, None, self.key_transform)
 
     def round_trip(self, keys: torch.Tensor, values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Quantize and dequantize keys and values as a cache would."""
         if self.simulated is not None:
             return fake_quantize(keys, self.simulated), self._simulate_values(values, self.simulated)
-        if self.quantizers is None:
-            return keys, values
-        for_keys, for_values = self.quantizers
-        return for_keys.round_trip(keys), for_values.round_trip(values)
+        store = self.store
+        return (keys, values) if store is None else store.restore(store.store(keys, values), keys.dtype)
 
     def _simulate_values(self, values: torch.Tensor, args: QuantArgs) -> torch.Tensor:
         basis = self.simulated_value_basis
@@ -70,26 +101,25 @@ class AttentionExtension(nn.Module):
         return (fake_quantize(wide @ basis, args) @ basis.t()).to(values.dtype)
 
 
-def _multiply(x: torch.Tensor, matrix: torch.Tensor | None) -> torch.Tensor:
-    if matrix is None:
-        return x
-    wide = x if x.dtype == torch.float64 else x.float()
-    return (wide @ matrix.to(wide.dtype)).to(x.dtype)
-
-
 def extend_attention(config: Any, block: Block) -> AttentionExtension:
     """Return the extension of a block's attention, put there now if it has none yet.
 
     Raises ModelError where the model's attention cannot be extended.
     """
-    attention: Any = block.attention.module
-    existing = getattr(attention, "extension", None)
-    if isinstance(existing, AttentionExtension):
+    existing = extension_of(block.attention.module)
+    if existing is not None:
         return existing
+    attention: Any = block.attention.module
     _use_own_attention(config)
     attention.extension = AttentionExtension()
     attention.register_forward_pre_hook(_through_extension, with_kwargs=True)
     return attention.extension  # type: ignore[no-any-return]
+
+
+def extension_of(attention: nn.Module) -> AttentionExtension | None:
+    """Return the extension of an attention layer, where it has one."""
+    extension = getattr(attention, "extension", None)
+    return extension if isinstance(extension, AttentionExtension) else None
 
 
 def _use_own_attention(config: Any) -> None:
@@ -103,12 +133,12 @@ def _use_own_attention(config: Any) -> None:
     config._attn_implementation = _ATTENTION_FUNCTION  # noqa: SLF001
 
 
-def _attention(
-    module: Any, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: Any, **kwargs: Any
-) -> Any:
-    extension = getattr(module, "extension", None)
+def _attention(module: Any, query: torch.Tensor, key: Any, value: Any, mask: torch.Tensor | None, **kwargs: Any) -> Any:
+    extension = extension_of(module)
     if extension is not None:
         query = extension.transform_queries(query)
+    if isinstance(key, StoredTokens):
+        return key.attend(query, value, mask, softmax_scale=kwargs["scaling"]).transpose(1, 2).contiguous(), None
     return sdpa_attention_forward(module, query, key, value, mask, **kwargs)
 
 
@@ -139,77 +169,3 @@ class _Gateway:
     def _stores_integers(self, layer_idx: int) -> bool:
         layers = self.cache.layers
         return layer_idx < len(layers) and getattr(layers[layer_idx], "stores_integers", False)
-
-
-class IntegerCacheLayer(CacheLayerMixin):
-    """The keys and values of one layer as packed integers with their scales."""
-
-    is_sliding = False
-    stores_integers = True
-
-    def __init__(self, quantizers: tuple[KVQuantizer, KVQuantizer]) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self._quantizers = quantizers
-        self._stored: tuple[dict[str, torch.Tensor], ...] | None = None
-
-    def lazy_initialization(self, key_states: torch.Tensor, value_states: torch.Tensor) -> None:
-        """Do nothing: there is nothing to allocate before the first update."""
-
-    def update(self, key_states: torch.Tensor, value_states: torch.Tensor, *_args: Any, **_kwargs: Any) -> Any:
-        """Store more keys and values, float ``[batch, heads, tokens, head_dim]``; return all, dequantized."""
-        new = tuple(q.store(x) for q, x in zip(self._quantizers, (key_states, value_states), strict=True))
-        if self._stored is not None:
-            new = tuple(_joined(old, more) for old, more in zip(self._stored, new, strict=True))
-        self._stored, self.is_initialized = new, True
-        return tuple(q.restore(s).to(key_states.dtype) for q, s in zip(self._quantizers, new, strict=True))
-
-    @property
-    def num_bytes(self) -> int:
-        """What the stored keys and values take."""
-        return sum(t.numel() * t.element_size() for stored in self._stored or () for t in stored.values())
-
-    def get_seq_length(self) -> int:
-        """Return the number of tokens stored."""
-        return 0 if self._stored is None else int(self._stored[0]["data"].shape[-2])
-
-    def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
-        """Return how many keys a query sees, and the offset of the first."""
-        return self.get_seq_length() + query_length, 0
-
-    def get_max_length(self) -> int:
-        """Return -1: the cache grows without bound."""
-        return -1
-
-    def batch_select_indices(self, indices: torch.Tensor) -> None:
-        """Keep these rows of the batch."""
-        self._change(lambda t: t[indices])
-
-    def crop(self, tokens_to_remove: int) -> None:
-        """Forget the last ``-tokens_to_remove`` tokens."""
-        self._change(lambda t: t[..., :tokens_to_remove, :])
-
-    def _change(self, function: Any) -> None:
-        if self._stored is not None:
-            self._stored = tuple({name: function(t) for name, t in stored.items()} for stored in self._stored)
-
-
-def _joined(old: dict[str, torch.Tensor], new: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    return {name: torch.cat((old[name], new[name]), dim=-2) for name in old}
-
-
-def new_cache(model: Any) -> Any:
-    """Return an empty cache for generation: of integers where the model quantizes its keys and values."""
-    quantizers = [kv_quantizers(layer.self_attn) for layer in model.model.layers]
-    if not any(quantizers):
-        return transformers.DynamicCache(config=model.config)
-    cache = transformers.DynamicCache(config=model.config)
-    for index, pair in enumerate(quantizers):
-        if pair is not None:
-            cache.layers[index] = IntegerCacheLayer(pair)
-    return cache
-
-
-def kv_quantizers(attention: nn.Module) -> tuple[KVQuantizer, KVQuantizer] | None:
-    """Return how an attention layer quantizes its keys and values, where it does."""
-    extension = getattr(attention, "extension", None)
-    return extension.quantizers if isinstance(extension, AttentionExtension) else None

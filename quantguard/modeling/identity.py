@@ -44,11 +44,11 @@ def configuration_facts(config: Any) -> dict[str, str]:
     """Return the fields of a transformers configuration that decide what a model computes, its defaults included.
 
     Tables are flattened to dotted names, values are JSON text; a long one is its hash. What is absent and what is null
-    are the same.
+    are the same. They are sorted by name.
     """
     facts: dict[str, str] = {}
     _flatten("", config.to_dict(), facts)
-    return facts
+    return dict(sorted(facts.items()))
 
 
 def _flatten(prefix: str, table: dict[str, Any], facts: dict[str, str]) -> None:

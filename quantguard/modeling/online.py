@@ -1,18 +1,23 @@
 """Transforms that run with the model: what cannot be folded into a weight is applied to activations as they pass."""
 
+from collections.abc import Callable
+
 import torch
 from torch import nn
 
 from quantguard.errors import RecipeError
+from quantguard.kernels import choose_backend, resolve, rotate
+from quantguard.kernels.rotate import Rotation
 from quantguard.modeling.structure import LinearGroup
 
 
 class KroneckerTransform(nn.Module):
-    """Multiply the last dimension by ``A ⊗ B`` (the vendor's ``npu_kronecker_quant`` without its quantization).
+    """Multiply the last dimension by ``A ⊗ B``.
 
     left: ``[a, a]`` or absent for the identity, right: ``[b, b]``; the last dimension is ``a * b`` long, or a multiple
     of ``b`` where ``left`` is absent. A row vector x becomes ``x (A ⊗ B)``: with x as a matrix X ``[a, b]``, ``Aᵀ X
-    B``.
+    B``. Before the linears behind it are quantized it runs on the reference body of ``rotate``, and ``kernels`` is
+    empty; then on the backend that ``kernels`` names, unless they rotate and quantize in one operation themselves.
     """
 
     left: torch.Tensor | None
@@ -22,43 +27,47 @@ class KroneckerTransform(nn.Module):
         super().__init__()
         self.register_buffer("left", left)
         self.register_buffer("right", right)
+        self.kernels: dict[str, str] = {}
+        self._rotate: Callable[..., torch.Tensor] = rotate.apply
+
+    def rotation(self, width: int) -> Rotation:
+        """Return the sizes of the transform on rows of ``width``."""
+        left, right = (None if factor is None else len(factor) for factor in (self.left, self.right))
+        return Rotation(width=width, left=left, right=right)
+
+    def choose_kernels(self, width: int, *, backend: str, device_type: str) -> None:
+        """Run on a backend from now on; raise KernelError where it cannot rotate rows of ``width``."""
+        chosen = choose_backend("rotate", self.rotation(width), requested=backend, device_type=device_type)
+        self.kernels, self._rotate = {"rotate": chosen}, resolve("rotate", chosen).apply
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Transform float ``[..., a * b]``; computed in float32 at least, returned in the type of ``x``."""
-        wide = x if x.dtype == torch.float64 else x.float()
-        return kronecker_multiply(wide, self.left, self.right).to(x.dtype)
+        """Transform float ``[..., a * b]``; returned in the type of ``x``."""
+        return self._rotate(x, self.left, self.right)
 
     def extra_repr(self) -> str:
         """Show the sizes when the model is printed."""
         return " x ".join("I" if m is None else str(len(m)) for m in (self.left, self.right))
 
 
-def kronecker_multiply(x: torch.Tensor, left: torch.Tensor | None, right: torch.Tensor | None) -> torch.Tensor:
-    """Return ``x (A ⊗ B)`` for rows ``[..., a * b]``; an absent factor is the identity."""
-    if left is None and right is None:
-        return x
-    if left is None:
-        assert right is not None
-        blocks: torch.Tensor = x.unflatten(-1, (-1, len(right))) @ right.to(x.dtype)
-        return blocks.flatten(-2)
-    matrix: torch.Tensor = x.unflatten(-1, (len(left), -1))
-    if right is not None:
-        matrix = matrix @ right.to(x.dtype)
-    return (left.to(x.dtype).t() @ matrix).flatten(-2)
-
-
 class TransformedNorm(nn.Module):
-    """A norm and the online transform behind it: every linear that reads the norm shares one computation."""
+    """A norm and the online transform behind it: every linear that reads the norm shares one computation.
+
+    Where all of these rotate and quantize in one operation, ``leaves_transform`` is set and the norm does without.
+    """
 
     def __init__(self, norm: nn.Module, transform: nn.Module) -> None:
         super().__init__()
         self.norm = norm
         self.input_transform = transform
+        self.leaves_transform = False
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Normalise, then transform."""
-        y: torch.Tensor = self.input_transform(self.norm(x))
-        return y
+        y: torch.Tensor = self.norm(x)
+        if self.leaves_transform:
+            return y
+        transformed: torch.Tensor = self.input_transform(y)
+        return transformed
 
 
 class TransformedLinear(nn.Linear):

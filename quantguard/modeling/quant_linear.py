@@ -1,26 +1,28 @@
 """The layer that takes a Linear's place: integer weights on a kernel backend."""
 
-import types
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import nn
 
-from quantguard.errors import KernelError, RecipeError
-from quantguard.kernels import choose_backend, has_own_static, resolve
-from quantguard.numerics import FakeQuantTensor, QuantTensor
+from quantguard.errors import RecipeError
+from quantguard.modeling.linear_plan import plan_linear
+from quantguard.modeling.online import KroneckerTransform
+from quantguard.numerics import QuantTensor
 from quantguard.records import QuantArgs
 
 
 class QuantLinear(nn.Module):
-    """A linear layer on quantized weights; its kernels are chosen once, when it is built.
+    """A linear layer on quantized weights; what it runs is planned once, when it is built.
 
     ``kernels`` maps each op that it calls to the backend that runs it. ``input_transform`` works on the input before
-    it is quantized; ``input_scale``, float32 ``[1, 1]``, is the fixed scale of static activations, and
-    ``input_zero_point``, int32 ``[1, 1]``, their zero point where they are asymmetric: ``bias`` then holds what the
-    zero point adds to every product, ``-scale * zero_point * sum_in(weight)``, as well. Column ``i`` of the weight
-    takes input ``input_permutation[i]``, int64 ``[in_features]``, of what the transform gives: where act-order rounding
-    spread the scale groups over the inputs, those of the weight in that order are contiguous.
+    it is quantized, and so does ``shared_transform``, which belongs to the norm that the layer reads and is left to the
+    layer, because its backend rotates and quantizes in one. ``input_scale``, float32 ``[1, 1]``, is the fixed scale of
+    static activations, and ``input_zero_point``, int32 ``[1, 1]``, their zero point where they are asymmetric: ``bias``
+    then holds what the zero point adds to every product, ``-scale * zero_point * sum_in(weight)``, as well. Column
+    ``i`` of the weight takes input ``input_permutation[i]``, int64 ``[in_features]``, of what the transform gives:
+    where act-order rounding spread the scale groups over the inputs, those of the weight in that order are contiguous.
     """
 
     input_scale: torch.Tensor | None
@@ -39,81 +41,63 @@ class QuantLinear(nn.Module):
         input_scale: torch.Tensor | None = None,
         input_zero_point: torch.Tensor | None = None,
         input_transform: nn.Module | None = None,
+        shared_transform: KroneckerTransform | None = None,
         input_permutation: torch.Tensor | None = None,
     ) -> None:
         super().__init__()
         self.out_features, self.in_features = weight.data.shape
         self.args = weight.args
         self.input_activations = input_activations
-        self._op = _linear_op(weight.args, input_activations)
-        chosen = choose_backend(self._op, weight.args, requested=backend, device_type=device_type)
-        self._fixes_scales = self._op == "int8_linear" and input_scale is not None and has_own_static(chosen)
-        if self._fixes_scales:
-            self._op = "static_int8_linear"
-        self.kernels = {self._op: chosen}
-        self._linear = resolve(self._op, chosen)
-        self._quantize: types.ModuleType | None = None
-        self._quantize_and_apply: Callable[..., torch.Tensor] | None = None
-        if input_activations is not None:
-            op = f"quantize_per_{input_activations.strategy}"
-            self.kernels[op] = chosen
-            self._quantize = resolve(op, chosen)
-            # A backend may quantize and multiply in one call, to the same bits.
-            if op == "quantize_per_token":
-                self._quantize_and_apply = getattr(self._linear, "quantize_and_apply", None)
-        if (input_activations is not None and not input_activations.dynamic) != (input_scale is not None):
-            raise RecipeError("static activations need a scale from calibration, and only they take one")
-        self._require_asymmetric(chosen, input_zero_point)
+        _require_static_parts(input_activations, input_scale, input_zero_point)
+        transform = shared_transform or input_transform
+        # A permutation comes between the two, so that they cannot be one.
+        rotation = None
+        if isinstance(transform, KroneckerTransform) and input_permutation is None:
+            rotation = transform.rotation(self.in_features)
+        self.plan = plan_linear(
+            weight.args, input_activations, rotation=rotation, backend=backend, device_type=device_type
+        )
+        self._run = _RUN[self.plan.kind]
         self.input_transform = input_transform
+        # In a tuple, so that a transform of the norm stays a part of that alone.
+        self._rotated_by: tuple[Any, ...] = (transform,) if self.plan.kind == "rotated" else ()
         self.register_buffer("input_scale", input_scale)
         self.register_buffer("input_zero_point", input_zero_point)
         self.register_buffer("input_permutation", input_permutation)
-        packed = self._linear.pack(weight, input_scale, bias) if self._fixes_scales else self._linear.pack(weight)
-        self._names = tuple(packed)
+        joined = (input_scale, bias) if self.plan.joins_scales else ()
+        packed = self.plan.linear.pack(weight, *joined)
+        self._packed_as = {name: f"weight_{name}" for name in packed}
         for name, buffer in packed.items():
-            self.register_buffer(f"weight_{name}", buffer)
+            self.register_buffer(self._packed_as[name], buffer)
         self.register_buffer("bias", None if bias is None else bias.detach().float())
 
-    def _require_asymmetric(self, backend: str, zero_point: torch.Tensor | None) -> None:
-        """Hold settings, zero point and backend together."""
-        asymmetric = self.input_activations is not None and not self.input_activations.symmetric
-        if asymmetric != (zero_point is not None):
-            raise RecipeError("a zero point belongs to asymmetric static activations, and only to them")
-        if asymmetric and not hasattr(self._quantize, "apply_asymmetric"):
-            raise KernelError(
-                f"the {backend!r} backend takes static activations without a zero point, and this layer's have one;"
-                " load the model on the CPU with backend='cpu' or 'reference'"
-            )
+    @property
+    def kernels(self) -> dict[str, str]:
+        """The backend of each op that it calls."""
+        return self.plan.kernels
 
     @property
     def packed_names(self) -> tuple[str, ...]:
         """The buffers that hold the weight in the layout of the kernel."""
-        return tuple(f"weight_{name}" for name in self._names)
+        return tuple(self._packed_as.values())
+
+    @property
+    def packed(self) -> dict[str, torch.Tensor]:
+        """The weight in the layout of the kernel."""
+        return {name: self._buffers[registered] for name, registered in self._packed_as.items()}  # type: ignore[misc]
+
+    @property
+    def rotation(self) -> Any:
+        """The transform whose rotation is one operation with quantization here."""
+        return self._rotated_by[0]
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Apply to float ``[..., in_features]``; returns the same type, ``[..., out_features]``."""
-        if self.input_transform is not None:
+        if self.input_transform is not None and not self._rotated_by:
             x = self.input_transform(x)
         if self.input_permutation is not None:
             x = x[..., self.input_permutation]
-        tokens = x.reshape(-1, self.in_features)
-        weight = {name: getattr(self, f"weight_{name}") for name in self._names}
-        if self._quantize is None:
-            y: torch.Tensor = self._linear.apply(tokens, weight, self.bias, args=self.args)
-        elif self._quantize_and_apply is not None:
-            given = {"args": self.args, "input_args": self.input_activations}
-            y = self._quantize_and_apply(tokens, weight, self.bias, **given)
-        else:
-            assert self.input_activations is not None
-            fixed = () if self.input_scale is None else (self.input_scale,)
-            if self.input_zero_point is None:
-                q, scale = self._quantize.apply(tokens, *fixed, args=self.input_activations)
-            else:
-                q, scale = self._quantize.apply_asymmetric(
-                    tokens, *fixed, self.input_zero_point, args=self.input_activations
-                )
-            factors = (q, weight) if self._fixes_scales else (q, scale, weight, self.bias)
-            y = self._linear.apply(*factors, args=self.args, output_dtype=x.dtype)
+        y = self._run(self, x.reshape(-1, self.in_features))
         return y.reshape(*x.shape[:-1], self.out_features)
 
     def extra_repr(self) -> str:
@@ -122,41 +106,62 @@ class QuantLinear(nn.Module):
         return f"in_features={self.in_features}, out_features={self.out_features}, {bits}, kernels={self.kernels}"
 
 
-class FakeQuantLinear(nn.Module):
-    """A linear layer on the floats that its codes stand for: what a code book costs in accuracy, not in time."""
-
-    weight: torch.Tensor
-    bias: torch.Tensor | None
-
-    def __init__(
-        self,
-        weight: FakeQuantTensor,
-        bias: torch.Tensor | None,
-        *,
-        dtype: torch.dtype,
-        input_transform: nn.Module | None,
-    ) -> None:
-        super().__init__()
-        self.out_features, self.in_features = weight.weight.shape
-        self.args = weight.args
-        self.kernels = {f"{weight.args.type}_linear": "fake quantization"}
-        self.input_transform = input_transform
-        self.register_buffer("weight", weight.weight.to(dtype))
-        self.register_buffer("bias", None if bias is None else bias.detach().to(dtype))
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Apply to float ``[..., in_features]``; returns the same type, ``[..., out_features]``."""
-        if self.input_transform is not None:
-            x = self.input_transform(x)
-        return nn.functional.linear(x, self.weight, self.bias)
-
-    def extra_repr(self) -> str:
-        """Show the sizes and the code when the model is printed."""
-        code = f"{self.args.type} {self.args.num_bits} bits, fake-quantized"
-        return f"in_features={self.in_features}, out_features={self.out_features}, {code}"
+def _require_static_parts(
+    activations: QuantArgs | None, scale: torch.Tensor | None, zero_point: torch.Tensor | None
+) -> None:
+    """Hold settings, fixed scale and zero point together."""
+    if (activations is not None and not activations.dynamic) != (scale is not None):
+        raise RecipeError("static activations need a scale from calibration, and only they take one")
+    if (activations is not None and not activations.symmetric) != (zero_point is not None):
+        raise RecipeError("a zero point belongs to asymmetric static activations, and only to them")
 
 
-def _linear_op(weights: QuantArgs, input_activations: QuantArgs | None) -> str:
-    if input_activations is None:
-        return "weight_only_linear"
-    return "int4_linear" if weights.num_bits <= 4 else "int8_linear"
+def _weight_only(layer: QuantLinear, x: torch.Tensor) -> torch.Tensor:
+    y: torch.Tensor = layer.plan.linear.apply(x, layer.packed, layer.bias, args=layer.args)
+    return y
+
+
+def _fused(layer: QuantLinear, x: torch.Tensor) -> torch.Tensor:
+    assert layer.plan.quantize_and_apply is not None
+    settings = {"args": layer.args, "input_args": layer.input_activations}
+    return layer.plan.quantize_and_apply(x, layer.packed, layer.bias, **settings)
+
+
+def _dynamic(layer: QuantLinear, x: torch.Tensor) -> torch.Tensor:
+    assert layer.plan.quantize is not None
+    q, scale = layer.plan.quantize.apply(x, args=layer.input_activations)
+    return _multiply(layer, q, scale, x.dtype)
+
+
+def _rotated(layer: QuantLinear, x: torch.Tensor) -> torch.Tensor:
+    assert layer.plan.quantize is not None
+    left, right = layer.rotation.left, layer.rotation.right
+    q, scale = layer.plan.quantize.apply(x, left, right, args=layer.input_activations)
+    return _multiply(layer, q, scale, x.dtype)
+
+
+def _static(layer: QuantLinear, x: torch.Tensor) -> torch.Tensor:
+    assert layer.plan.quantize is not None
+    if layer.input_zero_point is None:
+        q, scale = layer.plan.quantize.apply(x, layer.input_scale, args=layer.input_activations)
+    else:
+        fixed = layer.input_scale, layer.input_zero_point
+        q, scale = layer.plan.quantize.apply_asymmetric(x, *fixed, args=layer.input_activations)
+    if not layer.plan.joins_scales:
+        return _multiply(layer, q, scale, x.dtype)
+    y: torch.Tensor = layer.plan.linear.apply(q, layer.packed, args=layer.args, output_dtype=x.dtype)
+    return y
+
+
+def _multiply(layer: QuantLinear, q: torch.Tensor, scale: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    y: torch.Tensor = layer.plan.linear.apply(q, scale, layer.packed, layer.bias, args=layer.args, output_dtype=dtype)
+    return y
+
+
+_RUN: dict[str, Callable[[QuantLinear, torch.Tensor], torch.Tensor]] = {
+    "weight_only": _weight_only,
+    "dynamic": _dynamic,
+    "rotated": _rotated,
+    "fused": _fused,
+    "static": _static,
+}

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from quantguard.modeling.attention import kv_quantizers
+from quantguard.modeling.integer_cache import kv_store
+from quantguard.modeling.kv_store import KVStore
 from quantguard.modeling.structure import window_of
-from quantguard.numerics import KVQuantizer
 
 _ATTENTION = ("sdpa", "quantguard_sdpa")
 _PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj")
@@ -35,25 +35,28 @@ class Window:
 
 
 class SlotLayer:
-    """The slots of one decoder layer; with quantizers they hold integers and scales, as an IntegerCacheLayer does."""
+    """The slots of one decoder layer; with a store they hold integers and scales, as an IntegerCacheLayer does."""
 
-    def __init__(self, quantizers: tuple[KVQuantizer, KVQuantizer] | None, *, num_slots: int, capacity: int) -> None:
-        self._quantizers = quantizers
+    def __init__(self, store: KVStore | None, *, num_slots: int, capacity: int) -> None:
+        self._kv_store = store
         self._shape = num_slots, capacity
         self._buffers: tuple[dict[str, torch.Tensor], ...] = ()
 
     @property
     def stores_integers(self) -> bool:
         """Tell whether keys and values are quantized here."""
-        return self._quantizers is not None
+        return self._kv_store is not None
 
     @property
     def num_bytes(self) -> int:
         """What the buffers take."""
         return sum(t.numel() * t.element_size() for stored in self._buffers for t in stored.values())
 
-    def update(self, keys: torch.Tensor, values: torch.Tensor, window: Window) -> tuple[torch.Tensor, torch.Tensor]:
-        """Store float ``[slots, heads, tokens, head_dim]``; return what the window sees, in the same type."""
+    def update(self, keys: torch.Tensor, values: torch.Tensor, window: Window) -> Any:
+        """Store float ``[slots, heads, tokens, head_dim]``; return what the window sees, to be attended to.
+
+        That is keys and values in the same type, or what stands for them where a kernel attends to the integers.
+        """
         new = self._store(keys, values)
         if not self._buffers:
             self._buffers = tuple({name: self._allocate(t) for name, t in stored.items()} for stored in new)
@@ -64,6 +67,8 @@ class SlotLayer:
             {name: t[window.first : window.last, :, : window.num_visible] for name, t in buffers.items()}
             for buffers in self._buffers
         ]
+        if self._kv_store is not None and self._kv_store.attends(keys.shape[-2]):
+            return self._kv_store.handles((seen[0], seen[1]))
         return self._restore(seen[0], 0, keys.dtype), self._restore(seen[1], 1, keys.dtype)
 
     def copy(self, source: int, target: slice, num_tokens: int) -> None:
@@ -73,17 +78,17 @@ class SlotLayer:
                 tensor[target, :, :num_tokens] = tensor[source, :, :num_tokens]
 
     def _store(self, keys: torch.Tensor, values: torch.Tensor) -> tuple[dict[str, torch.Tensor], ...]:
-        if self._quantizers is None:
+        if self._kv_store is None:
             return {"data": keys}, {"data": values}
-        return self._quantizers[0].store(keys), self._quantizers[1].store(values)
+        return self._kv_store.store(keys, values)
 
     def _restore(self, stored: dict[str, torch.Tensor], index: int, dtype: torch.dtype) -> torch.Tensor:
-        if self._quantizers is None:
+        if self._kv_store is None:
             return stored["data"]
-        quantizer, num_slots = self._quantizers[index], len(stored["data"])
+        num_slots = len(stored["data"])
         step = max(1, _RESTORED_AT_ONCE * num_slots // stored["data"].numel())
         parts = [
-            quantizer.restore({name: t[start : start + step] for name, t in stored.items()}).to(dtype)
+            self._kv_store.restore_part({name: t[start : start + step] for name, t in stored.items()}, index, dtype)
             for start in range(0, num_slots, step)
         ]
         return torch.cat(parts) if len(parts) > 1 else parts[0]
@@ -114,8 +119,7 @@ class SlotCache:
 
     def __init__(self, model: Any, *, num_slots: int, capacity: int) -> None:
         self.layers = [
-            SlotLayer(kv_quantizers(layer.self_attn), num_slots=num_slots, capacity=capacity)
-            for layer in model.model.layers
+            SlotLayer(kv_store(layer.self_attn), num_slots=num_slots, capacity=capacity) for layer in model.model.layers
         ]
 
     def update(self, keys: torch.Tensor, values: torch.Tensor, layer_idx: int, *_args: Any, **_kwargs: Any) -> Any:

@@ -6,18 +6,17 @@ from quantguard.pipeline.opening import load
 from quantguard.pipeline.quantizing import quantize
 from quantguard.pipeline.rerun_store import RerunStore
 from quantguard.pipeline.saving import quantize_to_folder
-from quantguard.pipeline.serving import Service, open_served
-from quantguard.pipeline.session import PipelineSession, Settings, open_session
+from quantguard.pipeline.serving import Service
+from quantguard.pipeline.session import PipelineSession, RunState, open_session
 
 __all__ = [
     "GenerationStore",
     "PipelineSession",
     "RerunStore",
+    "RunState",
     "Service",
-    "Settings",
     "evaluate",
     "load",
-    "open_served",
     "open_session",
     "quantize",
     "quantize_to_folder",

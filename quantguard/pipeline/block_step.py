@@ -64,8 +64,8 @@ class BlockStep:
         """
         if activations is None:
             self.layers = self._layers(None)
-            self.floats = swap_linears(self.block, self.layers, backend=backend, device_type=device_type)
             self._quantize_kv(None)
+            self.floats = swap_linears(self.block, self.layers, backend=backend, device_type=device_type)
             return None
         calibration = BlockCalibration(self.block, activations, self.config, precision=self.settings.precision)
         expected = self._round(calibration) if law is None else self._transform_and_round(calibration, law)

@@ -4,20 +4,18 @@ import contextlib
 import statistics
 from collections.abc import Sequence
 
-from quantguard.benchmarks import Benchmark, continuations
+from quantguard.benchmarks import NOTHING, Benchmark, continuations
+from quantguard.calibration._items import require_unseen
 from quantguard.engines._subject import Subject
 from quantguard.errors import UsageError
+from quantguard.gates import Display
 from quantguard.modeling import LoadedModel
 from quantguard.modeling.likelihood import likelihoods
 from quantguard.pipeline import provenance
-from quantguard.pipeline.calibration_items import require_unseen
+from quantguard.pipeline.display import displaying
 from quantguard.pipeline.in_process import InProcess
 from quantguard.pipeline.progress import Progress, silent
-from quantguard.pipeline.watching import Watch, watching
-from quantguard.records import GenerationConfig, RunRecord, Sample, Score
-
-# Nothing is generated; this stands for it in the fingerprint.
-NOTHING = GenerationConfig(max_new_tokens=1)
+from quantguard.records import Fingerprint, RunRecord, Sample, Score
 
 
 def run(
@@ -26,20 +24,20 @@ def run(
     samples: Sequence[Sample],
     *,
     progress: Progress = silent,
-    watch: Watch | None = None,
-    matching: dict[str, str] | None = None,
+    display: Display | None = None,
+    fingerprint: Fingerprint | None = None,
 ) -> RunRecord:
     """Choose for every sample and record; raises UsageError for a model whose logits are not at hand.
 
-    ``watch`` shows the choices where a display is open already; absent, ``progress`` opens one. ``matching`` is the
-    fingerprint, where it has been worked out.
+    ``display`` shows the choices where one is open already; absent, ``progress`` opens one. ``fingerprint`` is given
+    where it has been worked out.
     """
     if not isinstance(subject, InProcess):
         raise UsageError(f"{data.name} reads logits, so it takes a model of this process, not {subject.name}")
-    require_unseen(subject, data, samples)
+    require_unseen(subject.loaded, data, samples)
     scores, by_length = [], []
-    opened = watching(progress, f"{subject.name} on {data.name}", len(samples))
-    with opened if watch is None else contextlib.nullcontext(watch) as seen:
+    opened = displaying(progress, f"{subject.name} on {data.name}", len(samples))
+    with opened if display is None else contextlib.nullcontext(display) as seen:
         for sample in samples:
             score, right = _choose(subject.loaded, sample)
             scores.append(score)
@@ -54,7 +52,7 @@ def run(
         generation_config=None,
         scores=tuple(scores),
         kernels=subject.kernels(),
-        must_match=matching or provenance.must_match(subject, data, NOTHING, batch_size=1),
+        fingerprint=fingerprint or provenance.fingerprint(subject, data, NOTHING, batch_size=1),
         recorded=provenance.recorded(subject, NOTHING, batch_size=1),
         metrics={
             "accuracy": statistics.fmean(score.value or 0.0 for score in scores),

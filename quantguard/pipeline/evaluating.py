@@ -3,24 +3,26 @@
 import contextlib
 import os
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 
 from quantguard import registry
-from quantguard.benchmarks import Benchmark, choose_subset
+from quantguard.benchmarks import NOTHING, Benchmark, choose_subset
+from quantguard.calibration._items import require_unseen
 from quantguard.engines._prompting import Request
 from quantguard.engines._subject import Subject
 from quantguard.errors import UsageError
+from quantguard.gates import Display
+from quantguard.measures import Models, fidelity
 from quantguard.modeling import LoadedModel
-from quantguard.pipeline import choosing, fidelity, provenance
-from quantguard.pipeline.calibration_items import require_unseen
+from quantguard.pipeline import choosing, provenance
+from quantguard.pipeline.display import displaying
 from quantguard.pipeline.generating import Answered, generate
-from quantguard.pipeline.generation_store import GenerationStore, Policy, Shelf
+from quantguard.pipeline.generation_store import GenerationStore, Policy
 from quantguard.pipeline.in_process import InProcess
-from quantguard.pipeline.opening import load
+from quantguard.pipeline.opening import full_precision_of, load
 from quantguard.pipeline.progress import Progress, silent
-from quantguard.pipeline.scoring import Scoring, how_scored, reasoning, summarize
-from quantguard.pipeline.watching import Watch, watching
-from quantguard.records import Generation, GenerationConfig, RunRecord, Sample
+from quantguard.pipeline.scoring import Scoring, how_scored
+from quantguard.records import Fingerprint, Generation, GenerationConfig, RunRecord, Sample, to_json
+from quantguard.verdict.metrics import reasoning, summarize
 
 
 def evaluate(
@@ -55,7 +57,10 @@ def evaluate(
             raise UsageError(f"{benchmark} generates nothing: mode, temperature, epochs and limits do not apply to it")
         if data.task == "choice":
             return choosing.run(subject, data, samples, progress=progress)
-        return fidelity.run(subject, data, samples)
+        if not isinstance(subject, InProcess):
+            raise UsageError(f"{data.name} reads logits, so it takes a model of this process, not {subject.name}")
+        models = Models(candidate=subject.loaded, reference=full_precision_of(subject.loaded))
+        return record_of(subject, data, fidelity.compare(models, data, samples))
     config = GenerationConfig(
         max_new_tokens=data.max_new_tokens if max_new_tokens is None else max_new_tokens,
         temperature=temperature,
@@ -85,30 +90,32 @@ def run(
     store: GenerationStore | None = None,
     policy: Policy = "resume",
     known: dict[str, Generation] | None = None,
-    watch: Watch | None = None,
-    matching: dict[str, str] | None = None,
+    display: Display | None = None,
+    fingerprint: Fingerprint | None = None,
 ) -> RunRecord:
     """Generate, score and record; the scores come in the order of samples, epoch by epoch.
 
     Answers are kept in ``store``, where there is one, as ``policy`` says; those that it has are not asked for again.
-    Neither are those that are ``known``, to which new ones are added. Without a ``watch``, ``progress`` opens one.
-    ``matching`` is the fingerprint, where it has been worked out.
+    Neither are those that are ``known``, to which new ones are added. Without a ``display``, ``progress`` opens one.
+    ``fingerprint`` is given where it has been worked out.
     """
     batch_size = subject.default_batch_size if batch_size is None else batch_size
     if batch_size < 1:
         raise UsageError(f"batch_size is {batch_size}; at least one item runs at once")
-    require_unseen(subject, data, samples)
+    if isinstance(subject, InProcess):
+        require_unseen(subject.loaded, data, samples)
     requests = requests_of(data, samples, config)
-    matching = matching or provenance.must_match(subject, data, config, batch_size=batch_size)
-    recorded = provenance.recorded(subject, config, batch_size=batch_size)
+    fingerprint = fingerprint or provenance.fingerprint(subject, data, config, batch_size=batch_size)
+    recorded = provenance.recorded(subject, config, batch_size=batch_size) | subject.generation_facts()
     with contextlib.ExitStack() as stack:
-        facts = matching | recorded | {"subject": subject.name}
-        shelf = None if store is None else stack.enter_context(_shelf(store, facts, policy))
-        seen = watch or stack.enter_context(watching(progress, f"{subject.name} on {data.name}", len(requests)))
+        # Whatever the items and their scorer, an answer depends on its own prompt alone.
+        facts = {"subject": subject.name, "fingerprint": to_json(fingerprint.of_answers()), "recorded": recorded}
+        kept = None if store is None else stack.enter_context(store.answers_of(facts, policy))
+        seen = display or stack.enter_context(displaying(progress, f"{subject.name} on {data.name}", len(requests)))
         scoring = stack.enter_context(Scoring(data, samples, seen.scored))
         told = _telling(scoring, seen)
         generations, resumed = generate(
-            subject, requests, config, batch_size=batch_size, answered=told, shelf=shelf, known=known
+            subject, requests, config, batch_size=batch_size, answered=told, kept=kept, known=known
         )
         scores = scoring.finish(generations)
         metrics = summarize(scores) | reasoning(generations)
@@ -121,7 +128,7 @@ def run(
         generation_config=config,
         scores=scores,
         kernels=subject.kernels(),
-        must_match=matching,
+        fingerprint=fingerprint,
         recorded=recorded | how_scored(data),
         metrics=metrics,
         notes=(*subject.notes, *([resumed] if resumed and policy == "resume" else [])),
@@ -129,12 +136,24 @@ def run(
     )
 
 
-def _shelf(store: GenerationStore, facts: dict[str, str], policy: Policy) -> AbstractContextManager[Shelf | None]:
-    """Open the shelf of a run: whatever the items and their scorer, an answer depends on its own prompt alone."""
-    return store.shelf({key: value for key, value in facts.items() if key not in ("data", "scorer")}, policy)
+def record_of(subject: Subject, data: Benchmark, metrics: dict[str, float]) -> RunRecord:
+    """Return the record of what was measured on a benchmark's text, without answers."""
+    return RunRecord(
+        model=subject.name,
+        recipe=subject.recipe,
+        benchmark=data.name,
+        platform=subject.platform,
+        generation_config=None,
+        scores=(),
+        kernels=subject.kernels(),
+        fingerprint=provenance.fingerprint(subject, data, NOTHING, batch_size=1),
+        recorded=provenance.recorded(subject, NOTHING, batch_size=1),
+        metrics=metrics,
+        notes=subject.notes,
+    )
 
 
-def _telling(scoring: Scoring, seen: Watch) -> Answered:
+def _telling(scoring: Scoring, seen: Display) -> Answered:
     """Return what has answers scored and shown as they come."""
 
     def answered(generations: Sequence[Generation], *, resumed: bool = False) -> None:

@@ -1,9 +1,9 @@
 """Answers that are kept on disk while a run lasts, so that one that is broken off goes on where it stopped.
 
-A shelf is a file of JSON lines, named by everything that its answers depend on: model, recipe, decoding, seed, engine,
-versions, machine and the source files of quantguard that made them. A candidate's answers are kept until the whole run
-has come to its end, for a day at most, and are never used again after that: to gate is to measure. Answers of full
-precision that gates compare with stay, so that a reference is not run twice.
+They are named by everything that they depend on: model, recipe, decoding, seed, engine, versions, machine and the
+source files of quantguard that made them. A candidate's answers are kept until the whole run has come to its end, for a
+day at most, and are never used again after that: to gate is to measure. Answers of full precision that gates compare
+with stay, so that a reference is not run twice.
 """
 
 import contextlib
@@ -11,7 +11,6 @@ import dataclasses
 import datetime as dt
 import functools
 import hashlib
-import json
 import pathlib
 from collections.abc import Callable, Iterator
 from typing import Any, Literal
@@ -20,10 +19,10 @@ import filelock
 
 from quantguard import catalog
 from quantguard.engines._prompting import Request
-from quantguard.errors import MeasurementError, RecordError
-from quantguard.records import Generation, from_json, to_json
+from quantguard.errors import MeasurementError
+from quantguard.records import Generation
+from quantguard.records.answer_file import FOLDER, NAME, AnswerFile
 from quantguard.records.codec import digest
-from quantguard.records.files import parse_json, seal, unseal
 
 # How long what a broken run left may be gone on with.
 LONGEST_BREAK = dt.timedelta(days=1)
@@ -40,15 +39,16 @@ def refuse(text: str) -> None:
     raise MeasurementError(text)
 
 
-class Shelf:
+class KeptAnswers:
     """The answers of one subject under one decoding; ``began`` is when the first of them was asked for."""
 
-    def __init__(self, path: pathlib.Path, began: dt.datetime, answers: dict[str, Generation], told: Told) -> None:
-        self.path, self.began = path, began
+    def __init__(self, run: str, began: dt.datetime, answers: dict[str, Generation], told: Told) -> None:
+        self.run, self.began = run, began
         self.complete = False
         self._told, self._broken = told, False
         self._answers = answers
         self._given: set[str] = set()
+        self._file: AnswerFile | None = None
 
     def find(self, request: Request) -> Generation | None:
         """Return the answer to a request, where there is one."""
@@ -63,16 +63,24 @@ class Shelf:
         self._given.clear()
 
     def put(self, request: Request, generation: Generation) -> None:
-        """Write an answer down at once; nothing more is written once that failed, behind half of a line."""
+        """Write an answer down at once; nothing more is written once that failed."""
         self._answers[key_of(request)] = generation
-        if self._broken:
+        if self._broken or self._file is None:
             return
         try:
-            with self.path.open("a", encoding="utf-8", errors="backslashreplace") as stream:
-                stream.write(_line({"request": key_of(request), "generation": to_json(generation)}))
-        except OSError as error:
+            self._file.put(self.run, key_of(request), generation)
+        except (OSError, MeasurementError) as error:
             self._broken = True
-            self._told(_not_kept(self.path, error))
+            self._told(_not_kept(error))
+
+    @contextlib.contextmanager
+    def written_to(self, file: AnswerFile) -> Iterator[None]:
+        """Write what is put within the block into a file."""
+        self._file = file
+        try:
+            yield
+        finally:
+            self._file = None
 
     def __len__(self) -> int:
         """Count the answers."""
@@ -81,81 +89,84 @@ class Shelf:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class GenerationStore:
-    """The shelves under a folder, and those that this run has used. ``fresh`` begins every one of them anew.
+    """The answers under a folder, and those that this run has used.
 
-    ``told`` is told where answers cannot be kept, which no verdict needs; absent, that raises MeasurementError.
+    Attributes:
+        folder: Where the file of answers lies.
+        fresh: Whether nothing is taken from earlier runs.
+        told: Told where answers cannot be kept, which no verdict needs; absent, that raises MeasurementError.
     """
 
-    folder: pathlib.Path = dataclasses.field(default_factory=lambda: catalog.cache_root() / "generations")
+    folder: pathlib.Path = dataclasses.field(default_factory=lambda: catalog.cache_root() / FOLDER)
     fresh: bool = False
     told: Told = refuse
-    _used: list[tuple[Policy, Shelf]] = dataclasses.field(default_factory=list)
+    _used: list[tuple[Policy, KeptAnswers]] = dataclasses.field(default_factory=list)
 
     @contextlib.contextmanager
-    def shelf(self, facts: dict[str, Any], policy: Policy) -> Iterator[Shelf | None]:
-        """Open the shelf of what ``facts`` describe, which is complete where the block ends well.
+    def answers_of(self, facts: dict[str, Any], policy: Policy) -> Iterator[KeptAnswers | None]:
+        """Open the answers of what ``facts`` describe, which are complete where the block ends well.
 
-        None where another process has it open: both then measure, and only the other keeps. None too where it cannot be
-        written, once that was told.
+        None where another process is at them: both then measure, and only the other keeps. None too where they cannot
+        be written, once that was told.
         """
         facts = facts | {"sources": own_sources()}
-        path = self.folder / f"{digest([policy, facts])}.jsonl"
-        # Without flock the library would fall back to a file that a crashed holder leaves behind for ever.
-        lock = filelock.FileLock(path.with_suffix(".lock"), blocking=False, fallback_to_soft=False)
-        try:
-            shelf = self._take(lock, path, facts, policy)
-            yield shelf
-            if shelf is not None:
-                shelf.complete = True
-        finally:
-            lock.release()
+        run = digest([policy, facts])
+        with contextlib.ExitStack() as stack:
+            kept = self._take(stack, run, facts, policy)
+            yield kept
+            if kept is not None:
+                kept.complete = True
 
     def settle(self) -> None:
         """End the run: what was kept only to go on with goes, unless something is still missing."""
-        if all(shelf.complete for _, shelf in self._used):
-            for policy, shelf in self._used:
-                if policy == "resume":
-                    self._drop(shelf.path)
+        done = [kept for policy, kept in self._used if policy == "resume"]
+        if not done or not all(kept.complete for _, kept in self._used):
+            return
+        try:
+            with AnswerFile(self.folder / NAME) as file:
+                for kept in done:
+                    file.drop(kept.run)
+        except (OSError, MeasurementError) as error:
+            self.told(
+                f"answers that this run is done with cannot be removed, and the next one would go on with them:"
+                f" {error}. Type: rm '{self.folder / NAME}'*"
+            )
+        else:
+            self._used[:] = [(policy, kept) for policy, kept in self._used if policy != "resume"]
 
     def num_kept(self) -> int:
         """Count the answers that this run can be gone on with."""
-        return sum(len(shelf) for _, shelf in self._used if shelf.path.is_file())
+        return sum(len(kept) for _, kept in self._used)
 
-    def _drop(self, path: pathlib.Path) -> None:
+    def _take(self, stack: contextlib.ExitStack, run: str, facts: dict[str, Any], policy: Policy) -> KeptAnswers | None:
         try:
-            path.unlink(missing_ok=True)
-        except OSError as error:
-            self.told(
-                f"answers that this run is done with cannot be removed, and the next one would go on with them:"
-                f" {error}. Type: rm '{path}'"
-            )
-
-    def _take(
-        self, lock: filelock.BaseFileLock, path: pathlib.Path, facts: dict[str, Any], policy: Policy
-    ) -> Shelf | None:
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            lock.acquire()
-            return self._open(path, facts, policy)
+            self.folder.mkdir(parents=True, exist_ok=True)
+            # Without flock the library would fall back to a file that a crashed holder leaves behind for ever.
+            lock = filelock.FileLock(self.folder / f"{run}.lock", blocking=False, fallback_to_soft=False)
+            stack.enter_context(lock)
+            file = stack.enter_context(AnswerFile(self.folder / NAME))
+            kept = self._open(file, run, facts, policy)
         except filelock.Timeout:
             return None
         except (OSError, NotImplementedError) as error:
-            self.told(_not_kept(path, error))
+            self.told(_not_kept(error))
             return None
+        stack.enter_context(kept.written_to(file))
+        return kept
 
-    def _open(self, path: pathlib.Path, facts: dict[str, Any], policy: Policy) -> Shelf:
-        known = next((shelf for _, shelf in self._used if shelf.path == path), None)
+    def _open(self, file: AnswerFile, run: str, facts: dict[str, Any], policy: Policy) -> KeptAnswers:
+        known = next((kept for _, kept in self._used if kept.run == run), None)
         if known is not None:
             if policy == "resume":
                 known.forget()
             return known
-        shelf = None if self.fresh else _read(path, self.told)
-        now = dt.datetime.now(dt.UTC)
-        if shelf is None or (policy == "resume" and now - shelf.began > LONGEST_BREAK):
-            shelf = Shelf(path, now, {}, self.told)
-            path.write_text(_line({"began": now.isoformat(), "facts": facts}), encoding="utf-8")
-        self._used.append((policy, shelf))
-        return shelf
+        began, now = None if self.fresh else file.began(run), dt.datetime.now(dt.UTC)
+        if began is None or (policy == "resume" and now - began > LONGEST_BREAK):
+            file.begin(run, now, facts)
+            began = now
+        kept = KeptAnswers(run, began, file.answers(run), self.told)
+        self._used.append((policy, kept))
+        return kept
 
 
 def key_of(request: Request) -> str:
@@ -163,34 +174,11 @@ def key_of(request: Request) -> str:
     return digest([request.sample_id, request.epoch, request.text])
 
 
-def _not_kept(path: pathlib.Path, error: Exception) -> str:
+def _not_kept(error: Exception) -> str:
     return (
-        f"answers cannot be kept: {error}. A run that is broken off would begin anew. Make room in {path.parent}, or"
-        " name another folder: QUANTGUARD_CACHE=DIR"
+        f"answers cannot be kept: {error}. A run that is broken off would begin anew. Make room there, or name another"
+        " folder: QUANTGUARD_CACHE=DIR"
     )
-
-
-def _line(table: dict[str, Any]) -> str:
-    return json.dumps(seal(table), ensure_ascii=False) + "\n"
-
-
-def _read(path: pathlib.Path, told: Told) -> Shelf | None:
-    """Read a shelf; the line that a killed process left half written is taken off."""
-    if not path.exists():
-        return None
-    try:
-        lines = path.read_bytes().splitlines(keepends=True)
-        if lines and not lines[-1].endswith(b"\n"):
-            path.write_bytes(b"".join(lines[:-1]))
-            lines.pop()
-        rows = [unseal(parse_json(line.decode())) for line in lines]
-        if not rows:
-            return None
-        began = dt.datetime.fromisoformat(rows[0]["began"])
-        answers = {str(row["request"]): from_json(Generation, row["generation"]) for row in rows[1:]}
-    except (OSError, ValueError, KeyError, TypeError, RecordError) as error:
-        raise MeasurementError(f"the kept answers in {path} are damaged: {error}. Type: rm -r '{path}'") from error
-    return Shelf(path, began, answers, told)
 
 
 @functools.cache

@@ -8,12 +8,13 @@ from typing import Any
 import torch
 
 from quantguard import registry
-from quantguard.engines._decoding import effective_facts
+from quantguard.engines._decoding import stop_ids
 from quantguard.engines._prompting import Request, words_of_tokenizer
 from quantguard.host import npu_software
 from quantguard.modeling import LoadedModel
+from quantguard.modeling.identity import configuration_facts
 from quantguard.modeling.swapping import kernels_in_use
-from quantguard.records import Generation, GenerationConfig, Recipe
+from quantguard.records import Fingerprint, Generation, GenerationConfig, ModelIdentity, Question, Recipe, Runtime
 
 ENGINE = "transformers"
 
@@ -57,25 +58,33 @@ class InProcess:
         """Return the backend of every operation that has been replaced, with the number of layers."""
         return kernels_in_use(self.loaded.model)
 
-    def identity(self, *, batch_size: int) -> dict[str, str]:
-        """Return what two runs must share.
+    def fingerprint(self, question: Question, *, batch_size: int) -> Fingerprint:
+        """Return the fingerprint of a run, with the prompts and ends of answers added to the question.
 
         Batch size and threads belong here only below float32: in float32 they do not change answers beyond the rare
         last bit, which the paired judgement takes as the noise that it is.
         """
         loaded = self.loaded
-        facts = {
-            "weights": loaded.weights_sha256,
-            "recipe": loaded.recipe.fingerprint if loaded.recipe else "full-precision",
-            "calibration": loaded.calibration_sha256 or "none",
-            "prompt": words_of_tokenizer(loaded.tokenizer),
-            "dtype": loaded.dtype,
-            "engine": str(registry.engines[self.engine].VERSION),
-            **effective_facts(loaded.model.config, loaded.model.generation_config, loaded.tokenizer),
-        }
-        if loaded.dtype != "float32":
-            facts |= {"batch_size": str(batch_size), "threads": str(torch.get_num_threads())}
-        return facts
+        exact = loaded.dtype == "float32"
+        return Fingerprint(
+            question=dataclasses.replace(
+                question,
+                prompt=words_of_tokenizer(loaded.tokenizer),
+                stop_ids=tuple(sorted(stop_ids(loaded.model.generation_config, loaded.tokenizer))),
+            ),
+            model=ModelIdentity(
+                weights=loaded.weights_sha256,
+                recipe=loaded.recipe.fingerprint if loaded.recipe else "full-precision",
+                calibration=loaded.calibration_sha256,
+                config=configuration_facts(loaded.model.config),
+            ),
+            runtime=Runtime(
+                engine=str(registry.engines[self.engine].VERSION),
+                dtype=loaded.dtype,
+                batch_size=None if exact else batch_size,
+                threads=None if exact else torch.get_num_threads(),
+            ),
+        )
 
     def circumstances(self) -> dict[str, str]:
         """Return the machine, NPU, driver, CANN and torch_npu included, and the hash of the folder that was read."""
@@ -87,6 +96,10 @@ class InProcess:
             **({"calibration_items": " ".join(items)} if (items := self.loaded.calibration_items) else {}),
             **npu_software.installed_npu_software().facts(),
         }
+
+    def generation_facts(self) -> dict[str, str]:
+        """Return which of the engine's loops generates."""
+        return {"generation_loop": registry.engines[self.engine].generation_loop(self.loaded)}
 
     def generate(
         self,

@@ -3,8 +3,8 @@
 import dataclasses
 import datetime as dt
 
-from quantguard import registry
 from quantguard.baselines import Baseline, Noise
+from quantguard.benchmarks import Benchmark
 from quantguard.engines._subject import Subject
 from quantguard.errors import MeasurementError, UsageError
 from quantguard.pipeline import evaluating, provenance
@@ -13,20 +13,18 @@ from quantguard.records import GenerationConfig
 
 
 def measure_noise(
-    subject: Subject, baseline: Baseline, config: GenerationConfig, *, progress: Progress = silent
+    subject: Subject, baseline: Baseline, data: Benchmark, config: GenerationConfig, *, progress: Progress = silent
 ) -> Noise:
     """Run a model twice over the items of its baseline: in another order and batch size, with another seed of sampling.
 
     Nothing is taken from earlier runs. Raises UsageError for a model that the baseline is not of, and for a benchmark
     whose answers are not generated, and MeasurementError where nothing could be judged.
     """
-    data = registry.benchmarks[baseline.benchmark.partition("@")[0]].load()
     if data.task != "generate":
         raise UsageError(f"{data.name} generates nothing: two runs of a model choose alike, so there is no noise")
     size = subject.default_batch_size
-    matching = provenance.must_match(subject, data, config, batch_size=size)
-    if matching != baseline.must_match:
-        changed = sorted(k for k in {*matching, *baseline.must_match} if matching.get(k) != baseline.must_match.get(k))
+    fingerprint = provenance.fingerprint(subject, data, config, batch_size=size)
+    if changed := [difference.name for difference in baseline.fingerprint.differences(fingerprint)]:
         raise UsageError(f"the baseline is of another run: {', '.join(changed)} differ. Update it first, or leave it")
     other = dataclasses.replace(config, seed=config.seed + 1) if config.temperature else config
     samples = evaluating.named_samples(data, baseline.sample_ids)
@@ -42,5 +40,5 @@ def measure_noise(
         num_flips=sum(old != new for old, new in judged),
         varied="order, batch size" + (", seed" if config.temperature else ""),
         on=dt.datetime.now(dt.UTC).date().isoformat(),
-        must_match=matching,
+        fingerprint=fingerprint,
     )

@@ -1,19 +1,18 @@
-"""Showing how far a long run is."""
+"""Showing how far a long run is: tqdm draws, the words are ours."""
 
 import contextlib
 import os
-import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from typing import Protocol, TextIO
+from typing import Any, Protocol, TextIO
 
 import tqdm
 
 # What is worth saying of the items, or what finds it out once it is going to be shown.
 Note = str | Callable[[], str]
 _SECONDS_BETWEEN = 0.2
-_NARROWEST_BAR, _WIDEST_BAR = 6, 30
-_SHORTEST_LABEL = 6
+# What matters least stands last: a narrow terminal cuts the bar first, and then the label.
+_LINE = "{n_fmt}/{total_fmt}{note}, {remaining} left: {desc}"
 
 
 class Advance(Protocol):
@@ -38,6 +37,31 @@ def silent(label: str, total: int) -> Iterator[Advance]:
     yield advance
 
 
+class _Meter(tqdm.tqdm):  # type: ignore[type-arg] # generic in its stubs alone
+    _note: Note = ""
+
+    def advance(self, finished: int, note: Note = "", *, resumed: bool = False) -> None:
+        """Count finished items."""
+        self._note = note
+        if resumed and not self.disable:
+            self.initial += finished
+        self.update(finished)
+
+    @property
+    def format_dict(self) -> Any:
+        """What tqdm fills its line with."""
+        note = self._note() if callable(self._note) else self._note
+        return {**super().format_dict, "note": f", {note}" if note else ""}
+
+
+class _Log(_Meter):
+    def display(self, msg: str | None = None, pos: int | None = None) -> None:
+        """Write a line of its own; the empty one, which takes a line away on a terminal, has no place in a log."""
+        del pos
+        if msg != "":
+            print(msg or self, file=self.fp, flush=True)
+
+
 def bar(stream: TextIO) -> Progress:
     """Draw a bar with the time left on ``stream``; nothing under CI, and where that is no terminal or a dumb one."""
 
@@ -51,45 +75,14 @@ def bar(stream: TextIO) -> Progress:
             disable=quiet,
             leave=False,
             dynamic_ncols=True,
+            ascii=" #",
+            bar_format=f"{_LINE} [{{bar}}]",
             mininterval=_SECONDS_BETWEEN,
+            smoothing=0,
         ) as drawn:
             yield drawn.advance
 
     return show
-
-
-class _Meter(tqdm.tqdm):  # type: ignore[type-arg] # generic in its stubs alone
-    """When to draw, how wide the terminal is and how a line is taken away again is tqdm's; the words are ours."""
-
-    _note: Note = ""
-
-    def advance(self, finished: int, note: Note = "", *, resumed: bool = False) -> None:
-        """Count finished items."""
-        self._note = note
-        if resumed and not self.disable:
-            self.initial += finished
-        self.update(finished)
-
-    def __str__(self) -> str:
-        facts = self.format_dict
-        new = facts["n"] - facts["initial"]
-        left = facts["elapsed"] / new * (facts["total"] - facts["n"]) if new else None
-        note = self._note() if callable(self._note) else self._note
-        return meter(self.desc, facts["n"], facts["total"], note, seconds_left=left, width=facts["ncols"] or 80)
-
-
-def meter(label: str, done: int, total: int, note: str, *, seconds_left: float | None, width: int) -> str:
-    """Return one line of less than ``width`` columns: what is narrow goes first from the bar, then from the label."""
-    left = None if seconds_left is None else f"{tqdm.tqdm.format_interval(seconds_left)} left"
-    facts = ", ".join(part for part in (f"{done}/{total}", note, left) if part)[: width - 1]
-    room = width - 2 - len(facts)
-    if len(label) > room:
-        label = f"{label[: room - 3]}..." if room >= _SHORTEST_LABEL else ""
-    line = f"{label} {facts}".lstrip()
-    columns = min(width - 4 - len(line), _WIDEST_BAR)
-    if columns < _NARROWEST_BAR:
-        return line
-    return f"{line} [{'#' * (columns * done // total):{columns}}]"
 
 
 def bar_or_lines(stream: TextIO) -> Progress:
@@ -100,19 +93,16 @@ def bar_or_lines(stream: TextIO) -> Progress:
 def _lines(stream: TextIO) -> Progress:
     @contextlib.contextmanager
     def show(label: str, total: int) -> Iterator[Advance]:
-        started, before, done = time.monotonic(), 0, 0
-        print(f"{label}: {total} steps", file=stream, flush=True)
-
-        def advance(finished: int, note: Note = "", *, resumed: bool = False) -> None:
-            nonlocal before, done
-            done += finished
-            if resumed:
-                before += finished
-                return
-            left = (time.monotonic() - started) / (done - before) * (total - done)
-            words = note() if callable(note) else note
-            print(f"{done}/{total} {words}, {tqdm.tqdm.format_interval(left)} left", file=stream, flush=True)
-
-        yield advance
+        with _Log(
+            desc=label,
+            total=total,
+            file=stream,
+            leave=False,
+            bar_format=_LINE,
+            mininterval=0,
+            miniters=1,
+            smoothing=0,
+        ) as written:
+            yield written.advance
 
     return show

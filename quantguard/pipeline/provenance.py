@@ -1,4 +1,4 @@
-"""The fingerprint of a run: what a baseline must share with it, and what is only recorded."""
+"""What is known of a run before it begins: its fingerprint, and what is only recorded."""
 
 import sys
 from importlib import metadata
@@ -10,28 +10,23 @@ from quantguard import registry
 from quantguard.benchmarks import Benchmark, continuations
 from quantguard.engines._prompting import render, summary_of_tokens
 from quantguard.engines._subject import Subject
-from quantguard.records import GenerationConfig, to_json
+from quantguard.records import Fingerprint, GenerationConfig, Question, to_json
 from quantguard.records.codec import digest
 
 
-def must_match(subject: Subject, benchmark: Benchmark, config: GenerationConfig, *, batch_size: int) -> dict[str, str]:
-    """Return what makes two runs comparable. The sampling seed is not part of it: seeds are the noise.
+def fingerprint(subject: Subject, benchmark: Benchmark, config: GenerationConfig, *, batch_size: int) -> Fingerprint:
+    """Return what makes two runs comparable.
 
     ``tokens`` are those of all prompts of the benchmark, whichever items run: a smaller subset shares them with a
-    larger one. What a record that is replayed says of its own is left as it is.
+    larger one.
     """
-    scorer = registry.scorers[benchmark.scorer] if benchmark.scorer else None
-    identity = subject.identity(batch_size=batch_size)
-    tokens = {} if "tokens" in identity else {"tokens": _tokens(subject, benchmark, config.mode)}
-    return (
-        identity
-        | tokens
-        | {
-            "data": benchmark.sha256,
-            "decoding": digest({key: value for key, value in to_json(config).items() if key != "seed"}),
-            "scorer": _version(scorer),
-        }
+    question = Question(
+        data=benchmark.sha256,
+        tokens=_tokens(subject, benchmark, config.mode),
+        decoding=digest({key: value for key, value in to_json(config).items() if key != "seed"}),
+        scorer=_version(registry.scorers[benchmark.scorer]) if benchmark.scorer else None,
     )
+    return subject.fingerprint(question, batch_size=batch_size)
 
 
 def _tokens(subject: Subject, benchmark: Benchmark, mode: str | None) -> str:
@@ -63,8 +58,6 @@ def versions() -> dict[str, str]:
     }
 
 
-def _version(scorer: ModuleType | None) -> str:
+def _version(scorer: ModuleType) -> str:
     """Return a scorer's version, with what else its scores depend on, such as how programs are isolated."""
-    if scorer is None:
-        return "none"
     return f"{scorer.VERSION} {scorer.variant()}" if hasattr(scorer, "variant") else str(scorer.VERSION)

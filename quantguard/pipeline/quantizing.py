@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import torch
 
 from quantguard import registry
+from quantguard.calibration._items import calibration_items
 from quantguard.errors import RecipeError
 from quantguard.modeling import (
     Activations,
@@ -20,7 +21,6 @@ from quantguard.modeling import (
 from quantguard.modeling.finite import named_tensors, require_finite
 from quantguard.modeling.precision import matmul_precision, wide_parameters
 from quantguard.pipeline.block_step import BlockStep
-from quantguard.pipeline.calibration_items import calibration_items
 from quantguard.pipeline.float_law import FloatLaw
 from quantguard.pipeline.opening import load
 from quantguard.pipeline.progress import Progress, silent

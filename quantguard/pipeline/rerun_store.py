@@ -6,7 +6,6 @@ of the model, the recipe, the versions, the machine or quantguard itself begins 
 
 import dataclasses
 import datetime as dt
-import json
 import pathlib
 
 import filelock
@@ -15,8 +14,7 @@ from quantguard import catalog
 from quantguard.errors import MeasurementError, RecordError
 from quantguard.gates import EarlierRun
 from quantguard.pipeline.generation_store import Told, refuse
-from quantguard.records import from_json, to_json
-from quantguard.records.files import parse_json, read_text, seal, unseal, write_whole
+from quantguard.records.sealed_file import SealedFile
 
 LONGEST_MEMORY = dt.timedelta(days=1)
 # It is held while one small file is read and written.
@@ -32,6 +30,20 @@ class _Memory:
     """What the file of a gate holds, the oldest run first."""
 
     runs: tuple[EarlierRun, ...]
+
+    def __post_init__(self) -> None:
+        for run in self.runs:
+            try:
+                dt.datetime.fromisoformat(run.at)
+            except ValueError as error:
+                raise RecordError(f"a run has the time {run.at!r}: {error}") from error
+
+
+_FILE = SealedFile(
+    record=_Memory,
+    error=MeasurementError,
+    damaged="the earlier runs in {path} are damaged: {problem}. Type: rm -r '{path}'",
+)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -52,12 +64,8 @@ class RerunStore:
         path = self._path(key)
         if not path.exists():
             return ()
-        try:
-            runs = from_json(_Memory, unseal(parse_json(read_text(path))), where="it").runs
-            oldest = self.began if self.fresh else _now() - LONGEST_MEMORY
-            return tuple(run for run in runs if dt.datetime.fromisoformat(run.at) >= oldest)
-        except (ValueError, TypeError, RecordError) as error:
-            raise MeasurementError(f"the earlier runs in {path} are damaged: {error}. Type: rm -r '{path}'") from error
+        oldest = self.began if self.fresh else _now() - LONGEST_MEMORY
+        return tuple(run for run in _FILE.read(path).runs if dt.datetime.fromisoformat(run.at) >= oldest)
 
     def remember(self, key: str, run: EarlierRun) -> None:
         """Put a run that did not pass beside the earlier ones, at once and atomically."""
@@ -67,8 +75,7 @@ class RerunStore:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with lock:
-                memory = _Memory(runs=(*self.earlier(key), run))
-                write_whole(path, json.dumps(seal(to_json(memory)), ensure_ascii=False))
+                _FILE.write(path, _Memory(runs=(*self.earlier(key), run)))
         except (OSError, NotImplementedError) as error:
             self.told(
                 f"a run that did not pass cannot be remembered: {error}. The next one would be judged without it. Make"

@@ -11,6 +11,7 @@ import safetensors.torch
 import torch
 
 from quantguard import registry
+from quantguard.calibration._items import calibration_items
 from quantguard.checkpoints import _native as native
 from quantguard.checkpoints import recognise
 from quantguard.checkpoints._native_writing import FolderWriter, write_json, write_tensors
@@ -21,7 +22,6 @@ from quantguard.modeling.loading import default_calibration, find_folder, load_s
 from quantguard.modeling.streaming import skeleton
 from quantguard.pipeline import provenance
 from quantguard.pipeline.block_step import BlockStep
-from quantguard.pipeline.calibration_items import calibration_items
 from quantguard.pipeline.float_law import FloatLaw
 from quantguard.pipeline.progress import Progress, silent
 from quantguard.pipeline.quantizing import (

@@ -7,7 +7,6 @@ from quantguard.engines._subject import Subject
 from quantguard.errors import UsageError
 from quantguard.modeling.loading import tokenizer_of
 from quantguard.pipeline.in_process import ENGINE
-from quantguard.pipeline.session import PipelineSession, Settings
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,8 +24,3 @@ class Service:
         tokenizer = None if self.tokenizer is None else tokenizer_of(self.tokenizer)
         subject: Subject = registry.engines[self.engine].connect(model, url=self.url, tokenizer=tokenizer)
         return subject
-
-
-def open_served(model: str, service: Service, *, reference: str | None, settings: Settings) -> PipelineSession:
-    """Put a served model to the gates; ``reference`` is what the same server calls its full-precision model."""
-    return PipelineSession(service.connect(model), None if reference is None else service.connect(reference), settings)

@@ -1,249 +1,179 @@
-"""The measuring side of a gate: one candidate, made once, and the full-precision model beside it."""
+"""The measuring side of a gate: one candidate, made once, and its full-precision model."""
 
 import collections
 import contextlib
 import dataclasses
 import functools
-import pathlib
-from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Literal
+from typing import Any
 
 import torch
 
 from quantguard import registry
 from quantguard.baselines import Baseline
-from quantguard.benchmarks import SUBSET_SEED, choose_subset
+from quantguard.benchmarks import NOTHING, Benchmark, Benchmarks, Task
 from quantguard.engines._subject import Subject
 from quantguard.errors import MeasurementError, UsageError
-from quantguard.gates._session import Bytes, Estimate, Peak, SupportsDecoding, Update
-from quantguard.modeling import LoadedModel, tracing
+from quantguard.gates import Display, EarlierRun, Estimate
+from quantguard.measures import Models
+from quantguard.modeling import LoadedModel
 from quantguard.modeling.comparing import logits_behind
-from quantguard.modeling.swapping import kernels_in_use, weight_bytes
-from quantguard.pipeline import choosing, evaluating, fidelity, joining, peaks, provenance, timing
+from quantguard.pipeline import choosing, evaluating, provenance
+from quantguard.pipeline.display import displaying
 from quantguard.pipeline.generation_store import GenerationStore, Policy, own_sources
 from quantguard.pipeline.in_process import InProcess
-from quantguard.pipeline.layer_trace import trace, traced_text
 from quantguard.pipeline.opening import full_precision_of, load, made_from
 from quantguard.pipeline.progress import Progress, silent
 from quantguard.pipeline.quantizing import quantize
 from quantguard.pipeline.rerun_store import RerunStore
-from quantguard.pipeline.watching import Watch, watching
-from quantguard.records import Generation, GenerationConfig, LayerError, LayerReport, LayerSketch, RunRecord, TimedBlock
+from quantguard.pipeline.serving import Service
+from quantguard.records import Fingerprint, Generation, GenerationConfig, LayerReport, Question, RunRecord
+from quantguard.records.candidate import Candidate
 from quantguard.records.codec import digest
 from quantguard.records.evaluation import recipe_name
-from quantguard.stats import Method
+from quantguard.run_options import RunOptions, Target
 
 # What both models of a check read once, to see that they are two.
 _ANY_TEXT = "Sue has 31 toys and finds 22 more. How many toys has Sue now?"
-# What of a model's identity says how it is asked, and not what its layers compute.
-_NOT_OF_LAYERS = frozenset({"engine", "prompt", "batch_size", "stop_ids"})
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
-    """What the options of a run say about all gates.
+class RunState:
+    """What the checks of one run share, options apart."""
 
-    ``threads`` is torch's number of threads on a CPU; ``store`` is where answers are kept, ``reruns`` where runs that
-    did not pass are; either may be absent. ``measured`` are the baselines that earlier tests of this run have measured,
-    by path. ``alone`` is entered while something is timed: it waits until nothing else
-    is timed on this machine.
-    """
-
-    baselines: pathlib.Path
-    update: Update | None = None
-    accepted_regression: str | None = None
-    limit: int | None = None
-    seed: int = 0
-    threads: int = 1
-    progress: Progress = silent
+    benchmarks: Benchmarks = dataclasses.field(default_factory=Benchmarks)
+    """The benchmarks, each of which is read once."""
     store: GenerationStore | None = None
-    early_stop: Method = "group-sequential"
-    inconclusive: Literal["warn", "fail"] = "fail"
+    """Where answers are kept, absent where none are."""
     reruns: RerunStore | None = None
+    """Where runs that did not pass are kept, absent where none are."""
     measured: Mapping[str, Baseline] = dataclasses.field(default_factory=dict)
+    """The baselines that earlier tests of this run have measured, by path."""
     alone: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext
+    """Entered while something is timed: it waits until nothing else is timed on this machine."""
+    progress: Progress = silent
+    """Opens a display of how far a run is."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _EarlierRuns:
+    """The runs of one gate that did not pass."""
+
+    store: RerunStore
+    key: str
+
+    def read(self) -> tuple[EarlierRun, ...]:
+        """Return them, the oldest first."""
+        return self.store.earlier(self.key)
+
+    def add(self, run: EarlierRun) -> None:
+        """Keep one more."""
+        self.store.remember(self.key, run)
+
+    def forget(self) -> None:
+        """Drop them all."""
+        self.store.forget(self.key)
 
 
 class PipelineSession:
-    """Measure a candidate for the gates of one check, beside ``reference``, which some gates can do without."""
+    """Measure a candidate for the gates of one check; some gates can do without its full-precision model."""
 
-    def __init__(self, candidate: Subject, reference: Subject | None, settings: Settings) -> None:
-        self._candidate, self._reference, self._settings = candidate, reference, settings
+    def __init__(self, candidate: Subject, reference: Subject | None, options: RunOptions, state: RunState) -> None:
+        self._candidate, self._reference, self._state = candidate, reference, state
         # The candidate's answers by decoding: the gates of one check share them.
         self._answers: dict[GenerationConfig, dict[str, Generation]] = {}
-        self._fingerprints: dict[tuple[str, GenerationConfig], dict[str, str]] = {}
+        self._fingerprints: dict[tuple[str, GenerationConfig], Fingerprint] = {}
         self._is_another = False
-        self._watch: Watch | None = None
-        self.model = candidate.name
-        self.recipe = recipe_name(candidate.recipe, served=candidate.served)
-        self.platform = candidate.platform
-        self.reference = None if reference is None else reference.name
-        self.baselines = settings.baselines
-        self.update = settings.update
-        self.accepted_regression = settings.accepted_regression
-        self.limit = settings.limit
-        self.seed = settings.seed
-        self.early_stop, self.inconclusive, self.reruns = settings.early_stop, settings.inconclusive, settings.reruns
-        # What is added here counts for this check alone until the whole test has ended well.
-        self.measured: MutableMapping[str, Baseline] = collections.ChainMap({}, dict(settings.measured))
-
-    def config(self, benchmark: str, gate: SupportsDecoding) -> GenerationConfig:
-        """Return how text is generated for a gate; raise UsageError for a benchmark that generates nothing."""
-        data = registry.benchmarks[benchmark].load()
-        if data.task == "fidelity":
-            raise UsageError(
-                f"{benchmark} has no accuracy to gate; use it with: quantguard evaluate --benchmark {benchmark}"
-            )
-        if data.task == "choice":
-            if (gate.mode, gate.temperature, gate.epochs, gate.max_new_tokens) != (None, 0.0, 1, None):
-                raise UsageError(
-                    f"{benchmark} generates nothing: mode, temperature, epochs and max_new_tokens do not apply to it"
-                )
-            return choosing.NOTHING
-        return GenerationConfig(
-            max_new_tokens=data.max_new_tokens if gate.max_new_tokens is None else gate.max_new_tokens,
-            temperature=gate.temperature,
-            top_p=gate.top_p,
-            epochs=gate.epochs,
-            seed=self.seed,
-            mode=gate.mode,
+        self.options = options
+        self.benchmarks = state.benchmarks
+        self.candidate = Candidate(
+            model=candidate.name,
+            recipe=recipe_name(candidate.recipe, served=candidate.served),
+            platform=candidate.platform,
+            reference=None if reference is None else reference.name,
+            notes=candidate.notes,
         )
+        # What is added here counts for this check alone until the whole test has ended well.
+        self.measured: MutableMapping[str, Baseline] = collections.ChainMap({}, dict(state.measured))
 
-    def fingerprint(self, benchmark: str, config: GenerationConfig) -> dict[str, str]:
-        """Return what a baseline has to share with a run of the candidate."""
+    def fingerprint(self, task: Task | None = None) -> Fingerprint:
+        """Return what a baseline of a task has to share with a run of the candidate, or what its layers have to."""
+        if task is None:
+            return self._candidate.fingerprint(Question(), batch_size=1)
         # A seed is no part of it, and the tokens of all prompts are worked out once.
-        key = benchmark, dataclasses.replace(config, seed=0)
+        key = task.benchmark.name, dataclasses.replace(task.config, seed=0)
         if key not in self._fingerprints:
-            data, candidate = registry.benchmarks[benchmark].load(), self._candidate
-            batch_size = 1 if data.task == "choice" else candidate.default_batch_size
-            self._fingerprints[key] = provenance.must_match(candidate, data, config, batch_size=batch_size)
+            batch_size = 1 if task.benchmark.task == "choice" else self._candidate.default_batch_size
+            self._fingerprints[key] = provenance.fingerprint(
+                self._candidate, task.benchmark, task.config, batch_size=batch_size
+            )
         return self._fingerprints[key]
 
-    def rerun_key(self, benchmark: str, config: GenerationConfig, baseline: Baseline) -> str:
-        """Name a gate by its baseline, its place and all that its answers depend on but the seed."""
-        recorded = provenance.recorded(self._candidate, config, batch_size=self._candidate.default_batch_size)
-        facts = self.fingerprint(benchmark, config) | {k: v for k, v in recorded.items() if k != "seed"}
-        return digest([str(self.baselines.absolute()), self.platform, self.model, facts, own_sources(), baseline])
-
-    def join(self, records: Sequence[RunRecord]) -> RunRecord:
-        """Return one record of a run that was made in blocks."""
-        return joining.join(records)
-
-    def draw(self, benchmark: str, subset: int | None) -> tuple[str, ...]:
-        """Return the items of a new baseline: ``subset`` of the benchmark, or its default number.
-
-        Afterwards the baseline itself says which items a gate runs.
-        """
-        data = registry.benchmarks[benchmark].load()
-        return tuple(sample.id for sample in choose_subset(data, subset, seed=SUBSET_SEED))
-
-    @contextlib.contextmanager
-    def watched(self, benchmark: str, num_answers: int, estimate: Estimate) -> Iterator[None]:
-        """Show the runs of the candidate within the block as one of so many answers, with what they amount to."""
-        label = f"{self.recipe} on {benchmark}"
-        with watching(self._settings.progress, label, num_answers, estimate) as watch:
-            self._watch = watch
-            try:
-                yield
-            finally:
-                self._watch = None
-
-    def run(self, benchmark: str, sample_ids: Sequence[str], config: GenerationConfig) -> RunRecord:
+    def run(self, task: Task, sample_ids: Sequence[str], *, display: Display | None = None) -> RunRecord:
         """Run the candidate on the named samples; what a gate of this check has had answered is not asked again.
 
         Raises MeasurementError for a quantized candidate that computes what full precision does, bit for bit.
         """
         self._require_another()
-        known = self._answers.setdefault(config, {})
-        return self._run(
-            self._candidate, benchmark, sample_ids, config, policy="resume", known=known, watch=self._watch
-        )
+        known = self._answers.setdefault(task.config, {})
+        return self._run(self._candidate, task, sample_ids, policy="resume", known=known, display=display)
 
-    def run_reference(self, benchmark: str, sample_ids: Sequence[str], config: GenerationConfig) -> RunRecord:
+    def reference(self, task: Task, sample_ids: Sequence[str]) -> RunRecord:
         """Run the full-precision model on the named samples, or take what it answered before.
 
         Raises UsageError where none was named.
         """
         if self._reference is None:
             raise UsageError(
-                f"a baseline holds full precision beside {self.model}: say which model the server has for it,"
+                f"a baseline holds full precision beside {self.candidate.model}: say which model the server has for it,"
                 " guard.check(…, reference='NAME')"
             )
-        return self._run(self._reference, benchmark, sample_ids, config, policy="keep")
+        return self._run(self._reference, task, sample_ids, policy="keep")
 
-    def fidelity(self, benchmark: str, subset: int | None) -> RunRecord:
-        """Compare the candidate's predictions with full precision's on a benchmark's text or answers."""
-        data = registry.benchmarks[benchmark].load()
-        count = fidelity.NUM_ANSWERED if subset is None and data.task == "generate" else subset
-        samples = choose_subset(data, count, seed=SUBSET_SEED)
-        return fidelity.run(self._candidate, data, samples, progress=self._settings.progress)
+    def display(self, task: Task, num_answers: int, estimate: Estimate) -> AbstractContextManager[Display]:
+        """Show runs of the candidate as one of so many answers, with what they amount to."""
+        label = f"{self.candidate.recipe} on {task.benchmark.name}"
+        return displaying(self._state.progress, label, num_answers, estimate)
 
-    def layer_fingerprint(self) -> dict[str, str]:
-        """Return what a stored profile of the candidate's layers has to share with it, the text among it."""
-        candidate, _ = self._here("layerwise")
-        facts = self._candidate.identity(batch_size=1)
-        return {key: value for key, value in facts.items() if key not in _NOT_OF_LAYERS} | {
-            "data": digest(traced_text(candidate))
-        }
+    def earlier_runs(self, *facts: object) -> _EarlierRuns | None:
+        """Return the runs that did not pass of the gate that these facts make, whatever their seed."""
+        if self._state.reruns is None:
+            return None
+        recorded = provenance.recorded(self._candidate, NOTHING, batch_size=self._candidate.default_batch_size)
+        names = str(self.options.baselines.absolute()), self.candidate.platform, self.candidate.model
+        key = digest([*names, {k: v for k, v in recorded.items() if k != "seed"}, own_sources(), *facts])
+        return _EarlierRuns(self._state.reruns, key)
 
-    def layer_sketches(self) -> tuple[LayerSketch, ...]:
-        """Return a sketch of what every layer of the candidate puts out on a fixed text."""
-        candidate, _ = self._here("layerwise")
-        return tracing.sketches(trace(candidate, traced_text(candidate)))
+    def measure(self, kind: str, *, gate: str, **settings: Any) -> Any:
+        """Have a member of ``quantguard.measures`` measure both models.
 
-    def layer_errors(self, backend: str) -> tuple[LayerError, ...]:
-        """Return how far the candidate's layers are from the same weights' on another kernel backend.
-
-        Raises UsageError for full precision, which has no kernels to choose, and for the candidate's own kernels.
+        Raises UsageError, naming the ``gate``, where they are not in this process.
         """
-        candidate, reference = self._here("layerwise")
-        if candidate.recipe is None:
-            raise UsageError(f"{candidate.name} is not quantized: it has no kernels to compare with {backend!r}")
-        if candidate.checkpoint is None:
-            other = quantize(reference, candidate.recipe, backend=backend)
-        else:
-            other = load(candidate.checkpoint, dtype=candidate.dtype, device=candidate.device_type, backend=backend)
-        if kernels_in_use(other.model) == kernels_in_use(candidate.model):
+        candidate, reference = self._candidate, self._reference
+        if not isinstance(candidate, InProcess) or not isinstance(reference, InProcess):
             raise UsageError(
-                f"{candidate.name} runs on the kernels of {backend!r} itself, so there is nothing to compare: check it"
-                " with another backend, guard.check(…, backend='cpu') or 'reference', or leave the gate's backend out"
+                f"a {gate} gate measures a model of this process, and {self.candidate.model} answers by the engine"
+                f" {candidate.engine}: take the marker off, or check the model itself, guard.check('PATH')"
             )
-        text = traced_text(candidate)
-        return tracing.errors_between(trace(candidate, text), trace(other, text))
-
-    @contextlib.contextmanager
-    def timing(self, stage: str, *, num_tokens: int) -> Iterator[Callable[[int], list[TimedBlock]]]:
-        """Have the machine's timing to oneself, and time full precision against the candidate in blocks."""
-        candidate, reference = self._here("latency")
-        with (
-            self._settings.alone(),
-            timing.stopwatch(reference, candidate, stage, num_tokens=num_tokens) as time_blocks,
-        ):
-            yield time_blocks
-
-    def bytes_of_weights(self) -> Bytes:
-        """Weigh the candidate in memory and the files of full precision."""
-        candidate, reference = self._here("memory")
-        return Bytes(weight_bytes(candidate.model), reference.stored_bytes)
-
-    def peak_bytes(self, *, num_tokens: int, num_new_tokens: int) -> tuple[Peak, Peak]:
-        """Measure both models' peaks of memory, one after the other."""
-        candidate, reference = (
-            peaks.peak_bytes(loaded, num_tokens=num_tokens, num_new_tokens=num_new_tokens)
-            for loaded in self._here("memory")
+        models = Models(
+            candidate=candidate.loaded,
+            reference=reference.loaded,
+            alone=self._state.alone,
+            progress=self._state.progress,
+            on_backend=functools.partial(_on_backend, candidate.loaded, reference.loaded),
         )
-        return candidate, reference
+        return registry.measures[kind].measure(models, **settings)
+
+    def record(self, benchmark: Benchmark, metrics: dict[str, float]) -> RunRecord:
+        """Return the record of a measurement of the candidate on a benchmark's text."""
+        return evaluating.record_of(self._candidate, benchmark, metrics)
 
     def layer_reports(self) -> tuple[LayerReport, ...]:
         """Return how each decoder layer of the candidate came out of quantization, learning curves left out."""
         if not isinstance(self._candidate, InProcess):
             return ()
         return tuple(dataclasses.replace(report, losses=()) for report in self._candidate.loaded.layer_reports)
-
-    def notes(self) -> tuple[str, ...]:
-        """Return what a reader should know of how the candidate was made."""
-        return self._candidate.notes
 
     def _require_another(self) -> None:
         """Raise MeasurementError where both models are the same one; it is looked at once, on a few tokens."""
@@ -255,64 +185,61 @@ class PipelineSession:
             mine, other = (logits_behind(one.loaded, tokens, len(tokens) - 1) for one in (ours, theirs))
             if torch.equal(mine, other):
                 raise MeasurementError(
-                    f"{self.model} with {self.recipe} computes what full precision does, to the last bit: it is its own"
-                    " reference, or no layer of it is quantized. Look at ignore in the recipe, and at what reference="
-                    " names"
+                    f"{self.candidate.model} with {self.candidate.recipe} computes what full precision does, to the"
+                    " last bit: it is its own reference, or no layer of it is quantized. Look at ignore in the recipe,"
+                    " and at what reference= names"
                 )
         self._is_another = True
-
-    def _here(self, what: str) -> tuple[LoadedModel, LoadedModel]:
-        """Return both models; raise UsageError where they are not in this process."""
-        if not isinstance(self._candidate, InProcess) or not isinstance(self._reference, InProcess):
-            raise UsageError(
-                f"a {what} gate measures a model of this process, and {self.model} answers by the engine"
-                f" {self._candidate.engine}: take the marker off, or check the model itself, guard.check('PATH')"
-            )
-        return self._candidate.loaded, self._reference.loaded
 
     def _run(
         self,
         subject: Subject,
-        benchmark: str,
+        task: Task,
         sample_ids: Sequence[str],
-        config: GenerationConfig,
         *,
         policy: Policy,
         known: dict[str, Generation] | None = None,
-        watch: Watch | None = None,
+        display: Display | None = None,
     ) -> RunRecord:
-        data, settings = registry.benchmarks[benchmark].load(), self._settings
+        data, progress = task.benchmark, self._state.progress
         samples = evaluating.named_samples(data, sample_ids)
-        matching = self.fingerprint(benchmark, config) if subject is self._candidate else None
+        fingerprint = self.fingerprint(task) if subject is self._candidate else None
         if data.task == "choice":
-            return choosing.run(subject, data, samples, progress=settings.progress, watch=watch, matching=matching)
+            return choosing.run(subject, data, samples, progress=progress, display=display, fingerprint=fingerprint)
         return evaluating.run(
             subject,
             data,
             samples,
-            config,
-            progress=settings.progress,
-            store=settings.store,
+            task.config,
+            progress=progress,
+            store=self._state.store,
             policy=policy,
             known=known,
-            watch=watch,
-            matching=matching,
+            display=display,
+            fingerprint=fingerprint,
         )
 
 
-def open_session(
-    model: str, *, recipe: str | None, device: str, backend: str, reference: str | None = None, settings: Settings
-) -> PipelineSession:
-    """Load a model, quantize it where a recipe is given, and put full precision beside it.
+def _on_backend(candidate: LoadedModel, reference: LoadedModel, backend: str) -> LoadedModel:
+    """Make a quantized candidate again with the kernels of another backend."""
+    if candidate.checkpoint is not None:
+        return load(candidate.checkpoint, dtype=candidate.dtype, device=candidate.device_type, backend=backend)
+    assert candidate.recipe is not None
+    return quantize(reference, candidate.recipe, backend=backend)
 
-    ``reference`` names the full-precision model of a checkpoint that another tool quantized.
-    """
-    torch.set_num_threads(settings.threads)
-    loaded = _load_once(model, device, backend)
-    if reference is not None:
-        loaded = made_from(loaded, reference)
-    candidate = loaded if recipe is None else quantize(loaded, recipe, backend=backend)
-    return PipelineSession(InProcess(candidate), InProcess(full_precision_of(candidate)), settings)
+
+def open_session(target: Target, options: RunOptions, state: RunState) -> PipelineSession:
+    """Put a model to the gates: connect to whoever serves it, or load it, quantize it and find its full precision."""
+    if target.engine is not None:
+        service = Service(engine=target.engine, url=target.endpoint, tokenizer=target.tokenizer)
+        served = None if target.reference is None else service.connect(target.reference)
+        return PipelineSession(service.connect(target.model), served, options, state)
+    torch.set_num_threads(options.threads)
+    loaded = _load_once(target.model, target.device, target.backend)
+    if target.reference is not None:
+        loaded = made_from(loaded, target.reference)
+    candidate = loaded if target.recipe is None else quantize(loaded, target.recipe, backend=target.backend)
+    return PipelineSession(InProcess(candidate), InProcess(full_precision_of(candidate)), options, state)
 
 
 @functools.lru_cache(maxsize=1)

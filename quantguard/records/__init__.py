@@ -4,6 +4,7 @@ from quantguard.records.checkpoint import Defect
 from quantguard.records.codec import from_json, to_json
 from quantguard.records.diagnosis import Diagnosis, Finding, MissingRequirement, Software
 from quantguard.records.evaluation import FinishReason, Generation, GenerationConfig, RunRecord, Sample, Score
+from quantguard.records.fingerprint import Difference, Fingerprint, ModelIdentity, Question, Runtime
 from quantguard.records.judgement import OUTCOMES, Counterpart, Outcome, Verdict
 from quantguard.records.layers import LayerError, LayerSketch
 from quantguard.records.quantization import CalibrationArgs, LayerArgs, LayerReport, Override, QuantArgs, Recipe
@@ -15,7 +16,9 @@ __all__ = [
     "Counterpart",
     "Defect",
     "Diagnosis",
+    "Difference",
     "Finding",
+    "Fingerprint",
     "FinishReason",
     "Generation",
     "GenerationConfig",
@@ -24,11 +27,14 @@ __all__ = [
     "LayerReport",
     "LayerSketch",
     "MissingRequirement",
+    "ModelIdentity",
     "Outcome",
     "Override",
     "QuantArgs",
+    "Question",
     "Recipe",
     "RunRecord",
+    "Runtime",
     "Sample",
     "Score",
     "Software",

@@ -1,6 +1,13 @@
 """Records to JSON values and back, refusing every key, type or value that the record does not have.
 
 How a class is written and read is worked out once: a run carries tens of thousands of scores and answers.
+
+It is not on msgspec. Its import would cost 15 ms of processor time, which is not what speaks against it: for frozen
+dataclasses msgspec 0.22 ignores unknown fields, takes NaN, refuses a union of two records (the pending baseline of a
+result) and lets an error of ``__post_init__`` through without its place; its paths have ``[...]`` for the key of a
+table, and it names one missing field at a time. What would be needed beside it is a second walk over types and values,
+which is all that this module is. Its structs do refuse unknown fields, and are no dataclasses, which all other code
+takes records for.
 """
 
 import dataclasses

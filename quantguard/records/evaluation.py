@@ -4,6 +4,7 @@ import dataclasses
 from typing import Any, Literal
 
 from quantguard.errors import RecordError, UsageError
+from quantguard.records.fingerprint import Fingerprint
 from quantguard.records.quantization import Recipe
 
 FinishReason = Literal["stop", "length"]
@@ -92,8 +93,8 @@ class RunRecord:
         generation_config: How text was generated; absent if the benchmark generates none.
         scores: The score of each sample and epoch.
         kernels: Maps each operation to the backend that ran it, with the number of layers.
-        must_match: The half of the fingerprint that another run has to share to be compared.
-        recorded: The half of the fingerprint that is kept for readers and compared with nothing.
+        fingerprint: What another run has to share with it to be compared.
+        recorded: What is kept for readers and compared with nothing.
         metrics: Rates and means over the run, by name.
         notes: Remarks that a reader should know.
         generations: What the model wrote for each sample and epoch; empty if texts are not kept.
@@ -107,7 +108,7 @@ class RunRecord:
     generation_config: GenerationConfig | None
     scores: tuple[Score, ...]
     kernels: dict[str, str]
-    must_match: dict[str, str]
+    fingerprint: Fingerprint
     recorded: dict[str, str]
     metrics: dict[str, float] = dataclasses.field(default_factory=dict)
     notes: tuple[str, ...] = ()

@@ -1,4 +1,4 @@
-"""Files of ours: read strictly, sealed with a hash of what they hold, written whole or not at all.
+"""Files of ours: read strictly, written whole or not at all.
 
 A reader is told what is wrong with a file in words that end a sentence; who calls adds the file and what to type.
 """
@@ -16,10 +16,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from quantguard.errors import ConflictError, RecordError
-from quantguard.records.codec import digest, from_json, to_json
-from quantguard.records.evaluation import RunRecord
 
-SEAL = "sha256"
 # What a writer that was killed leaves beside its file begins with this.
 SCRATCH_PREFIX = ".writing-"
 _LARGEST = 2**63
@@ -74,52 +71,6 @@ def parse_toml(text: str) -> dict[str, Any]:
     except ValueError as error:
         raise RecordError(f"it is no TOML: {error}") from error
     return table
-
-
-def seal(table: dict[str, Any]) -> dict[str, Any]:
-    """Return a table with the hash of all else in it, by which a change of it is noticed."""
-    return {**table, SEAL: digest(table)}
-
-
-def unseal(table: Any) -> dict[str, Any]:
-    """Return a sealed table without its hash; raise RecordError where there is none, or another."""
-    if not isinstance(table, dict) or SEAL not in table:
-        raise RecordError(f"it has no {SEAL}")
-    rest = {key: value for key, value in table.items() if key != SEAL}
-    if table[SEAL] != digest(rest):
-        raise RecordError(f"it was edited: its content does not have the {SEAL} it states")
-    return rest
-
-
-def dump_record(record: RunRecord) -> str:
-    """Return the text of a record's file, sealed."""
-    return json.dumps(seal(to_json(record)), indent=1, ensure_ascii=False) + "\n"
-
-
-def read_record(path: pathlib.Path) -> RunRecord:
-    """Read a record; raise RecordError where it is missing, damaged or edited."""
-    try:
-        return from_json(RunRecord, unseal(parse_json(read_text(path))))
-    except RecordError as error:
-        # What is there may be a baseline, or a file of the project, and is not to be lost: another name is advised.
-        name = "record.json" if os.path.lexists(path) else path
-        raise RecordError(
-            f"{path} is no record: {error}. {_of_another_kind(path)}Make one with: quantguard evaluate MODEL --output"
-            f" {name}"
-        ) from error
-
-
-def _of_another_kind(path: pathlib.Path) -> str:
-    """Say what to type where a file is a baseline or the results of a report, which people take for records."""
-    try:
-        table = parse_json(read_text(path))
-    except RecordError:
-        return ""
-    if isinstance(table, dict) and "acceptance" in table:
-        return f"It is a baseline; compare two with: quantguard baseline diff {path} OTHER. "
-    if isinstance(table, dict) and "gates" in table:
-        return "It is the results of a report, which quantguard baseline accept takes. "
-    return ""
 
 
 def file_sha256(path: pathlib.Path) -> str:

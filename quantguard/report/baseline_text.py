@@ -17,7 +17,7 @@ _SIDES = {"accepted": "baseline", "full precision": "reference"}
 
 def summary(stored: Stored) -> list[str]:
     """Summarise the content of a baseline or layer profile, line by line."""
-    facts = [f"  {key:<15} {value}" for key, value in sorted({**stored.recorded, **stored.must_match}.items())]
+    facts = [f"  {key:<15} {value}" for key, value in sorted({**stored.recorded, **stored.fingerprint.facts()}.items())]
     if isinstance(stored, LayerProfile):
         head = f"layers of {stored.model}, {stored.recipe} ({stored.platform}), {len(stored.layers)} layers and blocks"
         return [head, _accepted(stored), *facts]
@@ -128,13 +128,15 @@ def _flip(before: BaselineItem, after: BaselineItem) -> str:
 
 def _facts(old: Stored, new: Stored) -> list[str]:
     """List the fingerprint fields that differ, and both acceptances if they differ."""
-    lines = []
-    for kind, then, now in (("must match", old.must_match, new.must_match), ("recorded", old.recorded, new.recorded)):
-        lines += [
-            f"  {key:<15} {then.get(key, 'absent')} -> {now.get(key, 'absent')} ({kind})"
-            for key in sorted({*then, *now})
-            if then.get(key) != now.get(key)
-        ]
+    lines = [
+        f"  {name:<15} {then or 'absent'} -> {now or 'absent'} (must match)"
+        for name, then, now in old.fingerprint.differences(new.fingerprint)
+    ]
+    lines += [
+        f"  {key:<15} {old.recorded.get(key, 'absent')} -> {new.recorded.get(key, 'absent')} (recorded)"
+        for key in sorted({*old.recorded, *new.recorded})
+        if old.recorded.get(key) != new.recorded.get(key)
+    ]
     if old.acceptance != new.acceptance:
         lines += [_accepted(old), _accepted(new)]
     return lines

@@ -2,14 +2,13 @@
 
 import dataclasses
 import datetime as dt
-import functools
 import pathlib
 from collections.abc import Sequence
 from importlib import metadata
 
-from quantguard import registry
 from quantguard.baselines.history import Point, history_of
 from quantguard.baselines.survey import Notice
+from quantguard.benchmarks import Benchmarks
 from quantguard.errors import BaselineError, QuantguardError
 from quantguard.gates import GateResult
 from quantguard.records import RunRecord, Sample, Score
@@ -90,15 +89,18 @@ class Report:
         return tuple((entry.test, entry.result) for entry in self.entries)
 
 
-def collect_report(results: Sequence[tuple[str, GateResult]], notices: Sequence[Notice] = ()) -> Report:
-    """Collect what the report shows of each result."""
+def collect_report(
+    results: Sequence[tuple[str, GateResult]], notices: Sequence[Notice] = (), benchmarks: Benchmarks | None = None
+) -> Report:
+    """Collect what the report shows of each result; ``benchmarks`` are those that the run has read already."""
+    benchmarks = Benchmarks() if benchmarks is None else benchmarks
     histories = {path: _history(path) for _, result in results if (path := result.baseline) is not None}
     entries = tuple(
         Entry(
             anchor=f"gate-{index}",
             test=test,
             result=result,
-            flips=_flips(result),
+            flips=_flips(result, benchmarks),
             history=histories.get(str(result.baseline), ()),
         )
         for index, (test, result) in enumerate(results, 1)
@@ -116,13 +118,13 @@ def _history(path: str) -> tuple[Point, ...]:
         return ()
 
 
-def _flips(result: GateResult) -> tuple[Flip, ...]:
+def _flips(result: GateResult, benchmarks: Benchmarks) -> tuple[Flip, ...]:
     record = result.record
     if record is None or not result.counterparts:
         return ()
     scores = {(score.sample_id, score.epoch): score for score in record.scores}
     texts = {(generation.sample_id, generation.epoch): generation.text for generation in record.generations}
-    samples = _samples(record.benchmark, record.must_match.get("data"))
+    samples = _samples(benchmarks, record.benchmark, record.fingerprint.question.data)
     return tuple(
         Flip(
             before=other.score,
@@ -136,11 +138,10 @@ def _flips(result: GateResult) -> tuple[Flip, ...]:
     )
 
 
-@functools.lru_cache(maxsize=8)
-def _samples(benchmark: str, sha256: str | None) -> dict[str, Sample]:
+def _samples(benchmarks: Benchmarks, benchmark: str, sha256: str | None) -> dict[str, Sample]:
     """Return a benchmark's items by id; empty if it is not available here or has changed since the run."""
     try:
-        data = registry.benchmarks[benchmark].load()
+        data = benchmarks[benchmark]
     except QuantguardError:
         return {}
     return {sample.id: sample for sample in data.samples} if data.sha256 == sha256 else {}

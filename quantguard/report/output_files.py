@@ -8,10 +8,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from quantguard.baselines.survey import Notice
+from quantguard.benchmarks import Benchmarks
 from quantguard.errors import RecordError
 from quantguard.gates import GateResult
 from quantguard.records import from_json, to_json
-from quantguard.records.files import parse_json, read_text, seal, unseal, write_together
+from quantguard.records.files import parse_json, read_text, write_together
+from quantguard.records.sealed_file import seal, unseal
 from quantguard.report import page
 from quantguard.report.contents import Entry, collect_report
 from quantguard.report.markdown import markdown
@@ -19,9 +21,17 @@ from quantguard.report.markdown import markdown
 RESULTS, SUMMARY, PAGE = "results.json", "summary.md", "report.html"
 
 
-def write_all(folder: pathlib.Path, results: Sequence[tuple[str, GateResult]], notices: Sequence[Notice] = ()) -> None:
-    """Write the report's files, creating the folder; ``notices`` are remarks on stored baselines."""
-    report = collect_report(results, notices)
+def write_all(
+    folder: pathlib.Path,
+    results: Sequence[tuple[str, GateResult]],
+    notices: Sequence[Notice] = (),
+    benchmarks: Benchmarks | None = None,
+) -> None:
+    """Write the report's files, creating the folder.
+
+    ``notices`` are remarks on stored baselines, ``benchmarks`` those that the run has read already.
+    """
+    report = collect_report(results, notices, benchmarks)
     gates = ",\n".join(json.dumps(_table(entry), ensure_ascii=False) for entry in report.entries)
     baselines = json.dumps(to_json(report.notices), ensure_ascii=False)
     write_together(

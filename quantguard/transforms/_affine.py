@@ -9,8 +9,8 @@ from torch import nn
 
 from quantguard.modeling import Block
 from quantguard.modeling.descriptions import GroupName
-from quantguard.modeling.online import kronecker_multiply
 from quantguard.numerics.hadamard import random_orthogonal
+from quantguard.numerics.kronecker import kronecker_multiply
 
 
 class InvertibleMatrix(nn.Module):

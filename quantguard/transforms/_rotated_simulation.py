@@ -16,11 +16,11 @@ from torch import nn
 
 from quantguard.modeling import Batch, Block, Decoder
 from quantguard.modeling.descriptions import GroupName
-from quantguard.modeling.online import kronecker_multiply
 from quantguard.modeling.rotating import plain_norm_weight, rotation_factors, transform_keys
 from quantguard.modeling.simulating import simulated_cache, simulated_inputs
 from quantguard.numerics import fake_quantize
 from quantguard.numerics.hadamard import random_orthogonal
+from quantguard.numerics.kronecker import kronecker_multiply
 from quantguard.records import Recipe
 
 

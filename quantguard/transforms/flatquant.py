@@ -21,11 +21,11 @@ from quantguard.errors import MeasurementError, RecipeError
 from quantguard.modeling import Batch, BlockCalibration, LearnedClips, LinearGroup
 from quantguard.modeling.attention import extend_attention
 from quantguard.modeling.folding import SMALLEST, multiply_written, readers, smoothing_divisor
-from quantguard.modeling.online import kronecker_multiply
 from quantguard.modeling.rotating import attach_transform, rotate_value_heads, transform_keys
 from quantguard.modeling.simulating import simulated_cache, simulated_inputs
 from quantguard.modeling.sites import INPUTS, OUTPUT_INPUT
 from quantguard.numerics import fake_quantize
+from quantguard.numerics.kronecker import kronecker_multiply
 from quantguard.recipes.options import settings
 from quantguard.records import LayerArgs, Recipe
 from quantguard.transforms._affine import AffineMaps

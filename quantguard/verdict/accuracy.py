@@ -22,6 +22,8 @@ from quantguard.records.judgement import Basis, Outcome
 from quantguard.verdict._evidence import Analysis, Evidence, estimate_change
 
 METRIC = "accuracy"
+# The absolute drop that is tolerated where nobody says: 4.5 points.
+USUAL_TOLERANCE = 0.045
 SMALLEST_JOINED_SHARE = 0.98
 MEASURE_ANEW = "pytest --quantguard --quantguard-update=all"
 # The candidate may hit the token limit, or give no answer, this much more often than the baseline; beyond it a run that

@@ -5,7 +5,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 
 from quantguard import stats
-from quantguard.records import Score
+from quantguard.records import RunRecord, Score
 
 # The note appears on at most one in a thousand unchanged runs, if items are independent and all of them run; with
 # interim analyses, on at most as many thousandths as there are analyses.
@@ -54,3 +54,12 @@ def note_on_equal_answers(candidate: Sequence[Score], reference: Sequence[Score]
         f"all {len(pairs)} answers have full precision's result and its number of tokens: look whether the server has"
         " two models, or answers as one whatever name it is asked by"
     )
+
+
+def notes_on_full_precision(
+    record: RunRecord, reference: Sequence[Score], clusters: Mapping[str, str] | None
+) -> list[str]:
+    """Say where a run is better than full precision can be, or where a served one is full precision itself."""
+    gain = note_on_gain(record.scores, reference, named="full precision", clusters=clusters)
+    same = note_on_equal_answers(record.scores, reference) if record.served else None
+    return [note for note in (gain, same) if note]

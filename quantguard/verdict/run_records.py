@@ -7,11 +7,6 @@ from quantguard.records import RunRecord, Verdict
 from quantguard.verdict.accuracy import METRIC, AccuracyRule, judge_accuracy
 from quantguard.verdict.notes import note_on_gain
 
-# Runs are comparable if these fields of their fingerprints agree; the recipe may differ, since it is compared.
-_COMPARABLE = ("weights", "data", "prompt", "tokens", "stop_ids", "decoding", "scorer")
-# Not compared: a rotating recipe unties the head from the embedding, and the hash of the weights says which they are.
-_TIED = "config.tie_word_embeddings"
-
 
 def judge(
     candidate_record: RunRecord, baseline_record: RunRecord, *, tol: float | None = 0.045, rtol: float | None = None
@@ -26,9 +21,11 @@ def judge(
             raise UsageError(f"{name}={value!r}: the tolerance is a fraction between 0 and 1; 4.5 points are 0.045")
     if tol is None and rtol is None:
         raise UsageError("a tolerance is needed: tol, rtol or both")
-    ours, theirs = candidate_record.must_match, baseline_record.must_match
-    configured = sorted({key for key in (*ours, *theirs) if key.startswith("config.")} - {_TIED})
-    different = [key for key in (*_COMPARABLE, *configured) if ours.get(key) != theirs.get(key)]
+    ours, theirs = candidate_record.fingerprint, baseline_record.fingerprint
+    # The recipe is what is being compared, on whatever it ran.
+    questions = ours.question.differences(theirs.question)
+    models = ours.model.before_quantization().differences(theirs.model.before_quantization())
+    different = [difference.name for difference in (*questions, *models)]
     if candidate_record.platform != baseline_record.platform:
         different.append("platform")
     if different:

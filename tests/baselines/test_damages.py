@@ -31,17 +31,23 @@ from quantguard.baselines import (
     write_noise,
 )
 from quantguard.checkpoints import _native as native
-from quantguard.checkpoints._native_writing import FolderWriter, WrittenBlock, write_json
+from quantguard.checkpoints._native_writing import NOTE_FILE, FolderWriter, WrittenBlock
 from quantguard.cli import __main__ as cli
 from quantguard.engines import replay
 from quantguard.errors import QuantguardError
-from quantguard.gates import EarlierRun, GateResult, _planning, accuracy, layerwise
+from quantguard.gates import EarlierRun, GateResult, accuracy, layerwise
+from quantguard.gates.accuracy import planning
 from quantguard.pipeline import GenerationStore, RerunStore
-from quantguard.pipeline.session import PipelineSession, Settings
-from quantguard.records import LayerSketch, RunRecord, Verdict, to_json
-from quantguard.records.files import dump_record, file_sha256, seal, write_whole
+from quantguard.pipeline.session import PipelineSession, RunState
+from quantguard.records import LayerSketch, RunRecord, Verdict
+from quantguard.records.answer_file import NAME
+from quantguard.records.candidate import Candidate
+from quantguard.records.files import file_sha256, write_whole
+from quantguard.records.record_file import dump_record
 from quantguard.report import output_files
+from quantguard.run_options import RunOptions
 from tests.support.file_damages import Damage, of_bytes, of_json, plant
+from tests.support.fingerprints import fingerprint_of
 
 NUM_ITEMS = 24
 GATE = accuracy.Gate(tol=0.5)
@@ -101,8 +107,8 @@ def damages_of(content: bytes, *, seed: int, num_bytes: int, num_edits: int) -> 
 
 def test_a_damaged_baseline_never_decides_a_gate(runs: Runs, tmp_path: pathlib.Path) -> None:
     recording = replay.Recording(record=runs.candidate, path="w8a8.json")
-    session: Any = PipelineSession(recording, None, Settings(baselines=tmp_path))
-    path = accuracy._path(GATE, session)
+    session: Any = PipelineSession(recording, None, RunOptions(baselines=tmp_path), RunState())
+    path = pathlib.Path(accuracy.locate_baseline(GATE, session).path)
     write(path, baseline_from_runs(runs.candidate, runs.reference.scores, ACCEPTANCE))
 
     def judge() -> Any:
@@ -116,19 +122,19 @@ def test_a_damaged_baseline_never_decides_a_gate(runs: Runs, tmp_path: pathlib.P
 
 def test_damaged_noise_is_no_noise(runs: Runs, tmp_path: pathlib.Path) -> None:
     recording = replay.Recording(record=runs.candidate, path="w8a8.json")
-    session: Any = PipelineSession(recording, None, Settings(baselines=tmp_path))
-    stored = accuracy._path(GATE, session)
+    session: Any = PipelineSession(recording, None, RunOptions(baselines=tmp_path), RunState())
+    stored = pathlib.Path(accuracy.locate_baseline(GATE, session).path)
     write(stored, baseline_from_runs(runs.candidate, runs.reference.scores, ACCEPTANCE))
-    noise = Noise(num_items=24, num_flips=1, varied="order", on="2026-01-01", must_match=runs.candidate.must_match)
+    noise = Noise(num_items=24, num_flips=1, varied="order", on="2026-01-01", fingerprint=runs.candidate.fingerprint)
     write_noise(noise_path(stored), noise)
 
-    whole = _planning.known_noise(stored, read(stored))
+    whole = planning.known_noise(stored, read(stored))
     assert whole == 1 / 24
     assert any("between two runs of the same model" in note for note in accuracy.check(GATE, session).notes)
     path, baseline = noise_path(stored), read(stored)
 
     def judge() -> Any:
-        return _planning.known_noise(stored, baseline)
+        return planning.known_noise(stored, baseline)
 
     damages = damages_of(path.read_bytes(), seed=1, num_bytes=150, num_edits=100)
     assert judge_all(path, damages, judge, whole) > 150
@@ -136,14 +142,18 @@ def test_damaged_noise_is_no_noise(runs: Runs, tmp_path: pathlib.Path) -> None:
 
 def test_a_damaged_profile_of_layers_never_decides_a_gate(tmp_path: pathlib.Path) -> None:
     layers = tuple(LayerSketch(name=f"layer.{i}", op=None, buckets=(1.0, -2.5, 1e-9 * i)) for i in range(6))
+    measured: Any = types.SimpleNamespace(text_sha256="t", sketches=lambda: layers)
     session: Any = types.SimpleNamespace(
-        platform="cpu", model="m", recipe="r", baselines=tmp_path, update=None, accepted_regression=None
+        candidate=Candidate(model="m", recipe="r", platform="cpu"),
+        options=RunOptions(baselines=tmp_path),
+        fingerprint=fingerprint_of,
+        measure=lambda _kind, **_: measured,
     )
-    session.layer_fingerprint, session.layer_sketches, session.notes = lambda: {"weights": "w"}, lambda: layers, tuple
     gate = layerwise.Gate()
     path = tmp_path / "cpu/m/r/layers.json"
-    write(path, layerwise._profile(session))
-    assert isinstance(layerwise._profile(session), LayerProfile)
+    profile = layerwise._profile(measured, session)
+    write(path, profile)
+    assert isinstance(profile, LayerProfile)
 
     def judge() -> Any:
         return layerwise.check(gate, session).verdict
@@ -290,24 +300,27 @@ def test_kept_answers_are_those_that_were_given(runs: Runs, tmp_path: pathlib.Pa
     recording = replay.Recording(record=few, path="w8a8.json")
 
     def judge() -> Any:
-        # A run that is never settled leaves its shelf, as one that was broken off does.
+        # What a reader of the damage before has left belongs to another file.
+        for beside in tmp_path.glob(f"{NAME}-*"):
+            beside.unlink()
+        # A run that is never settled leaves its answers, as one that was broken off does.
         record = quantguard.evaluate(recording, sample_ids=ids, store=GenerationStore(tmp_path))
         return record.scores, record.generations
 
     whole = judge()
-    [path] = tmp_path.glob("*.jsonl")
+    path = tmp_path / NAME
     content = path.read_bytes()
     rng = random.Random(7)
-    lines = content.splitlines(keepends=True)
+    [row] = re.findall(rb'\{"run": "[0-9a-f]{64}", "request": [^\0]*?"sha256": "[0-9a-f]{64}"\}', content)[:1]
+    # As long as before, so that the pages of the file stay what they are.
     edits = [
-        Damage(
-            f"line {number}: {damage.name}", b"".join([*lines[:number], damage.content + b"\n", *lines[number + 1 :]])
-        )
-        for number in (0, 1, 2)
-        for damage in of_json(lines[number], rng, 40)
-        if damage.content is not None and not damage.resealed
+        Damage(damage.name, content.replace(row, damage.content.ljust(len(row))))
+        for damage in of_json(row, rng, 120)
+        if damage.content is not None and not damage.resealed and len(damage.content) <= len(row)
     ]
-    assert judge_all(path, iter([*of_bytes(content, rng, 120), *edits]), judge, whole) > 90
+    advice = re.compile(f"{ADVICE.pattern}|QUANTGUARD_CACHE=DIR")
+    damages = iter([*of_bytes(content, rng, 120), *edits])
+    assert judge_all(path, damages, judge, whole, advice=advice) > 60
 
 
 def test_earlier_runs_are_not_forgotten_by_damage(runs: Runs, tmp_path: pathlib.Path) -> None:
@@ -368,7 +381,7 @@ def test_a_run_does_not_go_on_from_a_damaged_note(folder: pathlib.Path, tmp_path
     path = writer.scratch / "block-1.json"
     state = native.OwnFolder(folder).manifest.blocks["model.layers.0"]
     writer.scratch.mkdir()
-    write_json(path, seal(to_json(WrittenBlock(state=state, beyond=()))))
+    NOTE_FILE.write(path, WrittenBlock(state=state, beyond=()))
     damages = damages_of(path.read_bytes(), seed=10, num_bytes=150, num_edits=100)
     assert judge_all(path, damages, writer.written_blocks, writer.written_blocks()) > 150
 

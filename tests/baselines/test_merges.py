@@ -8,6 +8,7 @@ import pytest
 from quantguard.baselines import Acceptance, Baseline, BaselineItem, read, write
 from quantguard.errors import BaselineError
 from quantguard.records import Score
+from tests.support.fingerprints import fingerprint_of
 
 
 def score(sample_id: str, value: float) -> Score:
@@ -19,12 +20,11 @@ def score(sample_id: str, value: float) -> Score:
 def baseline(recipe: str, *, lost: int | None = None, why: str = "measured") -> Baseline:
     """Fifty items, of which one may be lost."""
     return Baseline(
-        schema_version=1,
         platform="cpu",
         model="m",
         recipe=recipe,
         benchmark="b",
-        must_match={"data": "d"},
+        fingerprint=fingerprint_of(),
         recorded={},
         acceptance=Acceptance(by="me", on="2026-01-01", why=why),
         items=tuple(

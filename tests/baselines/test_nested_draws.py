@@ -6,11 +6,12 @@ from typing import Any
 import pytest
 
 from quantguard import registry
-from quantguard.baselines.survey import Place
-from quantguard.benchmarks import SUBSET_SEED, choose_subset
+from quantguard.baselines import BaselineLocation
+from quantguard.baselines.matching import LackingItemsError, items_of, items_to_measure
+from quantguard.benchmarks import SUBSET_SEED, choose_subset, task_name
 from quantguard.errors import BaselineError
 from quantguard.gates import accuracy, reasoning
-from quantguard.gates._matching import LackingItemsError, items_of, items_to_measure, subject_of
+from tests.support.fingerprints import fingerprint_of
 
 IDS = tuple("abcdefgh")
 
@@ -98,20 +99,22 @@ def test_what_decodes_in_another_way_has_a_path_of_its_own(
     kind: Any, one: dict[str, Any], other: dict[str, Any]
 ) -> None:
     limits = {"max_repetition": 0.5} if kind is reasoning else {}
-    assert subject_of(kind.Gate(**limits, **one)) != subject_of(kind.Gate(**limits, **other))
+    assert task_name(kind.Gate(**limits, **one)) != task_name(kind.Gate(**limits, **other))
 
 
 def test_the_usual_ways_keep_their_names() -> None:
     gate = accuracy.Gate(temperature=0.6, top_p=0.95, epochs=4, max_new_tokens=32768, mode="no_think")
-    assert subject_of(gate) == "word-problems@no_think@t0.6@p0.95@e4@n32768"
+    assert task_name(gate) == "word-problems@no_think@t0.6@p0.95@e4@n32768"
 
 
-def test_gates_of_one_place_clash_where_they_are_not_of_the_same_run() -> None:
-    place = Place(path="p", platform="cpu", model="m", recipe="r", benchmark="b", must_match={"weights": "w"})
-    assert place.clash(place) is None
-    assert place.clash(dataclasses.replace(place, reference="full")) is None
-    named = dataclasses.replace(place, reference="other")
-    assert named.clash(dataclasses.replace(place, reference="full")) == "reference is other and full"
-    assert place.clash(dataclasses.replace(place, must_match={"weights": "v", "dtype": "d"})) == (
+def test_gates_of_one_location_clash_where_they_are_not_of_the_same_run() -> None:
+    location = BaselineLocation(
+        path="p", platform="cpu", model="m", recipe="r", benchmark="b", fingerprint=fingerprint_of()
+    )
+    assert location.clash(location) is None
+    assert location.clash(dataclasses.replace(location, reference="full")) is None
+    named = dataclasses.replace(location, reference="other")
+    assert named.clash(dataclasses.replace(location, reference="full")) == "reference is other and full"
+    assert location.clash(dataclasses.replace(location, fingerprint=fingerprint_of(weights="v", dtype="d"))) == (
         "dtype is absent and d; weights is w and v"
     )

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from quantguard.baselines import Acceptance, Baseline, BaselineItem, baseline_path, dump, read, write
 from quantguard.errors import BaselineError
 from quantguard.records import Score
+from tests.support.fingerprints import fingerprint_of
 
 
 def score(sample_id: str, value: float) -> Score:
@@ -25,12 +26,11 @@ def score(sample_id: str, value: float) -> Score:
 
 def baseline(why: str = "test", num_items: int = 3) -> Baseline:
     return Baseline(
-        schema_version=1,
         platform="cpu",
         model="m",
         recipe="r",
         benchmark="b",
-        must_match={"data": "d"},
+        fingerprint=fingerprint_of(),
         recorded={"torch": "2"},
         acceptance=Acceptance(by="me", on="2026-01-01", why=why),
         items=tuple(

@@ -6,6 +6,7 @@ import pathlib
 import subprocess
 import sys
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -28,8 +29,9 @@ from quantguard.baselines.survey import Notice
 from quantguard.cli import __main__ as cli
 from quantguard.gates import GateResult
 from quantguard.records import GenerationConfig, LayerSketch, QuantArgs, Recipe, RunRecord, Score, Verdict
-from quantguard.records.files import dump_record
+from quantguard.records.record_file import dump_record
 from quantguard.report import output_files
+from tests.support.fingerprints import fingerprint_of
 
 Command = Callable[..., tuple[int, str]]
 NUM_ITEMS = 200
@@ -48,7 +50,7 @@ def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
     return run
 
 
-def record(*, lost: int = 0, num_items: int = NUM_ITEMS, recipe: Recipe | None = W8A8, **facts: str) -> RunRecord:
+def record(*, lost: int = 0, num_items: int = NUM_ITEMS, recipe: Recipe | None = W8A8, **facts: Any) -> RunRecord:
     """A run that answers all but the first items right."""
     ids = [sample.id for sample in registry.benchmarks["word-problems"].load().samples[:num_items]]
     scores = tuple(
@@ -63,7 +65,7 @@ def record(*, lost: int = 0, num_items: int = NUM_ITEMS, recipe: Recipe | None =
         )
         for index, id_ in enumerate(ids)
     )
-    matching = {"data": "d", "scorer": "boxed/1", "engine": "e/1", "weights": "w"}
+    matching = {"scorer": "boxed/1", "engine": "e/1", "recipe": recipe.fingerprint if recipe else "full-precision"}
     return RunRecord(
         model="m",
         recipe=recipe,
@@ -72,7 +74,7 @@ def record(*, lost: int = 0, num_items: int = NUM_ITEMS, recipe: Recipe | None =
         generation_config=CONFIG,
         scores=scores,
         kernels={},
-        must_match=matching | {"recipe": recipe.fingerprint if recipe else "full-precision"} | facts,
+        fingerprint=fingerprint_of(**matching | facts),
         recorded={"torch": "2"},
         metrics=dict.fromkeys(("accuracy", "truncated", "unparsed", "repeating", "mean_num_tokens"), 0.0),
     )
@@ -146,11 +148,10 @@ def test_one_file_is_compared_with_what_git_has(
 def test_profiles_of_layers_are_shown_and_compared(tmp_path: pathlib.Path, command: Command) -> None:
     layers = (LayerSketch(name="layer.0", op=None, buckets=(1.0, 2.0)), LayerSketch(name="b", op=None, buckets=(1, 1)))
     profile = LayerProfile(
-        schema_version=1,
         platform="cpu",
         model="m",
         recipe="r",
-        must_match={"weights": "w"},
+        fingerprint=fingerprint_of(),
         recorded={},
         acceptance=Acceptance(by="ann", on="2026-01-01", why="measured"),
         layers=layers,
@@ -307,7 +308,7 @@ def test_a_record_with_its_full_precision_makes_a_new_baseline(tmp_path: pathlib
 
 
 def test_a_baseline_is_moved_to_the_names_of_its_gate(stored: pathlib.Path, command: Command) -> None:
-    noise = Noise(num_items=200, num_flips=1, varied="order", on="2026-01-01", must_match={})
+    noise = Noise(num_items=200, num_flips=1, varied="order", on="2026-01-01", fingerprint=fingerprint_of())
     write_noise(noise_path(stored), noise)
     status, shown = command("rename", stored, "--model", "org/m2")
     moved = stored.parents[2] / "org--m2/w8a8/word-problems.json"
@@ -335,7 +336,7 @@ def test_what_a_whole_run_did_not_use_is_listed_and_only_then_removed(
     assert "Type: pytest --quantguard" in shown
     changed = stored.with_name("changed.json")
     write(changed, baseline())
-    write_noise(noise_path(stored), Noise(num_items=2, num_flips=1, varied="", on="", must_match={}))
+    write_noise(noise_path(stored), Noise(num_items=2, num_flips=1, varied="", on="", fingerprint=fingerprint_of()))
     unused = [Notice(kind="unused", path=str(path), why="", command="") for path in (stored, changed)]
     remember(root, ["cpu"], unused)
     write(changed, baseline(lost=1))

@@ -9,7 +9,8 @@ import pytest
 import quantguard
 from quantguard.engines import replay
 from quantguard.errors import QuantguardError
-from quantguard.records.files import dump_record, read_record, seal, unseal
+from quantguard.records.record_file import dump_record, read_record
+from quantguard.records.sealed_file import seal, unseal
 from tests.support.gate_runs import copy_baselines, run
 
 
@@ -31,7 +32,7 @@ def test_it_scores_as_the_run_itself_did(recording: pathlib.Path) -> None:
     original = read_record(recording)
     again = quantguard.evaluate(replay.connect(str(recording), url=None), subset=100)
     assert again.scores == original.scores
-    assert again.must_match == original.must_match
+    assert again.fingerprint == original.fingerprint
     assert (again.model, again.recipe, again.platform) == ("tiny-reasoner", original.recipe, "cpu")
     assert again.notes[-1] == f"replayed from {recording}"
 

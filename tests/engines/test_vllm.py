@@ -15,7 +15,7 @@ from quantguard.engines._prompting import Request, render
 from quantguard.errors import QuantguardError
 from quantguard.modeling import LoadedModel
 from quantguard.pipeline.in_process import InProcess
-from quantguard.records import Generation, GenerationConfig
+from quantguard.records import Generation, GenerationConfig, Question
 
 CONFIG = GenerationConfig(max_new_tokens=9, temperature=0.5, top_p=0.9, seed=3)
 
@@ -97,10 +97,10 @@ def test_prompts_go_as_tokens_of_the_models_template_with_a_seed_each(fake: type
     assert {(params.max_tokens, params.temperature, params.top_p) for params in asked} == {(9, 0.5, 0.9)}
     assert found[0].num_tokens == 2
     assert subject.platform == "vllm-npu"
-    ours, identity = InProcess(model).identity(batch_size=1), subject.identity(batch_size=1)
-    assert identity["weights"] == model.weights_sha256
-    bound = {key for key in ours if key.startswith("config.")} | {"stop_ids", "prompt"}
-    assert {key: identity[key] for key in bound} == {key: ours[key] for key in bound}
+    ours, theirs = (one.fingerprint(Question(), batch_size=1) for one in (InProcess(model), subject))
+    assert theirs.model.weights == model.weights_sha256
+    assert theirs.model.config == ours.model.config
+    assert theirs.question == ours.question
 
 
 def test_an_answer_that_was_broken_off_or_refused_is_an_error(fake: type[LLM]) -> None:

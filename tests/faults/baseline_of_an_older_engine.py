@@ -3,6 +3,7 @@
 import dataclasses
 
 from tests.support.fault_lab import Lab
+from tests.support.fingerprints import with_facts
 
 AREA = "baselines"
 RECIPE = "w8a8"
@@ -10,4 +11,4 @@ EXPECTED = ("accuracy",)
 
 
 def plant(lab: Lab) -> None:
-    lab.rewrite(lambda b: dataclasses.replace(b, must_match=b.must_match | {"engine": "transformers/1"}))
+    lab.rewrite(lambda b: dataclasses.replace(b, fingerprint=with_facts(b.fingerprint, engine="transformers/1")))

@@ -3,8 +3,7 @@
 import dataclasses
 from typing import Any
 
-from quantguard.modeling import attention as attention_module
-from quantguard.modeling import slots
+from quantguard.modeling import integer_cache, slots
 from tests.support.fault_lab import Lab
 
 AREA = "KV cache"
@@ -13,10 +12,13 @@ EXPECTED = ("fidelity", "layerwise")
 
 
 def plant(lab: Lab) -> None:
-    quantizers = attention_module.kv_quantizers
+    stored_by = integer_cache.kv_store
 
     def coarser(attention: Any) -> Any:
-        pair = quantizers(attention)
-        return pair and tuple(dataclasses.replace(one, args=dataclasses.replace(one.args, num_bits=6)) for one in pair)
+        store = stored_by(attention)
+        if store is None:
+            return None
+        keys, values = (dataclasses.replace(q, args=dataclasses.replace(q.args, num_bits=6)) for q in store.quantizers)
+        return dataclasses.replace(store, quantizers=(keys, values))
 
-    lab.patch.setattr(slots, "kv_quantizers", coarser)
+    lab.patch.setattr(slots, "kv_store", coarser)

@@ -1,6 +1,6 @@
 """The profile of the layers was measured on another text."""
 
-from quantguard.pipeline import layer_trace
+from quantguard.measures import layers
 from tests.support.fault_lab import Lab
 
 AREA = "baselines"
@@ -9,4 +9,4 @@ EXPECTED = ("layerwise",)
 
 
 def plant(lab: Lab) -> None:
-    lab.patch.setattr(layer_trace, "_READ_TOKENS", 64)
+    lab.patch.setattr(layers, "_READ_TOKENS", 64)

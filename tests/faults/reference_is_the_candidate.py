@@ -1,7 +1,7 @@
 """The quantized model is compared with itself in the place of full precision."""
 
 from quantguard.modeling import LoadedModel
-from quantguard.pipeline import fidelity, session
+from quantguard.pipeline import session
 from tests.support.fault_lab import Lab
 
 AREA = "engine"
@@ -14,4 +14,3 @@ def plant(lab: Lab) -> None:
         return loaded
 
     lab.patch.setattr(session, "full_precision_of", itself)
-    lab.patch.setattr(fidelity, "full_precision_of", itself)

@@ -1,5 +1,6 @@
 """The ascend backend on the emulated device agrees with the contracts, and what the vendor lets pass is refused."""
 
+import inspect
 import itertools
 from collections.abc import Callable
 from typing import Any
@@ -15,7 +16,8 @@ from quantguard.kernels.ascend.emulation import KERNELS, activations, matmul
 from quantguard.kernels.ascend.emulation.packing import pack_int32, unpack_int32
 from quantguard.kernels.ascend.schemas import PASSED, SCHEMAS, arguments, lacking
 from quantguard.kernels.int8_linear import Buffers
-from quantguard.numerics import QuantTensor, dequantize
+from quantguard.kernels.rotate import Rotation
+from quantguard.numerics import KVQuantizer, QuantTensor, dequantize, static_kv_quantizer
 from quantguard.numerics.quant_param import decode_quant_param, encode_quant_param, truncate_scale
 from quantguard.records import QuantArgs
 from quantguard.rounding import nearest
@@ -26,6 +28,15 @@ SHAPES = [*itertools.product(SIZES, (1, 63, 256), SIZES), (3, 600, 24)]
 DTYPES = (torch.float16, torch.bfloat16)
 TOKENWISE = QuantArgs(num_bits=8, strategy="token", dynamic=True)
 CHANNEL8 = QuantArgs(num_bits=8, strategy="channel")
+FOUR_BITS = QuantArgs(num_bits=4, strategy="token", dynamic=True)
+FOUR_BIT_WEIGHTS = QuantArgs(num_bits=4, strategy="channel")
+KV = {
+    "8 bits a token, asymmetric": QuantArgs(num_bits=8, strategy="token", dynamic=True, symmetric=False),
+    "8 bits a token, symmetric": TOKENWISE,
+    "8 bits a channel": CHANNEL8,
+    "4 bits a token, asymmetric": QuantArgs(num_bits=4, strategy="token", dynamic=True, symmetric=False),
+    "4 bits a token, symmetric": FOUR_BITS,
+}
 WEIGHTS = {
     "W8 per channel": CHANNEL8,
     "W4 per channel": QuantArgs(num_bits=4, strategy="channel"),
@@ -142,20 +153,45 @@ def test_weight_only_linears_agree_with_the_contract(name: str, dtype: torch.dty
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-@pytest.mark.parametrize("op", ["quantize_per_token", "quantize_per_token_asymmetric"])
-def test_tokens_are_quantized_to_the_same_bits(op: str, dtype: torch.dtype) -> None:
+def test_tokens_are_quantized_to_the_same_bits(dtype: torch.dtype) -> None:
     for tokens, width in itertools.product(SIZES, (2, 63, 256)):
         x, smooth = normal(tokens, width).to(dtype), normal(width, seed=1).abs().to(dtype)
         for given in (None, smooth):
-            expected = resolve(op, "reference").apply(x, args=TOKENWISE, smooth=given)
-            found = resolve(op, "ascend").apply(x, args=TOKENWISE, smooth=given)
+            expected = resolve("quantize_per_token", "reference").apply(x, args=TOKENWISE, smooth=given)
+            found = resolve("quantize_per_token", "ascend").apply(x, args=TOKENWISE, smooth=given)
             assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
 
 
-def test_an_asymmetric_token_comes_back_within_half_a_step() -> None:
-    x = normal(63, 123).bfloat16() + 3
-    q, scale, offset = resolve("quantize_per_token_asymmetric", "ascend").apply(x, args=TOKENWISE)
-    assert ((((q.float() - offset) * scale) - x.float()).abs() <= 0.5001 * scale).all()
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_tokens_are_quantized_to_the_same_four_bits_packed(dtype: torch.dtype) -> None:
+    for tokens, width in itertools.product(SIZES, (8, 64, 256)):
+        x = normal(tokens, width).to(dtype)
+        expected, scale = resolve("quantize_per_token", "reference").apply(x, args=FOUR_BITS)
+        found, found_scale = resolve("quantize_per_token", "ascend").apply(x, args=FOUR_BITS)
+        assert torch.equal(unpack_int32(found), expected)
+        assert torch.equal(found_scale, scale)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_four_bits_times_four_bits_agree_with_the_contract(dtype: torch.dtype) -> None:
+    reference, candidate = resolve("w4a4_linear", "reference"), resolve("w4a4_linear", "ascend")
+    for tokens, inputs, outputs in itertools.product(SIZES, (8, 64, 256), SIZES):
+        tensor = quantized(normal(outputs, inputs), FOUR_BIT_WEIGHTS)
+        q, scale = resolve("quantize_per_token", "reference").apply(normal(tokens, inputs), args=FOUR_BITS)
+        for bias in (None, normal(outputs)):
+            settings = {"args": FOUR_BIT_WEIGHTS, "output_dtype": dtype}
+            expected = reference.apply(q, scale, reference.pack(tensor), bias, **settings)
+            found = candidate.apply(pack_int32(q), scale, candidate.pack(tensor), bias, **settings)
+            exact = (q.float() * scale) @ dequantize(tensor).float().t()
+            magnitude = exact.abs() + (0 if bias is None else bias.abs())
+            assert_near(found, expected, candidate.TOLERANCE[dtype], magnitude)
+
+
+def test_inputs_that_do_not_fill_int32_are_refused_when_a_layer_is_built() -> None:
+    odd = nearest.quantize_weight(normal(16, 60), FOUR_BIT_WEIGHTS, stats=None, options={})
+    assert isinstance(odd, QuantTensor)
+    with pytest.raises(KernelError, match="60 inputs"):
+        resolve("w4a4_linear", "ascend").pack(odd)
 
 
 def test_what_does_not_fit_saturates_and_does_not_wrap() -> None:
@@ -189,6 +225,7 @@ def test_rotations_agree_alone_and_with_quantization(dtype: torch.dtype) -> None
             assert_near(alone.apply(x, *factors), expected, alone.TOLERANCE[dtype], x.float().norm(dim=1, keepdim=True))
             q, scale = resolve("rotate_quantize_per_token", "reference").apply(x, *factors, args=args)
             found, found_scale = resolve("rotate_quantize_per_token", "ascend").apply(x, *factors, args=args)
+            found = found if args.num_bits == 8 else unpack_int32(found)
             assert torch.allclose(found_scale, scale, rtol=1e-5)
             # float32 products in another order: a value at a tie may round to the other side.
             assert (found.int() - q.int()).abs().amax() <= 1
@@ -202,44 +239,94 @@ def test_the_left_factor_is_not_taken_for_its_transpose() -> None:
     q, _ = resolve("rotate_quantize_per_token", "ascend").apply(x, left, right, args=args)
     wrong, _ = resolve("rotate_quantize_per_token", "ascend").apply(x, left.t(), right, args=args)
     expected, _ = resolve("rotate_quantize_per_token", "reference").apply(x, left, right, args=args)
-    assert (q != expected).float().mean() < 0.01
-    assert (wrong != expected).float().mean() > 0.1
+    assert (unpack_int32(q) != expected).float().mean() < 0.01
+    assert (unpack_int32(wrong) != expected).float().mean() > 0.1
 
 
-def cached(dtype: torch.dtype) -> tuple[torch.Tensor, tuple[Any, Any], tuple[Any, Any], list[int]]:
-    batch, heads, key_heads, head_dim, lengths = 3, 4, 2, 16, [1, 63, 40]
-    width = key_heads * head_dim
-    scales = (normal(width).abs() / 30 + 0.01, normal(width, seed=1).abs() / 30 + 0.01)
-    caches = tuple(torch.zeros(batch, 64, width, dtype=torch.int8) for _ in range(2))
-    for stored, scale in zip(caches, scales, strict=True):
-        resolve("kv_cache_write", "ascend").apply(
-            stored, torch.zeros(batch, dtype=torch.int32), normal(batch, 63, width).to(dtype), scale
-        )
-    return normal(batch, 1, heads * head_dim).to(dtype), (caches[0], caches[1]), scales, lengths
+@pytest.mark.parametrize(
+    ("rotation", "complaint"),
+    [
+        pytest.param(Rotation(width=192, left=12, right=16, activations=TOKENWISE), "by blocks to 8", id="to 8 bits"),
+        pytest.param(Rotation(width=192, left=None, right=32, activations=FOUR_BITS), "by blocks to 8", id="to 4 bits"),
+        pytest.param(Rotation(width=64, left=None, right=32, activations=TOKENWISE), "from 128", id="a short row"),
+        pytest.param(Rotation(width=192, left=16, right=12, activations=FOUR_BITS), "multiple of 8", id="12 columns"),
+        pytest.param(
+            Rotation(width=192, left=16, right=None, activations=FOUR_BITS), "by blocks to 8", id="one factor"
+        ),
+    ],
+)
+def test_a_rotation_that_the_vendor_does_not_fuse_is_refused(rotation: Rotation, complaint: str) -> None:
+    assert complaint in str(resolve("rotate_quantize_per_token", "ascend").unsupported(rotation))
 
 
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
-def test_a_cache_of_int8_is_written_to_the_same_bits(dtype: torch.dtype) -> None:
-    new, scale = normal(3, 5, 32).to(dtype), normal(32).abs() / 50 + 0.01
-    positions = torch.tensor([0, 7, 58], dtype=torch.int32)
-    written = []
-    for backend in ("reference", "ascend"):
-        cache = torch.full((3, 63, 32), 99, dtype=torch.int8)
-        resolve("kv_cache_write", backend).apply(cache, positions, new, scale)
-        written.append(cache)
-    assert torch.equal(*written)
-    assert (written[0][0, 5:] == 99).all()
-    assert written[0].amin() == -128 or written[0].amax() == 127
+def quantizer_of(args: QuantArgs, x: torch.Tensor) -> KVQuantizer:
+    return static_kv_quantizer(x, args) if args.strategy == "channel" else KVQuantizer(args=args)
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-def test_attention_over_a_cache_of_int8_agrees_with_the_contract(dtype: torch.dtype) -> None:
-    query, cache, scales, lengths = cached(dtype)
-    heads = {"num_heads": 4, "num_key_value_heads": 2, "softmax_scale": 0.25}
-    expected = resolve("kv_attention", "reference").apply(query, cache, scales, lengths, **heads)
-    body = resolve("kv_attention", "ascend")
-    found = body.apply(query, cache, scales, lengths, **heads)
-    assert_near(found, expected, body.TOLERANCE[dtype], expected.float().abs().amax(dim=-1, keepdim=True))
+@pytest.mark.parametrize("name", KV)
+def test_keys_come_back_as_the_contract_has_them(name: str, dtype: torch.dtype) -> None:
+    body, reference = resolve("kv_cache", "ascend"), resolve("kv_cache", "reference")
+    assert body.unsupported(KV[name]) is None
+    for tokens in SIZES:
+        x = (normal(2, 3, tokens, 16) + 0.5).to(dtype)
+        quantizer = quantizer_of(KV[name], x)
+        expected = reference.store(x, quantizer)
+        stored = body.store(x, quantizer)
+        found = body.restore(stored, quantizer, output_dtype=torch.float32)
+        wanted = reference.restore(expected, quantizer, output_dtype=torch.float32)
+        step = expected.get("scale", quantizer.scale)
+        assert ((found - wanted).abs() <= body.TOLERANCE_STEPS * step).all()
+        assert all(t.shape[-2] == tokens for t in stored.values())
+        if name == "8 bits a channel":
+            assert torch.equal(stored["data"], expected["data"])
+
+
+@pytest.mark.parametrize(
+    ("args", "complaint"),
+    [
+        pytest.param(QuantArgs(num_bits=8, strategy="token", dynamic=True, clip_ratio=0.9), "not clip", id="clipped"),
+        pytest.param(QuantArgs(num_bits=6, strategy="token", dynamic=True), "4 or 8 bits", id="6 bits"),
+        pytest.param(QuantArgs(num_bits=8, strategy="channel", symmetric=False), "8 symmetric bits", id="a zero point"),
+    ],
+)
+def test_a_cache_that_the_vendor_does_not_store_is_refused(args: QuantArgs, complaint: str) -> None:
+    assert complaint in str(resolve("kv_cache", "ascend").unsupported(args))
+    assert complaint in str(resolve("kv_attention", "ascend").unsupported(args) or "") or args.num_bits != 8
+
+
+def attended(name: str, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return what the contract and the backend make of the same integers, hidden tokens among them."""
+    x = [(normal(3, 2, 63, 16, seed=seed) + 0.5).to(dtype) for seed in (0, 1)]
+    quantizers = quantizer_of(KV[name], x[0]), quantizer_of(KV[name], x[1])
+    hidden = torch.arange(63) >= torch.tensor([1, 63, 40])[:, None]
+    query = normal(3, 4, 1, 16).to(dtype)
+    stored = tuple(resolve("kv_cache", "ascend").store(part, q) for part, q in zip(x, quantizers, strict=True))
+    zero_points = tuple({**part, "zero_point": part["offset"]} if "offset" in part else part for part in stored)
+    heads = {"softmax_scale": 0.25}
+    expected = resolve("kv_attention", "reference").apply(
+        query, zero_points, quantizers, hidden[:, None, None], **heads
+    )
+    return expected, resolve("kv_attention", "ascend").apply(query, stored, quantizers, hidden[:, None, None], **heads)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("name", [name for name, args in KV.items() if args.num_bits == 8])
+def test_attention_over_a_cache_of_int8_agrees_with_the_contract(name: str, dtype: torch.dtype) -> None:
+    expected, found = attended(name, dtype)
+    tolerance = resolve("kv_attention", "ascend").TOLERANCE[dtype]
+    assert_near(found, expected, tolerance, expected.float().abs().amax(dim=-1, keepdim=True))
+
+
+def test_an_offset_of_the_wrong_sign_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = vendor.attention_int8
+
+    def turned(query: Any, cache: Any, scales: Any, offsets: Any, hidden: Any, **more: Any) -> torch.Tensor:
+        return plain(query, cache, scales, tuple(-offset for offset in offsets), hidden, **more)
+
+    monkeypatch.setattr(vendor, "attention_int8", turned)
+    expected, found = attended("8 bits a token, asymmetric", torch.float16)
+    assert (found - expected).abs().max() > 0.1
 
 
 def test_eight_integers_lie_in_an_int32_as_the_vendor_packs_them() -> None:
@@ -269,6 +356,15 @@ def test_a_release_without_an_argument_is_named() -> None:
     assert "npu_made_up" in str(vendor.unavailable("npu_made_up"))
 
 
+def test_every_call_of_the_vendor_is_in_the_vendor_contract() -> None:
+    functions = {
+        name
+        for name, value in vars(vendor).items()
+        if inspect.isfunction(value) and value.__module__ == vendor.__name__ and not name.startswith("_")
+    }
+    assert functions - {"unavailable"} == set(good())
+
+
 @pytest.mark.parametrize("name", ACCEPTED_BY_THE_VENDOR)
 def test_what_the_vendor_takes_though_it_is_wrong_is_refused(name: str) -> None:
     function, changes = ACCEPTED_BY_THE_VENDOR[name]
@@ -284,11 +380,13 @@ def test_the_emulation_refuses_what_it_does_not_do() -> None:
         )
 
 
-@pytest.mark.parametrize("bits", [4, 8])
-def test_activations_of_other_settings_are_refused(bits: int) -> None:
-    args = QuantArgs(num_bits=bits, strategy="token", dynamic=True, clip_ratio=0.9)
-    with pytest.raises(KernelError, match="possible: 8 bits, unclipped"):
-        resolve("quantize_per_token", "ascend").apply(torch.ones(1, 8).half(), args=args)
+@pytest.mark.parametrize(
+    ("bits", "clip_ratio"), [(6, 1.0), (8, 0.9), (4, 0.9)], ids=["6 bits", "clipped", "4, clipped"]
+)
+def test_activations_of_other_settings_are_refused(bits: int, clip_ratio: float) -> None:
+    args = QuantArgs(num_bits=bits, strategy="token", dynamic=True, clip_ratio=clip_ratio)
+    with pytest.raises(KernelError, match=r"no kernel for quantize_per_token .*4 or 8 bits, unclipped"):
+        choose_backend("quantize_per_token", args, requested="ascend", device_type="emulated-910b")
 
 
 def test_the_backend_is_chosen_on_its_own_devices_only() -> None:

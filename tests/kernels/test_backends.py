@@ -14,8 +14,8 @@ import torch
 
 from quantguard.errors import QuantguardError
 from quantguard.kernels import backends, choose_backend, resolve
-from quantguard.kernels.cpu import int8_linear
-from quantguard.kernels.cpu.compiled import amx
+from quantguard.kernels.cpu import int8_linear, weight_only_linear
+from quantguard.kernels.cpu.compiled import amx, weight_only
 from quantguard.numerics import dequantize
 from quantguard.records import QuantArgs
 from quantguard.rounding import nearest
@@ -138,6 +138,10 @@ def test_the_product_of_a_cpu_without_amx_agrees_too(op: str, monkeypatch: pytes
     candidate = resolve(op, "cpu")
     for shape in SHAPES:
         assert_linear_agrees(op, candidate, shape, torch.float32, activation_bits=8)
+    # The tokens laid out in place of the weight, as for a large one.
+    monkeypatch.setattr(int8_linear, "_LARGE_WEIGHT", 0)
+    for shape in SHAPES:
+        assert_linear_agrees(op, candidate, shape, torch.float32, activation_bits=8)
     group = QuantArgs(num_bits=4, strategy="group", group_size=64)
     assert "on a CPU without AMX" in str(candidate.unsupported(group))
 
@@ -186,6 +190,30 @@ def test_weight_only_linears_agree(name: str, dtype: torch.dtype) -> None:
     candidate = resolve("weight_only_linear", "cpu")
     for shape in [*SHAPES, (4, 1100, 33), (5, 1100, 33)]:
         assert_weight_only_agrees(candidate, shape, dtype, WEIGHT_ONLY[name])
+
+
+@pytest.mark.parametrize("name", [name for name in WEIGHT_ONLY if not name.startswith("W8")])
+def test_weight_only_linears_agree_on_a_cpu_without_tables(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(weight_only, "has_tables", lambda: False)
+    candidate = resolve("weight_only_linear", "cpu")
+    for shape, dtype in itertools.product([(1, 63, 63), (4, 1100, 33), (5, 1100, 33)], DTYPES):
+        assert_weight_only_agrees(candidate, shape, dtype, WEIGHT_ONLY[name])
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_a_weight_that_is_dequantized_in_panels_agrees(dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Panels of 7 outputs and fewer, the last of 2 or 4.
+    monkeypatch.setattr(weight_only_linear, "_PANEL_BYTES", 7 * 384 * 4)
+    for args in WEIGHT_ONLY.values():
+        assert_weight_only_agrees(weight_only_linear, (9, 300, 123), dtype, args)
+
+
+def test_the_weight_only_comparison_catches_a_panel_that_is_used_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(weight_only_linear, "_PANEL_BYTES", 7 * 384 * 4)
+    write, calls = weight_only.dequantize, itertools.count()
+    monkeypatch.setattr(weight_only, "dequantize", lambda *terms: None if next(calls) == 3 else write(*terms))
+    with pytest.raises(AssertionError):
+        assert_weight_only_agrees(weight_only_linear, (9, 300, 123), torch.float32, WEIGHT_ONLY["W8 per channel"])
 
 
 @pytest.mark.parametrize("tokens", [1, 63])
@@ -285,7 +313,7 @@ def test_auto_takes_the_cpu_kernel_where_it_can_and_the_reference_elsewhere() ->
     ("op", "backend", "complaint"),
     [
         pytest.param("int8_linear", "gpu", "unknown kernel backend 'gpu'", id="unknown backend"),
-        pytest.param("rotate", "cpu", "the 'cpu' backend has no rotate", id="op not there"),
+        pytest.param("rotate", "triton", "the 'triton' backend has no rotate", id="op not there"),
         pytest.param("int8_linear", "ascend", "it runs on npu or emulated-910b", id="device of another backend"),
         pytest.param(
             "int8_linear", "cpu", "8-bit symmetric weights per group of 32 on a cpu", id="weights that do not fit"

@@ -12,7 +12,7 @@ from quantguard import numerics
 from quantguard.errors import QuantguardError
 from quantguard.kernels import backends, resolve
 from quantguard.kernels.ascend.device import emulate
-from quantguard.numerics import QuantTensor
+from quantguard.numerics import KVQuantizer, QuantTensor
 from quantguard.numerics.hadamard import hadamard_matrix
 from quantguard.records import QuantArgs
 from quantguard.rounding import nearest
@@ -63,8 +63,9 @@ def rotate_quantize_per_token(body: types.ModuleType, given: dict[str, torch.Ten
 
 
 def kv_cache(body: types.ModuleType, given: dict[str, torch.Tensor]) -> Any:
-    stored = body.store(given["keys"], args=TOKENWISE)
-    return *stored.values(), body.restore(stored, args=TOKENWISE, output_dtype=torch.bfloat16)
+    quantizer = KVQuantizer(args=TOKENWISE)
+    stored = body.store(given["keys"], quantizer)
+    return *stored.values(), body.restore(stored, quantizer, output_dtype=torch.bfloat16)
 
 
 def _weight(given: dict[str, torch.Tensor], args: QuantArgs) -> QuantTensor:

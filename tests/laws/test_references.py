@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -86,15 +87,10 @@ def reference(
     damped = hessian + damping * hessian.diagonal().mean() * torch.eye(WIDTH, dtype=torch.float64)
     inverse = torch.linalg.inv(damped[order][:, order])
     factor = torch.linalg.cholesky(inverse, upper=True)
-    rest, data = weight.double()[:, order], torch.zeros(ROWS, WIDTH, dtype=torch.int8)
-    for index, column in enumerate(order):
-        group = column // (args.group_size or WIDTH)
-        step = scale[:, group].double()
-        zero = torch.zeros(ROWS) if zero_point is None else zero_point[:, group]
-        integer = (torch.round(rest[:, index] / step) + zero).clamp(args.minimum, args.maximum)
-        error = (rest[:, index] - (integer - zero) * step) / factor[index, index]
-        rest[:, index:] -= error[:, None] * factor[index, index:]
-        data[:, column] = integer.to(torch.int8)
+    groups = torch.tensor([column // (args.group_size or WIDTH) for column in order])
+    terms: dict[str, Any] = {"scale": scale.double(), "zero_point": zero_point, "args": args}
+    data = torch.empty(ROWS, WIDTH, dtype=torch.int8)
+    data[:, order] = gptq.round_one_by_one(weight.double().t()[order], factor, groups, **terms).t()
     return data
 
 
@@ -113,6 +109,46 @@ LARGEST_SHARE = 0.01
 @pytest.mark.parametrize(("args", "damping", "act_order"), CASES)
 def test_gptq_is_the_algorithm_of_the_paper(args: QuantArgs, damping: float, act_order: bool) -> None:  # noqa: FBT001
     assert share_that_differs(args, damping, act_order=act_order) < LARGEST_SHARE
+
+
+def both_bodies(args: QuantArgs, width: int, *, fault: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the integers of the loop of the paper and of the fast body, both in float32, from the same terms.
+
+    With a fault the error of an input in the middle is not passed on in the fast one.
+    """
+    weight, stats = layer()
+    assert stats.gram is not None
+    work, order, alive = weight.t()[:width], torch.arange(width), torch.zeros(width, dtype=torch.bool)
+    factor = gptq._inverse_factor(stats.gram[:width, :width], order, alive, 0.01)
+    scale, zero_point = choose_group_scales(weight[:, :width], args)
+    terms: dict[str, Any] = {"scale": scale, "zero_point": zero_point, "args": args}
+    groups = order // (args.group_size or width)
+    plain = gptq.round_one_by_one(work, factor, groups, **terms)
+    if fault:
+        factor[width // 2, width // 2 + 1 :] = 0
+    return plain, gptq._round_inputs(work.clone(), factor, groups, **terms)
+
+
+@pytest.mark.parametrize("width", [1, 63, gptq.BLOCK_SIZE], ids="{} inputs".format)
+@pytest.mark.parametrize("name", ARGS)
+def test_the_fast_body_of_gptq_gives_the_integers_of_the_plain_one(name: str, width: int) -> None:
+    plain, fast = both_bodies(ARGS[name], width)
+    assert torch.equal(plain, fast)
+
+
+@pytest.mark.parametrize("name", ARGS)
+def test_beyond_a_block_the_order_of_sums_alone_tells_the_bodies_of_gptq_apart(name: str) -> None:
+    plain, fast = both_bodies(ARGS[name], WIDTH)
+    # The block's errors are summed up in a matrix product: a value that is halfway may fall to either side.
+    assert (plain != fast).sum() <= 0.001 * plain.numel()
+
+
+@pytest.mark.parametrize("name", ARGS)
+def test_an_error_that_is_not_passed_on_tells_the_bodies_of_gptq_apart(name: str) -> None:
+    plain, fast = both_bodies(ARGS[name], 63, fault=True)
+    assert not torch.equal(plain, fast)
+    plain, fast = both_bodies(ARGS[name], WIDTH, fault=True)
+    assert (plain != fast).sum() > 0.001 * plain.numel()
 
 
 def more_damping(patch: pytest.MonkeyPatch) -> None:

@@ -9,8 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quantguard.errors import QuantguardError
+from quantguard.kernels import kv_cache
 from quantguard.modeling import BlockCalibration, embed, find_decoder
-from quantguard.modeling.attention import IntegerCacheLayer, extend_attention, new_cache
+from quantguard.modeling.attention import extend_attention
+from quantguard.modeling.integer_cache import IntegerCacheLayer, new_cache
+from quantguard.modeling.kv_store import KVStore
 from quantguard.numerics import KVQuantizer, static_kv_quantizer
 from quantguard.pipeline.quantizing import quantize_decoder
 from quantguard.records import QuantArgs, Recipe
@@ -25,6 +28,10 @@ TOKENWISE = {
 }
 STATIC = {"8 bits per channel": QuantArgs(num_bits=8, strategy="channel", symmetric=False)}
 LOOSE = QuantArgs(num_bits=8, strategy="channel")
+
+
+def stored_by(quantizer: KVQuantizer) -> KVStore:
+    return KVStore(quantizers=(quantizer, quantizer), cache=kv_cache)
 
 
 def quantized(args: QuantArgs, family: str = "qwen3") -> Any:
@@ -56,7 +63,7 @@ def test_a_token_is_quantized_alike_alone_and_in_company(name: str) -> None:
 
 
 def test_four_bits_take_half_a_byte_a_value() -> None:
-    layer = IntegerCacheLayer((KVQuantizer(args=TOKENWISE["4 bits, symmetric"]),) * 2)
+    layer = IntegerCacheLayer(stored_by(KVQuantizer(args=TOKENWISE["4 bits, symmetric"])))
     x = torch.randn(1, 2, 10, 64)
     layer.update(x, x)
     scales = 2 * 2 * 10 * 4
@@ -98,7 +105,7 @@ def test_quantizing_the_cache_changes_the_logits_a_little_and_not_much(name: str
 
 def test_rows_and_tokens_can_be_dropped() -> None:
     quantizer = KVQuantizer(args=TOKENWISE["4 bits, asymmetric"])
-    layer = IntegerCacheLayer((quantizer, quantizer))
+    layer = IntegerCacheLayer(stored_by(quantizer))
     x = torch.randn(3, 2, 6, 8)
     layer.update(x[:, :, :5], x[:, :, :5])
     layer.crop(-1)

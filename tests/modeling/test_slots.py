@@ -5,7 +5,9 @@ from typing import Any
 import pytest
 import torch
 
+from quantguard.kernels import kv_cache
 from quantguard.modeling import find_decoder
+from quantguard.modeling.kv_store import KVStore
 from quantguard.modeling.slots import SlotCache, SlotLayer, Window, takes_slots
 from quantguard.numerics import KVQuantizer
 from quantguard.pipeline.quantizing import quantize_decoder
@@ -69,7 +71,7 @@ def test_rows_of_unlike_length_compute_what_each_computes_alone(family: str, kv:
 
 def test_slots_hold_integers() -> None:
     quantizer = KVQuantizer(args=QuantArgs(num_bits=4, strategy="token", dynamic=True))
-    layer = SlotLayer((quantizer, quantizer), num_slots=2, capacity=10)
+    layer = SlotLayer(KVStore(quantizers=(quantizer, quantizer), cache=kv_cache), num_slots=2, capacity=10)
     x = torch.randn(1, 2, 6, 64)
     keys, values = layer.update(x, x, Window(first=1, last=2, positions=0, num_visible=6))
     assert torch.equal(keys, quantizer.round_trip(x))

@@ -13,8 +13,10 @@ from quantguard.engines._prompting import Request
 from quantguard.errors import MeasurementError
 from quantguard.pipeline import GenerationStore, evaluating, generation_store
 from quantguard.pipeline.generation_store import Policy
-from quantguard.records import Generation, GenerationConfig, Recipe, RunRecord
+from quantguard.records import Fingerprint, Generation, GenerationConfig, Question, Recipe, RunRecord
+from quantguard.records.answer_file import NAME
 from quantguard.registry import benchmarks
+from tests.support.fingerprints import fingerprint_of
 
 # A lock may be waited for.
 pytestmark = pytest.mark.timeout(60, func_only=True)
@@ -48,10 +50,13 @@ class Echo:
     def kernels(self) -> dict[str, str]:
         return {}
 
-    def identity(self, *, batch_size: int) -> dict[str, str]:
-        return {"weights": self.weights, "batch_size": str(batch_size)}
+    def fingerprint(self, question: Question, *, batch_size: int) -> Fingerprint:
+        return dataclasses.replace(fingerprint_of(weights=self.weights, batch_size=batch_size), question=question)
 
     def circumstances(self) -> dict[str, str]:
+        return {}
+
+    def generation_facts(self) -> dict[str, str]:
         return {}
 
     def generate(
@@ -197,20 +202,11 @@ def test_fresh_measures_everything_anew(tmp_path: pathlib.Path) -> None:
         assert later.asked == 10
 
 
-def test_the_half_line_of_a_killed_process_is_left_out(tmp_path: pathlib.Path) -> None:
-    broken_off(tmp_path)
-    [path] = tmp_path.glob("*.jsonl")
-    path.write_bytes(path.read_bytes()[:-20])
-    later = Echo()
-    run(later, GenerationStore(tmp_path))
-    assert later.asked == 5
-
-
 def test_damage_is_an_error_that_says_what_to_type(tmp_path: pathlib.Path) -> None:
     broken_off(tmp_path)
-    [path] = tmp_path.glob("*.jsonl")
-    path.write_text(path.read_text().replace('"num_tokens"', '"tokens"', 1))
-    with pytest.raises(MeasurementError, match=f"damaged: .*rm -r '{path}'"):
+    path = tmp_path / NAME
+    path.write_bytes(path.read_bytes().replace(b'"num_tokens"', b'"num_tokers"', 1))
+    with pytest.raises(MeasurementError, match=rf"damaged: it was edited.* Type: rm -r '{path}'\*"):
         run(Echo(), GenerationStore(tmp_path))
 
 

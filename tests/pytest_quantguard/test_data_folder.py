@@ -4,8 +4,8 @@ import os
 
 import pytest
 
-from pytest_quantguard.options import DATA_VARIABLE
 from quantguard.benchmarks import _data_files
+from quantguard.run_options import DATA_VARIABLE
 from tests.support.gate_runs import assert_error, run
 
 pytestmark = pytest.mark.usefixtures("shared_models")

@@ -77,8 +77,8 @@ def test_a_second_check_is_judged_together_with_a_first_that_regressed(
     copy_baselines(pytester)
     measure, calls = PipelineSession.run, iter(range(10))
 
-    def wrong_at_first(self: PipelineSession, *arguments: Any) -> RunRecord:
-        record = measure(self, *arguments)
+    def wrong_at_first(self: PipelineSession, *arguments: Any, **more: Any) -> RunRecord:
+        record = measure(self, *arguments, **more)
         if next(calls):
             return record
         scores = [dataclasses.replace(s, value=0.0) if i % 3 else s for i, s in enumerate(record.scores)]
@@ -127,7 +127,7 @@ def test_a_plan_of_an_update_is_a_usage_error(pytester: pytest.Pytester, monkeyp
 
 def with_noise(pytester: pytest.Pytester, num_flips: int) -> pathlib.Path:
     path = copy_baselines(pytester) / W8A8
-    noise = Noise(num_items=300, num_flips=num_flips, varied="x", on="d", must_match=baselines.read(path).must_match)
+    noise = Noise(num_items=300, num_flips=num_flips, varied="x", on="d", fingerprint=baselines.read(path).fingerprint)
     baselines.write_noise(baselines.noise_path(path), noise)
     return path
 
@@ -178,7 +178,7 @@ def test_a_model_against_itself_is_kept_beside_its_baseline(
     assert "of 20 items flip between two runs (order, batch size)" in capsys.readouterr().out
     noise = baselines.read_noise(baselines.noise_path(path))
     assert noise is not None
-    assert noise.must_match == whole.must_match
+    assert noise.fingerprint == whole.fingerprint
     assert all(baselines.read(other) for other in (pytester.path / "baselines").rglob("word-problems.json"))
     assert invoke(monkeypatch, "aa", "tiny-reasoner", "--recipe", "w8a8", "--max-new-tokens", "5") == 2
     assert "decoding differ" in capsys.readouterr().err

@@ -57,7 +57,7 @@ def test_a_gate_runs_on_the_emulated_device_and_its_baseline_is_labelled_so(pyte
     path = pytester.path / "baselines/emulated-910b/tiny-reasoner/w8a8/word-problems.json"
     stored = json.loads(path.read_text())
     assert stored["platform"] == "emulated-910b"
-    assert stored["must_match"]["dtype"] == "bfloat16"
+    assert stored["fingerprint"]["runtime"]["dtype"] == "bfloat16"
     judged = run(pytester, "--npu=emulated", "--quantguard-report=report")
     judged.assert_outcomes(passed=1)
     judged.stdout.fnmatch_lines(["*PASS*accuracy*(emulated-910b)*", "*PASS*memory*(emulated-910b)*"])

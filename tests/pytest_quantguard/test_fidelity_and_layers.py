@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from quantguard import baselines, pipeline
+from quantguard.measures import layers
 from quantguard.modeling import LoadedModel
-from quantguard.pipeline import layer_trace
 from quantguard.pipeline import session as sessions
 from tests.support.gate_runs import assert_error, run
 
@@ -88,7 +88,7 @@ def test_a_profile_is_measured_kept_and_compared(
     run(pytester, "--quantguard-update=all").stdout.fnmatch_lines(["baseline unchanged: *layers.json"])
     assert (pytester.path / PROFILE).read_bytes() == first
     with monkeypatch.context() as patch:
-        patch.setattr(layer_trace, "_READ_TOKENS", 64)
+        patch.setattr(layers, "_READ_TOKENS", 64)
         assert_error(pytester, run(pytester), "*is stale: data was *, is *--quantguard-update=changed*")
     request.getfixturevalue("damaged")
     run(pytester).stdout.fnmatch_lines(["*REGRESSED*", "*model.layers.2.mlp.up_proj (int8_linear) is the first of*"])
@@ -121,7 +121,7 @@ def test_two_platforms_are_compared_layer_by_layer_where_that_is_asked_for(
     )
     assert (pytester.path / PROFILE).read_bytes() == stored
     with monkeypatch.context() as patch:
-        patch.setattr(layer_trace, "_READ_TOKENS", 64)
+        patch.setattr(layers, "_READ_TOKENS", 64)
         assert_error(pytester, run(pytester, *on_npu), "*is stale: data was *, is *. If that is meant, type on cpu: *")
     plant(monkeypatch, 1.5)
     result = run(pytester, *on_npu)

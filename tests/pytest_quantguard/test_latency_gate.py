@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from quantguard.host.leases import TIMING, Leases, read_holder
-from quantguard.pipeline import timing
+from quantguard.measures import timing
 from tests.support.gate_runs import assert_error, junit_failures, run
 from tests.support.planted_results import timed_blocks
 
@@ -34,7 +34,7 @@ import functools, itertools
 
 def pytest_configure(config):
     if hasattr(config, "workerinput"):
-        from quantguard.pipeline import timing
+        from quantguard.measures import timing
 
         timing.stopwatch = functools.partial(timing.stopwatch, clock=itertools.count().__next__)
 """

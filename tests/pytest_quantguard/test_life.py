@@ -9,6 +9,7 @@ import pytest
 from quantguard import catalog
 from quantguard.baselines import noise_path, read, write
 from quantguard.baselines.suites import recall, to_remove
+from tests.support.fingerprints import with_facts
 from tests.support.gate_runs import W8A8, run, write_gate
 
 # Workers are waited for.
@@ -27,7 +28,7 @@ def measured(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, tmp_pat
     run(pytester, "--quantguard-update=new").stdout.fnmatch_lines(["quantguard: 1 MEASURED"])
     path: pathlib.Path = pytester.path / "baselines" / W8A8
     stored = read(path)
-    other = dataclasses.replace(stored, recipe="w8a8-old", must_match=stored.must_match | {"recipe": "other"})
+    other = dataclasses.replace(stored, recipe="w8a8-old", fingerprint=with_facts(stored.fingerprint, recipe="other"))
     write(pytester.path / "baselines" / OLD, other)
     return path
 
@@ -115,7 +116,7 @@ def test_a_gate_that_waits_for_an_npu_is_of_another_platform(pytester: pytest.Py
 
 def test_a_stale_baseline_is_named_with_what_changed(pytester: pytest.Pytester, measured: pathlib.Path) -> None:
     stored = read(measured)
-    write(measured, dataclasses.replace(stored, must_match=stored.must_match | {"engine": "transformers/1"}))
+    write(measured, dataclasses.replace(stored, fingerprint=with_facts(stored.fingerprint, engine="transformers/1")))
     result = run(pytester)
     result.assert_outcomes(failed=1)
     [line] = said(result)

@@ -12,7 +12,8 @@ import pytest
 
 from pytest_quantguard import collecting
 from quantguard import catalog
-from quantguard.pipeline import rerun_store
+from quantguard.records import sealed_file
+from quantguard.records.answer_file import NAME, AnswerFile, count_of_runs_since
 from quantguard.report import output_files
 from tests.support.gate_runs import copy_baselines, run, write_gate
 
@@ -113,9 +114,9 @@ def test_collecting_alone_is_no_failure_and_writes_nothing(pytester: pytest.Pyte
         (output_files, "write_all", "the report was not written to out: OSError: *No space left*"),
         (collecting, "survey", "the stored baselines were not looked through: *No space left*"),
         (collecting, "remember", "the stored baselines were not looked through: *No space left*"),
-        (pathlib.Path, "unlink", "answers that this run is done with cannot be removed*No space left*Type: rm *"),
-        (pathlib.Path, "open", "answers cannot be kept: *No space left*QUANTGUARD_CACHE=DIR"),
-        (pathlib.Path, "write_text", "answers cannot be kept: *No space left*QUANTGUARD_CACHE=DIR"),
+        (AnswerFile, "drop", "answers that this run is done with cannot be removed*No space left*Type: rm *"),
+        (AnswerFile, "put", "answers cannot be kept: *No space left*QUANTGUARD_CACHE=DIR"),
+        (AnswerFile, "begin", "answers cannot be kept: *No space left*QUANTGUARD_CACHE=DIR"),
     ],
     ids=["the report", "the survey", "the suite", "settling", "an answer", "the first answer"],
 )
@@ -124,17 +125,9 @@ def test_what_fails_after_the_verdicts_is_a_line_beside_them(
 ) -> None:
     write_gate(pytester)
     copy_baselines(pytester)
-    before = getattr(where, name)
-
-    def planted(*arguments: Any, **keywords: Any) -> Any:
-        # Nothing else of what a path is used for.
-        if where is not pathlib.Path or (arguments[0].suffix == ".jsonl" and arguments[0].parent.name == "generations"):
-            full_disk()
-        return before(*arguments, **keywords)
-
-    monkeypatch.setattr(where, name, planted)
-    result = run(pytester, "--quantguard-report=out")
-    monkeypatch.setattr(where, name, before)
+    with monkeypatch.context() as planted:
+        planted.setattr(where, name, full_disk)
+        result = run(pytester, "--quantguard-report=out")
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.assert_outcomes(passed=1)
     result.stdout.fnmatch_lines(["*PASS*accuracy: *", "quantguard: 1 PASS", f"ERROR quantguard: {told}"])
@@ -148,7 +141,7 @@ def test_a_run_that_cannot_be_remembered_keeps_its_verdict(
 ) -> None:
     write_gate(pytester, recipe="w3a16")
     copy_baselines(pytester)
-    monkeypatch.setattr(rerun_store, "write_whole", full_disk)
+    monkeypatch.setattr(sealed_file, "write_whole", full_disk)
     # Judged against full precision it is REGRESSED.
     write_gate(pytester, recipe="w3a16", settings="tol=0.045, against='reference'")
     result = run(pytester)
@@ -164,16 +157,13 @@ def test_what_fails_in_a_worker_is_told_too(pytester: pytest.Pytester) -> None:
     copy_baselines(pytester)
     pytester.makeconftest(
         """
-        import pathlib
+        from quantguard.records.answer_file import NAME, AnswerFile, count_of_runs_since
 
         def pytest_configure(config):
             if hasattr(config, "workerinput"):
-                unlink = pathlib.Path.unlink
-                def planted(path, missing_ok=False):
-                    if path.suffix == ".jsonl":
-                        raise OSError(28, "No space left on device")
-                    unlink(path, missing_ok=missing_ok)
-                pathlib.Path.unlink = planted
+                def planted(file, run):
+                    raise OSError(28, "No space left on device")
+                AnswerFile.drop = planted
         """
     )
     result = pytester.runpytest_subprocess("--quantguard", "-n", "1")
@@ -224,16 +214,17 @@ def test_a_run_that_is_interrupted_says_what_is_kept(
                 return
             from quantguard.pipeline import generation_store
 
-            put = generation_store.Shelf.put
-            def slowly(shelf, request, generation):
-                put(shelf, request, generation)
+            put = generation_store.KeptAnswers.put
+            def slowly(kept, request, generation):
+                put(kept, request, generation)
                 time.sleep(0.3)
-            generation_store.Shelf.put = slowly
+            generation_store.KeptAnswers.put = slowly
         """
     )
     command = [sys.executable, "-m", "pytest", "--quantguard", *options]
     with subprocess.Popen(command, cwd=pytester.path, stdout=subprocess.PIPE, text=True) as process:
-        while not (kept := [file for file in cache.rglob("*.jsonl") if file.read_bytes().count(b"\n") > 3]):
+        file = cache / "generations" / NAME
+        while count_of_runs_since(file, 0.0) < 3:
             assert process.poll() is None
             time.sleep(0.05)
         process.send_signal(signal.SIGINT)
@@ -244,4 +235,4 @@ def test_a_run_that_is_interrupted_says_what_is_kept(
     [line] = [line for line in shown.splitlines() if line.startswith("quantguard: interrupted; ")]
     assert f"answers are kept in {cache}/generations; the same command goes on with them within a day" in line
     assert int(line.split()[2]) >= 3
-    assert kept[0].exists()
+    assert count_of_runs_since(file, 0.0) >= 3

@@ -1,6 +1,5 @@
 """Gates on a served model: the same markers, and a server that fails is an ERROR, never a wrong answer."""
 
-import json
 import os
 import pathlib
 import signal
@@ -16,6 +15,7 @@ from typing import Any
 import pytest
 
 from quantguard import catalog
+from quantguard.records.answer_file import NAME, count_of_runs_since
 from quantguard.registry import benchmarks
 from tests.support.gate_runs import run
 from tests.support.openai_server import Answer, Script, completion, serving
@@ -183,10 +183,9 @@ class TransformersServe:
         self._process.wait()
 
 
-def kept(folder: pathlib.Path) -> list[dict[str, Any]]:
-    """Return what is on the shelf of the candidate so far; that of full precision is older."""
-    lines = max(folder.glob("generations/*.jsonl"), key=lambda path: path.stat().st_ctime_ns).read_bytes().splitlines()
-    return [json.loads(line) for line in lines[1:] if line.endswith(b"}")]
+def num_kept(folder: pathlib.Path) -> int:
+    """Count all answers that are kept."""
+    return count_of_runs_since(folder / "generations" / NAME, 0.0)
 
 
 @pytest.mark.skipif(not SMOLLM2.exists(), reason="needs the model; type: quantguard fetch smollm2-135m")
@@ -201,10 +200,10 @@ def test_a_real_server_is_gated_killed_in_the_middle_and_gone_on_with(
     try:
         pytester.makepyfile(REAL_GATE.format(model=SMOLLM2, url=server.url))
         run(pytester, "--quantguard-update=new").stdout.fnmatch_lines(["quantguard: 1 MEASURED"])
-        shelves = set(tmp_path.glob("generations/*.jsonl"))
+        of_full_precision = num_kept(tmp_path)
 
         def kill_in_the_middle() -> None:
-            while set(tmp_path.glob("generations/*.jsonl")) == shelves or len(kept(tmp_path)) < 4:
+            while num_kept(tmp_path) < of_full_precision + 4:
                 time.sleep(0.01)
             server.kill()
 
@@ -214,13 +213,13 @@ def test_a_real_server_is_gated_killed_in_the_middle_and_gone_on_with(
         killer.join()
         result.assert_outcomes(failed=1)
         result.stdout.fnmatch_lines(["*ERROR*", f"*of {NUM_ITEMS} requests unanswered*Connection error*"])
-        num_kept = len(kept(tmp_path))
-        assert 4 <= num_kept < NUM_ITEMS
+        of_candidate = num_kept(tmp_path) - of_full_precision
+        assert 4 <= of_candidate < NUM_ITEMS
 
         server.start()
         result = run(pytester)
         result.assert_outcomes(passed=1)
-        result.stdout.fnmatch_lines(["*PASS*", f"*{num_kept} of {NUM_ITEMS} answers are of a run that began at*"])
-        assert set(tmp_path.glob("generations/*.jsonl")) == shelves
+        result.stdout.fnmatch_lines(["*PASS*", f"*{of_candidate} of {NUM_ITEMS} answers are of a run that began at*"])
+        assert num_kept(tmp_path) == of_full_precision
     finally:
         server.kill()

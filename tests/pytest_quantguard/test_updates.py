@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 
 import pytest
 
@@ -50,7 +51,7 @@ def test_with_and_without_xdist_files_and_verdicts_are_the_same(pytester: pytest
     pytester.makepyfile(TWO_GATES)
     found = {}
     # Workers are processes of their own, each of which loads torch; without them this one does.
-    ways = {
+    ways: dict[str, tuple[Callable[..., pytest.RunResult], list[str]]] = {
         "plain": (pytester.runpytest_inprocess, ["-p", "no:xdist"]),
         "parallel": (pytester.runpytest_subprocess, ["-n", "2"]),
     }

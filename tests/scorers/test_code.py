@@ -22,13 +22,14 @@ import quantguard
 from quantguard import registry, sandbox
 from quantguard.benchmarks import Benchmark, _data_files, choose_subset
 from quantguard.errors import DataError, QuantguardError, SandboxError
-from quantguard.pipeline.scoring import Scoring, summarize
+from quantguard.pipeline.scoring import Scoring
 from quantguard.records import Generation, Sample, Score
 from quantguard.sandbox import bubblewrap, probe
 from quantguard.scorers import code
 from quantguard.scorers._code_blocks import last_program
 from quantguard.scorers._test_cases import ProgramCase, unpack
 from quantguard.verdict.accuracy import AccuracyRule, judge_accuracy
+from quantguard.verdict.metrics import summarize
 
 FOLDER = os.environ.get(_data_files.VARIABLE)
 NAMES = {"humaneval": 164, "mbpp": 500, "livecodebench": 1}
@@ -536,7 +537,7 @@ def test_the_record_says_how_programs_were_run_and_other_ways_do_not_compare(
         monkeypatch.setenv(probe.VARIABLE, unsafe)
         record = quantguard.evaluate("tiny-reasoner", "livecodebench", max_new_tokens=2)
         assert record.recorded["sandbox"] == sandbox.isolation().name
-        assert record.must_match["scorer"] == f"{code.VERSION} {sandbox.isolation().kind}"
+        assert record.fingerprint.question.scorer == f"{code.VERSION} {sandbox.isolation().kind}"
         assert record.metrics["truncated"] == 1
         records[unsafe] = record
     if len(records) == 2:

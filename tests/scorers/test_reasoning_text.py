@@ -5,10 +5,10 @@ import statistics
 
 import pytest
 
-from quantguard.pipeline.scoring import reasoning, summarize
 from quantguard.records import Generation, Score
 from quantguard.scorers._reasoning_text import after_thinking, is_repeating
 from quantguard.stats import pass_at_k
+from quantguard.verdict.metrics import reasoning, summarize
 
 SENTENCE = "Wait, let me check that the sum of the digits is nine. "
 LONG = " ".join(f"word{n}" for n in range(150)) + ". "

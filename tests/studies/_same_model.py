@@ -11,10 +11,9 @@ import pytest
 
 from quantguard import baselines, pipeline
 from quantguard.baselines import Acceptance, baseline_from_runs
-from quantguard.benchmarks import choose_subset, word_problems
+from quantguard.benchmarks import choose_subset, task_name, word_problems
 from quantguard.engines import transformers as engine
 from quantguard.gates import accuracy
-from quantguard.gates._matching import subject_of
 from quantguard.records import RunRecord
 from tests.support import fault_lab
 
@@ -70,7 +69,7 @@ def _one(folder: pathlib.Path, number: int, accepted: Runs, *, sampling: dict[st
     pool = dataclasses.replace(data, samples=tuple(sample for sample in data.samples if sample.id in there))
     ids = [sample.id for sample in choose_subset(pool, min(NUM_ITEMS, len(there)), seed=number)]
     mine, full = (_only(record, ids) for record in accepted)
-    subject = subject_of(accuracy.Gate(**sampling))
+    subject = task_name(accuracy.Gate(**sampling))
     stored = baseline_from_runs(mine, full.scores, Acceptance(by="the study", on="2026-01-01", why="A/A"))
     path = baselines.baseline_path(
         folder / "baselines", platform="cpu", model="tiny-reasoner", recipe=RECIPE, benchmark=subject

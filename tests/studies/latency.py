@@ -28,8 +28,8 @@ from scipy import stats
 import quantguard
 from quantguard.gates import Session
 from quantguard.gates.latency import Gate, decide
+from quantguard.measures import Models, timing
 from quantguard.modeling import LoadedModel
-from quantguard.pipeline import timing
 
 NUM_TOKENS = 64
 SLOWER = 0.15
@@ -94,8 +94,11 @@ def busy_loop() -> Iterator[None]:
 def run_once(model: LoadedModel, stage: str, case: Case) -> Run:
     """Let a gate decide once."""
     candidate = dataclasses.replace(model, model=Slower(model.model, case.slower)) if case.slower else model
+    models = Models(candidate=candidate, reference=model)
     session = types.SimpleNamespace(
-        timing=lambda stage, num_tokens: timing.stopwatch(model, candidate, stage, num_tokens=num_tokens)
+        measure=lambda _kind, **settings: timing.measure(
+            models, stage=settings["stage"], num_tokens=settings["num_tokens"]
+        )
     )
     gate = Gate(stage=cast(Any, stage), min_speedup=case.min_speedup, num_tokens=NUM_TOKENS)
     started = time.perf_counter()

@@ -24,9 +24,10 @@ from quantguard import pipeline, registry
 from quantguard.baselines import Acceptance, baseline_from_runs, baseline_path, write
 from quantguard.engines import transformers as engine
 from quantguard.gates import accuracy
-from quantguard.pipeline import GenerationStore, PipelineSession, Settings
+from quantguard.pipeline import GenerationStore, PipelineSession, RunState
 from quantguard.pipeline.in_process import InProcess
 from quantguard.report import output_files
+from quantguard.run_options import RunOptions
 from quantguard.scorers import boxed
 
 RECIPE, BENCHMARK = "w8a8", "word-problems"
@@ -87,13 +88,9 @@ def main() -> None:
 
 def one(folder: pathlib.Path, quantized: Any, model: Any) -> tuple[float, float, float]:
     """Return the seconds in the engine, of everything else, and in the scorer."""
-    settings = Settings(
-        baselines=folder,
-        early_stop="off",
-        inconclusive="warn",
-        store=GenerationStore(folder / "generations", fresh=True),
-    )
-    session = PipelineSession(InProcess(quantized), InProcess(model), settings)
+    options = RunOptions(baselines=folder, early_stop="off", inconclusive="warn")
+    state = RunState(store=GenerationStore(folder / "generations", fresh=True))
+    session = PipelineSession(InProcess(quantized), InProcess(model), options, state)
     gate = accuracy.Gate(benchmark=BENCHMARK, tol=0.045)
     with clocks() as (generating, scoring):
         started = time.perf_counter()

@@ -21,8 +21,8 @@ import tomli_w
 from pytest_quantguard.result_log import logged_on, read_logged
 from quantguard import baselines, registry
 from quantguard.benchmarks import Benchmark
+from quantguard.measures import fidelity
 from quantguard.modeling import LoadedModel
-from quantguard.pipeline import fidelity
 from quantguard.pipeline import session as sessions
 
 ROOT = pathlib.Path(__file__).parents[2]

@@ -7,7 +7,7 @@ import random
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from quantguard.records.files import seal
+from quantguard.records.sealed_file import seal
 
 
 class Damage(NamedTuple):
@@ -43,7 +43,8 @@ WRONG: tuple[Any, ...] = (
 
 def of_bytes(content: bytes, rng: random.Random, count: int) -> Iterator[Damage]:
     """Yield each whole-file damage once, and ``count`` random ones of single bytes."""
-    text = content.decode()
+    # A database is no text.
+    text = content.decode(errors="replace")
     yield Damage("emptied", b"")
     yield Damage("a folder in its place", None)
     yield Damage("a byte order mark", b"\xef\xbb\xbf" + content)

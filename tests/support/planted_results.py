@@ -9,10 +9,10 @@ from typing import Any
 
 from quantguard import baselines, registry
 from quantguard.baselines import Acceptance, Baseline
-from quantguard.gates import TEST, GateResult
-from quantguard.gates._comparing import beside
+from quantguard.gates import TEST, GateResult, compared_with
 from quantguard.records import Generation, GenerationConfig, LayerReport, RunRecord, Score, TimedBlock, Verdict
 from quantguard.verdict import AccuracyRule, judge_accuracy, judge_ceiling, judge_speedup
+from tests.support.fingerprints import fingerprint_of
 
 HOSTILE = {
     "script": "</pre></details><script>document.title='owned'</script><img src=x onerror=alert(1)>",
@@ -63,7 +63,7 @@ def accuracy(
         generation_config=GenerationConfig(max_new_tokens=512),
         scores=tuple(new),
         kernels={"int8_linear": "cpu (28 layers)"},
-        must_match={"data": data.sha256, "weights": "5c8ad66c" * 8, "engine": "transformers/1", "scorer": "boxed/1"},
+        fingerprint=fingerprint_of(data=data.sha256, weights="5c8ad66c" * 8, engine="transformers/1", scorer="boxed/1"),
         recorded={"torch": "2.13.0", "python": "3.11.9", "batch_size": "32", "seed": "0"},
         metrics={
             "accuracy": sum(s.value or 0.0 for s in new) / n,
@@ -94,7 +94,7 @@ def accuracy(
         ),
     )
     before = generations if texts_of_both else ()
-    return beside(result, "the run accepted on 2026-11-22", old, path="baselines/none.json", generations=before)
+    return compared_with(result, "the run accepted on 2026-11-22", old, path="baselines/none.json", generations=before)
 
 
 def timed_blocks(
@@ -228,12 +228,11 @@ def baseline(accepted: float, reference: float = 0.85, n: int = 100) -> Baseline
     sides = {"accepted": accepted, "reference": reference}
     rows = [{side: score(f"wp-{i}", float(i < rate * n), "1") for side, rate in sides.items()} for i in range(n)]
     return Baseline(
-        schema_version=1,
         platform="cpu",
         model="tiny-reasoner",
         recipe="w8a8",
         benchmark="word-problems",
-        must_match={"weights": "0" * 64},
+        fingerprint=fingerprint_of(weights="0" * 64),
         recorded={},
         acceptance=Acceptance(by="Ada", on="2026-11-22", why=f"accepted at {accepted}"),
         items=tuple(baselines.BaselineItem(sample_id=f"wp-{i}", epoch=0, **row) for i, row in enumerate(rows)),

@@ -19,12 +19,14 @@ YAML = "torch_npu/csrc/aten/npu_native_functions_by_codegen.yaml"
 ABILITIES = {
     "W8A8, scales per token": ("npu_dynamic_quant", "npu_quant_matmul"),
     "W8A8, fixed scales": ("npu_quantize", "npu_quant_matmul", "npu_trans_quant_param"),
-    "asymmetric activations": ("npu_dynamic_quant_asymmetric",),
     "W4A8": ("npu_dynamic_quant", "npu_quant_matmul", "npu_convert_weight_to_int4pack", "npu_trans_quant_param"),
+    "W4A4": ("npu_dynamic_quant", "npu_quant_matmul", "npu_convert_weight_to_int4pack"),
     "W8A16, W4A16": ("npu_weight_quant_batchmatmul", "npu_convert_weight_to_int4pack"),
     "Kronecker rotation to 4 bits": ("npu_kronecker_quant",),
     "block rotation to 8 bits": ("npu_rotate_quant",),
-    "int8 KV cache": ("npu_quant_scatter_", "npu_fused_infer_attention_score"),
+    "KV cache, a scale per token and head": ("npu_dynamic_quant", "npu_dynamic_quant_asymmetric"),
+    "KV cache, a scale per channel": ("npu_quantize",),
+    "attention over an int8 KV cache": ("npu_fused_infer_attention_score",),
 }
 
 

@@ -13,10 +13,10 @@ import torch
 
 from quantguard.engines._prompting import Request
 from quantguard.modeling import LoadedModel
-from quantguard.pipeline import session
 from quantguard.pipeline.in_process import InProcess
+from quantguard.pipeline.quantizing import quantize
 from quantguard.recipes import load_recipe
-from quantguard.records import Generation, GenerationConfig, Recipe
+from quantguard.records import Generation, GenerationConfig, Question, Recipe
 
 _QUANTIZED: dict[str, tuple[LoadedModel, int]] = {}
 _ANSWERS: dict[str, tuple[Generation, ...]] = {}
@@ -24,11 +24,11 @@ _ANSWERS: dict[str, tuple[Generation, ...]] = {}
 
 def share(patch: pytest.MonkeyPatch) -> None:
     """Let gates of this process have models that were quantized before, and answers that these gave before."""
-    quantize, generate = session.quantize, InProcess.generate
+    generate = InProcess.generate
 
     def quantized(loaded: LoadedModel, recipe: Recipe | str, *, backend: str = "auto") -> LoadedModel:
         chosen = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
-        key = repr((InProcess(loaded).identity(batch_size=1), loaded.device_type, chosen, backend))
+        key = repr((InProcess(loaded).fingerprint(Question(), batch_size=1), loaded.device_type, chosen, backend))
         if key not in _QUANTIZED:
             made = quantize(loaded, chosen, backend=backend)
             _QUANTIZED[key] = dataclasses.replace(made, full_precision=None), checksum(made)
@@ -42,7 +42,7 @@ def share(patch: pytest.MonkeyPatch) -> None:
         batch_size: int,
         finished: Callable[[Generation], None],
     ) -> None:
-        key = repr((self.identity(batch_size=batch_size), self.kernels(), requests, config, batch_size))
+        key = repr((self.fingerprint(Question(), batch_size=batch_size), self.kernels(), requests, config, batch_size))
         if key not in _ANSWERS:
             answers: list[Generation] = []
             generate(self, requests, config, batch_size=batch_size, finished=answers.append)
@@ -50,7 +50,7 @@ def share(patch: pytest.MonkeyPatch) -> None:
         for answer in _ANSWERS[key]:
             finished(answer)
 
-    patch.setattr(session, "quantize", quantized)
+    patch.setattr("quantguard.pipeline.session.quantize", quantized)
     patch.setattr(InProcess, "generate", generated)
 
 

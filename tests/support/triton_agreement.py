@@ -6,7 +6,7 @@ from collections.abc import Callable
 import torch
 
 from quantguard.kernels import kv_cache, quantize_per_tensor, quantize_per_token, resolve, rotate_quantize_per_token
-from quantguard.numerics import QuantTensor
+from quantguard.numerics import KVQuantizer, QuantTensor
 from quantguard.numerics.hadamard import hadamard_factors, hadamard_matrix
 from quantguard.records import QuantArgs
 from quantguard.rounding import nearest
@@ -77,12 +77,13 @@ def check_kv_cache(module: types.ModuleType, dtype: torch.dtype) -> None:
     for shape in ((1, 1, 1, 1), (2, 3, 7, 63), (1, 2, 41, 128), (1, 1, 5, 200)):
         for args in (tokenwise(), tokenwise(symmetric=False), tokenwise(symmetric=False, clip_ratio=0.9)):
             x = draw(*shape, dtype=dtype)
-            expected, found = kv_cache.store(x, args=args), module.store(x, args=args)
+            quantizer = KVQuantizer(args=args)
+            expected, found = kv_cache.store(x, quantizer), module.store(x, quantizer)
             assert set(found) == set(expected)
             for name, tensor in found.items():
                 assert torch.equal(tensor, expected[name]), (shape, args, name)
-            restored = module.restore(found, args=args, output_dtype=dtype)
-            assert torch.equal(restored, kv_cache.restore(found, args=args, output_dtype=dtype)), (shape, args)
+            restored = module.restore(found, quantizer, output_dtype=dtype)
+            assert torch.equal(restored, kv_cache.restore(found, quantizer, output_dtype=dtype)), (shape, args)
 
 
 def check_rotate_quantize_per_token(module: types.ModuleType, dtype: torch.dtype) -> None:

@@ -7,15 +7,16 @@ import torch
 
 def good() -> dict[str, Any]:
     """Return the arguments of a right call of each function, to be spoilt one at a time."""
-    i8, f32 = torch.int8, torch.float32
+    i8 = torch.int8
     x, w = torch.ones(5, 512, dtype=i8), torch.ones(512, 64, dtype=i8)
     h = torch.ones(5, 512, dtype=torch.float16)
     token, channel = torch.ones(5), torch.ones(64)
     group = torch.ones(2, 64, dtype=torch.int64)
-    cache = torch.zeros(2, 9, 32, dtype=i8)
+    cache = torch.zeros(2, 2, 9, 16, dtype=i8)
     return {
-        "dynamic_quant": {"x": h, "smooth_scales": torch.ones(512, dtype=h.dtype)},
-        "quantize": {"x": h, "scale": torch.ones(1)},
+        "dynamic_quant": {"x": h, "num_bits": 8, "smooth_scales": torch.ones(512, dtype=h.dtype)},
+        "dynamic_quant_asymmetric": {"x": h, "num_bits": 8},
+        "quantize": {"x": h, "scale": torch.ones(512)},
         "quant_matmul": {
             "x": x,
             "weight": w,
@@ -39,6 +40,13 @@ def good() -> dict[str, Any]:
             "pertoken_scale": token[:, None],
             "output_dtype": torch.float16,
         },
+        "quant_matmul_w4a4": {
+            "x": torch.ones(5, 64, dtype=torch.int32),
+            "packed": torch.ones(512, 8, dtype=torch.int32),
+            "scale": channel,
+            "pertoken_scale": token,
+            "output_dtype": torch.float16,
+        },
         "weight_quant_matmul": {
             "x": h,
             "weight": w,
@@ -56,19 +64,12 @@ def good() -> dict[str, Any]:
             "clip_ratio": 1.0,
         },
         "rotate_quant": {"x": h, "rotation": torch.eye(64, dtype=h.dtype)},
-        "quant_scatter_": {
-            "cache": cache,
-            "positions": torch.zeros(2, dtype=torch.int32),
-            "new": torch.ones(2, 3, 32).half(),
-            "scale": torch.ones(32, dtype=f32),
-        },
         "attention_int8": {
-            "query": torch.ones(2, 1, 64).half(),
+            "query": torch.ones(2, 4, 1, 16).half(),
             "cache": (cache, cache),
-            "scales": (torch.ones(1, 32).half(),) * 2,
-            "lengths": [1, 9],
-            "num_heads": 4,
-            "num_key_value_heads": 2,
+            "scales": (torch.ones(2, 2, 9),) * 2,
+            "offsets": (torch.ones(2, 2, 9),) * 2,
+            "hidden": torch.zeros(2, 1, 1, 9, dtype=torch.bool),
             "softmax_scale": 1.0,
         },
     }
@@ -78,7 +79,6 @@ def spoil(function: str, **changes: Any) -> tuple[str, dict[str, Any]]:
     return function, changes
 
 
-i32, f16, f32 = torch.int32, torch.float16, torch.float32
 # What torch_npu 2.13.0 takes in its meta kernels and in its host code alike, though it is wrong.
 ACCEPTED_BY_THE_VENDOR = {
     "a token scale one too long": spoil("quant_matmul", pertoken_scale=torch.ones(6)),
@@ -94,12 +94,14 @@ ACCEPTED_BY_THE_VENDOR = {
     "a parameter made from float16": spoil("trans_quant_param", scale=torch.ones(64).half()),
     "a left factor of the wrong size": spoil("kronecker_quant", left=torch.eye(5).half()),
     "a rotation that does not divide the row": spoil("rotate_quant", rotation=torch.eye(48).half()),
-    "keys of int8 without a scale": spoil("attention_int8", scales=(torch.ones(0).half(), torch.ones(1, 32).half())),
+    "a token scale of W4A4 one too long": spoil("quant_matmul_w4a4", pertoken_scale=torch.ones(6)),
+    "keys of int8 without a scale": spoil("attention_int8", scales=(torch.ones(0, 0, 0), torch.ones(2, 2, 9))),
+    "an offset of another length than the scale": spoil("attention_int8", offsets=(torch.ones(2, 2, 8),) * 2),
+    "a mask for another number of tokens": spoil("attention_int8", hidden=torch.zeros(2, 1, 1, 8, dtype=torch.bool)),
     "values of another shape than keys": spoil(
-        "attention_int8", cache=(torch.zeros(2, 9, 32, dtype=torch.int8), torch.zeros(2, 8, 32, dtype=torch.int8))
+        "attention_int8",
+        cache=(torch.zeros(2, 2, 9, 16, dtype=torch.int8), torch.zeros(2, 2, 8, 16, dtype=torch.int8)),
     ),
-    "a write that does not fit the cache": spoil("quant_scatter_", new=torch.ones(2, 10, 32).half()),
-    "positions for another batch": spoil("quant_scatter_", positions=torch.zeros(3, dtype=i32)),
     "no offset in W4A8, an empty one": spoil("quant_matmul_w4a8", offset=torch.ones(0)),
     "a channel scale for W4A8 in groups of 128": spoil("quant_matmul_w4a8", scale=torch.ones(4, 64).long()),
     "int4 out of range": spoil("convert_weight_to_int4pack", weight=torch.full((8, 8), 9, dtype=torch.int8)),

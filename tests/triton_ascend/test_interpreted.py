@@ -69,7 +69,9 @@ def test_a_nan_is_not_lost_in_the_cache_or_by_a_rotation() -> None:
     x = torch.ones(1, 1, 2, 64, dtype=torch.bfloat16)
     x[0, 0, 1, 7] = float("nan")
     for symmetric in (True, False):
-        stored = resolve("kv_cache", "triton").store(x, args=triton_agreement.tokenwise(symmetric=symmetric))
+        stored = resolve("kv_cache", "triton").store(
+            x, KVQuantizer(args=triton_agreement.tokenwise(symmetric=symmetric))
+        )
         assert stored["scale"].isnan().flatten().tolist() == [False, True]
     _, scale = resolve("rotate_quantize_per_token", "triton").apply(
         x[0, 0], None, torch.eye(16), args=triton_agreement.tokenwise()
@@ -138,7 +140,7 @@ def test_a_tensor_that_int32_cannot_count_is_refused(monkeypatch: pytest.MonkeyP
         ),
         pytest.param(
             "kv_cache",
-            lambda m: m.store(torch.ones(1, 1, 1, 8), args=triton_agreement.tokenwise(4)),
+            lambda m: m.store(torch.ones(1, 1, 1, 8), KVQuantizer(args=triton_agreement.tokenwise(4))),
             "stores 8 bits, not 4",
             id="a cache of 4 bits",
         ),
@@ -164,5 +166,5 @@ def test_weights_that_no_kernel_takes_are_refused_with_the_reason() -> None:
 def test_a_cache_that_triton_wrote_is_read_by_the_quantizer_of_the_reference() -> None:
     args = triton_agreement.tokenwise(symmetric=False)
     x = triton_agreement.draw(2, 2, 5, 64)
-    stored = resolve("kv_cache", "triton").store(x, args=args)
+    stored = resolve("kv_cache", "triton").store(x, KVQuantizer(args=args))
     assert torch.equal(KVQuantizer(args=args).restore(stored), KVQuantizer(args=args).round_trip(x))

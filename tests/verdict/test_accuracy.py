@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from quantguard.errors import QuantguardError
 from quantguard.records import RunRecord, Score, Verdict
 from quantguard.verdict import AccuracyRule, judge, judge_accuracy
+from tests.support.fingerprints import fingerprint_of
 
 RULE = AccuracyRule(tol=0.045)
 
@@ -183,8 +185,7 @@ def test_answers_are_joined_one_by_one_not_by_item() -> None:
     assert "only 120 of 400" in verdict.reason
 
 
-def record(values: list[float], **must_match: str) -> RunRecord:
-    facts = {"weights": "w", "data": "d", "prompt": "p", "decoding": "g", "scorer": "s"}
+def record(values: list[float], **facts: Any) -> RunRecord:
     return RunRecord(
         model="m",
         recipe=None,
@@ -193,7 +194,7 @@ def record(values: list[float], **must_match: str) -> RunRecord:
         generation_config=None,
         scores=tuple(scores(values)),
         kernels={},
-        must_match=facts | must_match,
+        fingerprint=fingerprint_of(**facts),
         recorded={},
     )
 
@@ -214,15 +215,22 @@ def test_a_run_that_is_better_than_full_precision_beyond_chance_says_so_and_one_
     assert "beyond chance" not in judge(good, served).reason
 
 
-@pytest.mark.parametrize("key", ["tokens", "stop_ids", "config.rope_parameters.rope_theta"])
-def test_records_of_other_tokens_or_another_configuration_are_not_compared(key: str) -> None:
-    verdict = judge(record([1.0] * 100, **{key: "other"}), record([1.0] * 100, **{key: "usual"}))
-    assert verdict.reason == f"the runs differ in {key}"
+@pytest.mark.parametrize(
+    ("key", "facts"),
+    [
+        pytest.param("tokens", {"tokens": "others"}, id="tokens"),
+        pytest.param("stop_ids", {"stop_ids": (2, 3)}, id="stop_ids"),
+        pytest.param("config.rope_theta", {"config": {"rope_theta": "7"}}, id="a field of the configuration"),
+    ],
+)
+def test_records_of_other_tokens_or_another_configuration_are_not_compared(key: str, facts: dict[str, Any]) -> None:
+    usual = record([1.0] * 100, config={})
+    assert judge(record([1.0] * 100, **{"config": {}} | facts), usual).reason == f"the runs differ in {key}"
 
 
 def test_a_head_that_a_rotation_has_untied_is_no_difference() -> None:
-    untied = record([1.0] * 100, **{"config.tie_word_embeddings": "false"})
-    assert judge(untied, record([1.0] * 100, **{"config.tie_word_embeddings": "true"})).outcome == "PASS"
+    untied, tied = (record([1.0] * 100, config={"tie_word_embeddings": text}) for text in ("false", "true"))
+    assert judge(untied, tied).outcome == "PASS"
 
 
 def test_a_tolerance_in_points_is_refused() -> None:

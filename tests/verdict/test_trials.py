@@ -10,17 +10,18 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
+from quantguard.benchmarks import Benchmark, Task
 from quantguard.errors import MeasurementError
-from quantguard.gates import GateResult, Session
-from quantguard.gates._session import Estimate
-from quantguard.gates._trial import Trial, decide, random_order
+from quantguard.gates import EarlierRun, Estimate, GateResult, Session
+from quantguard.gates.accuracy.sequential import SequentialTest, decide, random_order
 from quantguard.pipeline import RerunStore, rerun_store
-from quantguard.pipeline.joining import join
-from quantguard.records import GenerationConfig, Outcome, RunRecord, Score, Verdict
+from quantguard.records import GenerationConfig, Outcome, RunRecord, Sample, Score, Verdict
 from quantguard.records.judgement import Basis
 from quantguard.report.multiple_testing import multiple_testing_lines
+from quantguard.run_options import RunOptions
 from quantguard.stats import Method
 from quantguard.verdict import AccuracyRule, judge_accuracy
+from tests.support.fingerprints import fingerprint_of
 
 N = 300
 IDS = tuple(f"i{index}" for index in range(N))
@@ -35,6 +36,33 @@ def score(id_: str, value: float) -> Score:
     )
 
 
+BENCHMARK = Benchmark(
+    name="b",
+    description="",
+    licence="",
+    task="generate",
+    samples=tuple(Sample(id=id_, input="") for id_ in IDS),
+    default_subset=N,
+)
+
+
+@dataclasses.dataclass
+class Memory:
+    """The runs of one gate in a store."""
+
+    store: RerunStore
+    key: str = "gate"
+
+    def read(self) -> tuple[EarlierRun, ...]:
+        return self.store.earlier(self.key)
+
+    def add(self, run: EarlierRun) -> None:
+        self.store.remember(self.key, run)
+
+    def forget(self) -> None:
+        self.store.forget(self.key)
+
+
 @dataclasses.dataclass
 class Bench:
     """A session whose model answers by ``answer``, and that counts what it is asked."""
@@ -46,42 +74,46 @@ class Bench:
     shown: list[tuple[str, int]] = dataclasses.field(default_factory=list)
     estimate: Estimate | None = None
 
-    def watched(self, benchmark: str, num_answers: int, estimate: Estimate) -> contextlib.AbstractContextManager[None]:
+    @property
+    def options(self) -> RunOptions:
+        return RunOptions(seed=self.seed)
+
+    def display(self, task: Task, num_answers: int, estimate: Estimate) -> contextlib.AbstractContextManager[None]:
         self.estimate = estimate
-        self.shown.append((benchmark, num_answers))
+        self.shown.append((task.name, num_answers))
         return contextlib.nullcontext()
 
-    def run(self, benchmark: str, sample_ids: Sequence[str], config: GenerationConfig) -> RunRecord:
+    def run(self, task: Task, sample_ids: Sequence[str], *, display: None = None) -> RunRecord:
+        del display
         self.asked.append(tuple(sample_ids))
         return RunRecord(
             model="m",
             recipe=None,
-            benchmark=benchmark,
+            benchmark=task.name,
             platform="cpu",
-            generation_config=config,
-            scores=tuple(score(id_, self.answer(int(id_[1:]), config.seed)) for id_ in sample_ids),
+            generation_config=task.config,
+            scores=tuple(score(id_, self.answer(int(id_[1:]), task.config.seed)) for id_ in sample_ids),
             kernels={},
-            must_match={},
+            fingerprint=fingerprint_of(),
             recorded={},
             metrics={"accuracy": 1.0},
         )
 
-    def join(self, records: Sequence[RunRecord]) -> RunRecord:
-        return join(records)
+    def task(self) -> Task:
+        return Task(name="b", benchmark=BENCHMARK, config=dataclasses.replace(SAMPLED, seed=self.seed))
 
-    def decide(self, **settings: Any) -> tuple[Verdict, RunRecord]:
-        trial: dict[str, Any] = {
-            "benchmark": "b",
+    def decide(self, *, key: str = "gate", **settings: Any) -> tuple[Verdict, RunRecord]:
+        test: dict[str, Any] = {
+            "task": self.task(),
             "sample_ids": IDS,
-            "config": dataclasses.replace(SAMPLED, seed=self.seed),
             "baseline": tuple(score(id_, float(int(id_[1:]) % 10 != 0)) for id_ in IDS),
             "rule": AccuracyRule(tol=0.045),
             "method": "off",
             "clusters": None,
             "num_seeds": 1,
-            "key": "gate",
         }
-        return decide(Trial(**{**trial, **settings}), cast("Session", self))
+        memory = None if self.reruns is None else Memory(self.reruns, key)
+        return decide(SequentialTest(**{**test, **settings}), cast("Session", self), memory)
 
 
 def same(item: int, seed: int) -> float:
@@ -128,7 +160,7 @@ def test_without_early_stopping_all_items_run_in_the_order_of_the_baseline() -> 
     assert bench.asked == [IDS]
     assert bench.shown == [("b", N)]
     assert bench.estimate is not None
-    assert bench.estimate(bench.run("b", IDS[:40], SAMPLED).scores).startswith("+0.0 points (-7.")
+    assert bench.estimate(bench.run(bench.task(), IDS[:40]).scores).startswith("+0.0 points (-7.")
 
 
 def test_the_order_is_random_by_seed_and_has_every_item() -> None:

@@ -1,78 +1,46 @@
-"""What the vendor's operations on an int8 KV cache take silently though it is wrong: almost everything."""
+"""What the vendor's attention over an int8 KV cache takes silently though it is wrong: almost everything."""
 
 import torch
 
 from quantguard.kernels.ascend import checks
 from quantguard.kernels.ascend.checks import need
 
-# The last dimension of what is written has to be a multiple of this many bytes.
-_ALIGNMENT_BYTES = 32
-
-
-def write(op: str, cache: torch.Tensor, positions: torch.Tensor, new: torch.Tensor, scale: torch.Tensor) -> None:
-    """Ask that ``new`` float ``[batch, n, width]`` fits ``cache`` int8 ``[batch, tokens, width]``.
-
-    Where the positions lie is not looked at: that would wait for the device.
-    """
-    checks.dtype(op, "the cache", cache, torch.int8)
-    checks.dtype(op, "what is written", new, *checks.ACTIVATION_DTYPES)
-    need(
-        op,
-        holds=cache.ndim == new.ndim == 3 and new.shape[::2] == cache.shape[::2] and 0 < new.shape[1] <= cache.shape[1],
-        found=f"a cache of shape {tuple(cache.shape)} and new tokens of {tuple(new.shape)}",
-        possible="[batch, tokens, width] each, at most as many tokens",
-        advice="Allocate the cache for the longest sequence.",
-    )
-    width = cache.shape[2]
-    need(
-        op,
-        holds=width * new.element_size() % _ALIGNMENT_BYTES == 0,
-        found=f"rows of {width}",
-        possible=f"whole {_ALIGNMENT_BYTES} bytes",
-        advice="Keep this model's cache in floating point.",
-    )
-    checks.vector(op, "positions", positions, len(cache), torch.int32)
-    checks.vector(op, "scale", scale, width, torch.float32)
+Pair = tuple[torch.Tensor, torch.Tensor]
 
 
 def attention(
-    op: str,
-    query: torch.Tensor,
-    cache: tuple[torch.Tensor, torch.Tensor],
-    scales: tuple[torch.Tensor, torch.Tensor],
-    lengths: list[int],
-    *,
-    num_heads: int,
-    num_key_value_heads: int,
+    op: str, query: torch.Tensor, cache: Pair, *, scales: Pair, offsets: Pair | None, hidden: torch.Tensor | None
 ) -> None:
-    """Ask for one query a sequence, and int8 keys and values that both have a scale for every channel."""
-    batch, tokens, width = query.shape if query.ndim == 3 else (0, 0, 0)
+    """Ask for one query a sequence, and int8 keys and values that have a scale for every channel or token and head."""
+    batch, heads, tokens, head_dim = query.shape if query.ndim == 4 else (0, 0, 0, 0)
     need(
         op,
         holds=query.dtype in checks.ACTIVATION_DTYPES and tokens == 1,
         found=f"queries of {checks.name(query.dtype)} with shape {tuple(query.shape)}",
-        possible="float16 or bfloat16 [batch, 1, width]: one token a sequence",
+        possible="float16 or bfloat16 [batch, heads, 1, head_dim]: one token a sequence",
         advice="Attend to keys and values in floating point while the prompt is read.",
     )
+    key_heads, length = cache[0].shape[1:3] if cache[0].ndim == 4 else (0, 0)
     need(
         op,
-        holds=0 < num_key_value_heads <= num_heads and num_heads % num_key_value_heads == 0 and width % num_heads == 0,
-        found=f"{num_heads} heads, {num_key_value_heads} of keys, in a width of {width}",
-        possible="a number of heads that the ones of keys divide",
-        advice="",
+        holds=0 < key_heads <= heads and heads % key_heads == 0 and length > 0,
+        found=f"{heads} heads, {key_heads} of keys, {length} tokens",
+        possible="a number of heads that the ones of keys divide, and at least one token",
+        advice="Keys and values are [batch, key_heads, tokens, head_dim].",
     )
-    columns = width // num_heads * num_key_value_heads
+    by_channel = scales[0].ndim == 4
+    shape = (1, key_heads, 1, head_dim) if by_channel else (batch, key_heads, length)
     for what, stored, scale in zip(("keys", "values"), cache, scales, strict=True):
         checks.dtype(op, what, stored, torch.int8)
-        checks.shape(
-            op, what, stored, (batch, cache[0].shape[1], columns), "Keys and values are [batch, tokens, width]."
-        )
-        checks.dtype(op, f"the scale of {what}", scale, query.dtype)
-        checks.shape(op, f"the scale of {what}", scale, (1, columns))
-    need(
-        op,
-        holds=len(lengths) == batch and all(0 < length <= cache[0].shape[1] for length in lengths),
-        found=f"lengths {lengths}",
-        possible=f"{batch} numbers from 1 to {cache[0].shape[1]}",
-        advice="",
-    )
+        checks.shape(op, what, stored, (batch, key_heads, length, head_dim), "They are as many as there are scales.")
+        _parameter(op, f"the scale of {what}", scale, shape, query.dtype if by_channel else torch.float32)
+    for what, offset in zip(("keys", "values"), offsets or (), strict=False):
+        _parameter(op, f"the offset of {what}", offset, shape, scales[0].dtype)
+    if hidden is not None:
+        checks.dtype(op, "the mask", hidden, torch.bool)
+        checks.shape(op, "the mask", hidden, (batch, 1, 1, length), "It hides tokens of each sequence.")
+
+
+def _parameter(op: str, what: str, tensor: torch.Tensor, shape: tuple[int, ...], dtype: torch.dtype) -> None:
+    checks.dtype(op, what, tensor, dtype)
+    checks.shape(op, what, tensor, shape, "It belongs to the keys and values that were stored with it.")

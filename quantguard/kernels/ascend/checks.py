@@ -81,6 +81,17 @@ def inner_sides(op: str, x: torch.Tensor, rows: int, columns: int) -> None:
     )
 
 
+def whole_int32(op: str, columns: int) -> None:
+    """Ask for columns that fill whole int32 of eight 4-bit integers."""
+    need(
+        op,
+        holds=columns % 8 == 0,
+        found=f"{columns} columns",
+        possible="a multiple of 8",
+        advice="Pad weights with zeros; ignore a layer of other inputs in the recipe.",
+    )
+
+
 def one_of(op: str, what: str, value: object, *allowed: object) -> None:
     """Ask for one of some values."""
     need(op, holds=value in allowed, found=f"{what} {value}", possible=", ".join(map(str, allowed)), advice="")

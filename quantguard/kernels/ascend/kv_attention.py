@@ -1,37 +1,49 @@
-"""Attention over an int8 KV cache by ``npu_fused_infer_attention_score``, dequantized per channel on the way."""
+"""Attention over int8 keys and values by ``npu_fused_infer_attention_score``, which dequantizes them on the way."""
 
 import torch
 
-from quantguard.kernels.ascend import vendor
+from quantguard.kernels.ascend import kv_cache, vendor
+from quantguard.kernels.kv_cache import Stored
+from quantguard.numerics import KVQuantizer
 from quantguard.records import QuantArgs
 
-# The scales and the dequantized keys and values round to the query's type.
+# The scales of channels round to the query's type, and so may dequantized keys and values.
 TOLERANCE = {torch.float16: 2**-8, torch.bfloat16: 2**-5}
 
 
-def unsupported(_weights: QuantArgs) -> str | None:
-    """Give the reason why the operation cannot run here, or None."""
-    return vendor.unavailable("npu_fused_infer_attention_score")
+def unsupported(args: QuantArgs) -> str | None:
+    """Give the reason why the operation cannot attend to such a cache, or run here, or None."""
+    if args.num_bits != 8:
+        return f"its kv_attention reads 8 bits, not {args.num_bits}."
+    return kv_cache.unsupported(args) or vendor.unavailable("npu_fused_infer_attention_score")
 
 
 def apply(
     query: torch.Tensor,
-    cache: tuple[torch.Tensor, torch.Tensor],
-    scales: tuple[torch.Tensor, torch.Tensor],
-    lengths: list[int],
+    stored: tuple[Stored, Stored],
+    quantizers: tuple[KVQuantizer, KVQuantizer],
+    hidden: torch.Tensor | None,
     *,
-    num_heads: int,
-    num_key_value_heads: int,
     softmax_scale: float,
 ) -> torch.Tensor:
     """Attend as the contract says; float16 and bfloat16 only."""
-    keys, values = (scale.to(query.dtype)[None] for scale in scales)
+    keys, values = (_scale(part, quantizer, query) for part, quantizer in zip(stored, quantizers, strict=True))
+    offsets = None
+    if "offset" in stored[0]:
+        # The operation adds its offset to the integers.
+        offsets = (-stored[0]["offset"].squeeze(-1), -stored[1]["offset"].squeeze(-1))
     return vendor.attention_int8(
-        query,
-        cache,
+        query.contiguous(),
+        (stored[0]["data"].contiguous(), stored[1]["data"].contiguous()),
         (keys, values),
-        lengths,
-        num_heads=num_heads,
-        num_key_value_heads=num_key_value_heads,
+        offsets,
+        hidden,
         softmax_scale=softmax_scale,
     )
+
+
+def _scale(stored: Stored, quantizer: KVQuantizer, query: torch.Tensor) -> torch.Tensor:
+    """Return float32 ``[batch, heads, tokens]``, or ``[1, heads, 1, head_dim]`` in the query's type."""
+    if quantizer.scale is not None:
+        return quantizer.scale[None].to(query.dtype)
+    return stored["scale"].squeeze(-1).contiguous()

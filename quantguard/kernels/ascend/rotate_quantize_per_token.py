@@ -1,35 +1,36 @@
-"""Blocks to 8 bits by ``npu_rotate_quant``; Kronecker products to 4 bits by ``npu_kronecker_quant``."""
+"""Blocks to 8 bits by ``npu_rotate_quant``; Kronecker products to packed 4 bits by ``npu_kronecker_quant``."""
 
 import torch
 
-from quantguard.errors import KernelError
-from quantguard.kernels.ascend import vendor
-from quantguard.numerics import unpack_int4
+from quantguard.kernels.ascend import rotation_checks, vendor
+from quantguard.kernels.rotate import Rotation
 from quantguard.records import QuantArgs
 
 
-def unsupported(_weights: QuantArgs) -> str | None:
-    """Give the reason why the operations cannot run here, or None."""
-    return vendor.unavailable("npu_rotate_quant", "npu_kronecker_quant")
+def unsupported(rotation: Rotation) -> str | None:
+    """Give the reason why the operations cannot do such a rotation, or run here, or None."""
+    args, left, right = rotation.activations, rotation.left, rotation.right
+    if args is not None and left is None and right is not None and args.num_bits == 8 and args.clip_ratio == 1.0:
+        fits = rotation_checks.block_fits(rotation.width, right)
+        return vendor.unavailable("npu_rotate_quant") if fits else rotation_checks.BLOCKS
+    if args is not None and left is not None and args.num_bits == 4:
+        fits = rotation_checks.kronecker_fits(left, rotation.width // left)
+        return vendor.unavailable("npu_kronecker_quant") if fits else rotation_checks.FACTORS
+    return "it rotates by blocks to 8 bits, unclipped, and by Kronecker products to 4 bits."
 
 
 def apply(
-    x: torch.Tensor, left: torch.Tensor | None, right: torch.Tensor, *, args: QuantArgs
+    x: torch.Tensor, left: torch.Tensor | None, right: torch.Tensor | None, *, args: QuantArgs
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Rotate and quantize as the contract says."""
-    right = right.to(x.dtype)
-    if left is None and args.num_bits == 8 and args.clip_ratio == 1.0:
-        q, scale = vendor.rotate_quant(x, right)
+    """Rotate and quantize as the contract says; four bits are int32 ``[num_tokens, in_features / 8]``."""
+    if left is None:
+        assert right is not None
+        q, scale = vendor.rotate_quant(x, right.to(x.dtype))
         return q, scale[:, None]
-    if left is None or args.num_bits != 4:
-        kind = "blocks" if left is None else "a Kronecker product"
-        raise KernelError(
-            f"rotation by {kind} to {args.num_bits} bits, clip_ratio {args.clip_ratio}: possible are blocks to 8 bits,"
-            " unclipped, and Kronecker products to 4. Rotate and quantize apart, or run on backend='reference'"
-        )
+    if right is None:
+        right = torch.eye(x.shape[1] // len(left), device=x.device)
     # The operation has the left factor as it stands; the contract, as the model does, transposed.
     matrices = x.unflatten(-1, (len(left), len(right)))
-    packed, scale = vendor.kronecker_quant(
-        matrices, left.to(x.dtype).t().contiguous(), right, clip_ratio=args.clip_ratio
-    )
-    return unpack_int4(packed.flatten(1).view(torch.uint8), x.shape[1]), scale[:, None]
+    factors = left.to(x.dtype).t().contiguous(), right.to(x.dtype)
+    packed, scale = vendor.kronecker_quant(matrices, *factors, clip_ratio=args.clip_ratio)
+    return packed.flatten(1), scale[:, None]

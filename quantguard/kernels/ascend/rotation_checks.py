@@ -8,6 +8,22 @@ from quantguard.kernels.ascend.checks import need
 SMALLEST_BLOCK, LARGEST_BLOCK = 16, 1024
 SHORTEST_ROW, LONGEST_ROW = 128, 16000
 LARGEST_FACTOR = 256
+BLOCKS = (
+    f"it takes blocks of {SMALLEST_BLOCK} to {LARGEST_BLOCK} in rows of a multiple of 8 from {SHORTEST_ROW} to"
+    f" {LONGEST_ROW}."
+)
+FACTORS = f"it takes factors of at most {LARGEST_FACTOR}, the right one a multiple of 8."
+
+
+def block_fits(width: int, size: int) -> bool:
+    """Tell whether ``npu_rotate_quant`` takes rows of ``width`` in blocks of ``size``."""
+    fills = SMALLEST_BLOCK <= size <= LARGEST_BLOCK and width % size == 0
+    return fills and SHORTEST_ROW <= width <= LONGEST_ROW and width % 8 == 0
+
+
+def kronecker_fits(left: int, right: int) -> bool:
+    """Tell whether ``npu_kronecker_quant`` takes factors of these sides."""
+    return right % 8 == 0 and max(left, right) <= LARGEST_FACTOR
 
 
 def block(op: str, x: torch.Tensor, rotation: torch.Tensor) -> None:
@@ -18,17 +34,10 @@ def block(op: str, x: torch.Tensor, rotation: torch.Tensor) -> None:
     checks.shape(op, "the rotation", rotation, (size, size), "It is square.")
     need(
         op,
-        holds=SMALLEST_BLOCK <= size <= LARGEST_BLOCK and width % size == 0,
+        holds=block_fits(width, size),
         found=f"blocks of {size} in rows of {width}",
-        possible=f"{SMALLEST_BLOCK} to {LARGEST_BLOCK}, dividing the row",
-        advice="Set block_size in the recipe.",
-    )
-    need(
-        op,
-        holds=SHORTEST_ROW <= width <= LONGEST_ROW and width % 8 == 0,
-        found=f"rows of {width}",
-        possible=f"multiples of 8 from {SHORTEST_ROW} to {LONGEST_ROW}",
-        advice="Rotate with backend='reference'.",
+        possible=f"{SMALLEST_BLOCK} to {LARGEST_BLOCK} in rows of a multiple of 8 from {SHORTEST_ROW} to {LONGEST_ROW}",
+        advice="Set block_size in the recipe, or rotate with backend='reference'.",
     )
 
 
@@ -47,7 +56,7 @@ def kronecker(op: str, x: torch.Tensor, left: torch.Tensor, right: torch.Tensor,
         checks.shape(op, what, factor, (side, side), "Learn the transform anew for this width.")
     need(
         op,
-        holds=columns % 8 == 0 and max(rows, columns) <= LARGEST_FACTOR,
+        holds=kronecker_fits(rows, columns),
         found=f"factors of {rows} and {columns}",
         possible=f"at most {LARGEST_FACTOR} each, the right one a multiple of 8",
         advice="Quantize with backend='reference'.",

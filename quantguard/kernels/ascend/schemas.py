@@ -39,11 +39,6 @@ SCHEMAS = {
         'int? axis=-1, str? round_mode="rint", int? scale_alg=0, float? dst_type_max=0., '
         "bool? transpose_y=False) -> (Tensor, Tensor)"
     ),
-    "npu_quant_scatter_": (
-        "npu_quant_scatter_(Tensor(a!) input, Tensor indices, Tensor updates, Tensor quant_scales, "
-        'Tensor? quant_zero_points=None, int axis=-2, int quant_axis=-1, str reduce="update", '
-        'int? dst_type=None, str? round_mode="rint") -> Tensor(a!)'
-    ),
     "npu_fused_infer_attention_score": (
         "npu_fused_infer_attention_score(Tensor query, Tensor key, Tensor value, *, Tensor? pse_shift=None, "
         "Tensor? atten_mask=None, SymInt[]? actual_seq_lengths=None, SymInt[]? actual_seq_lengths_kv=None, "
@@ -65,7 +60,7 @@ SCHEMAS = {
 PASSED = {
     "npu_quant_matmul": ("x1", "x2", "scale", "offset", "pertoken_scale", "bias", "output_dtype"),
     "npu_dynamic_quant": ("input", "smooth_scales", "dst_type"),
-    "npu_dynamic_quant_asymmetric": ("input", "smooth_scales", "dst_type"),
+    "npu_dynamic_quant_asymmetric": ("input", "dst_type"),
     "npu_quantize": ("input", "scales", "zero_points", "dtype", "axis", "div_mode"),
     "npu_weight_quant_batchmatmul": (
         "x",
@@ -79,14 +74,15 @@ PASSED = {
     "npu_trans_quant_param": ("scale", "round_mode"),
     "npu_kronecker_quant": ("x", "kronecker_p1", "kronecker_p2", "clip_ratio", "dst_dtype"),
     "npu_rotate_quant": ("x", "rotation", "dst_dtype"),
-    "npu_quant_scatter_": ("input", "indices", "updates", "quant_scales", "axis", "quant_axis", "reduce"),
     "npu_fused_infer_attention_score": (
         "query",
         "key",
         "value",
-        "actual_seq_lengths_kv",
+        "atten_mask",
         "key_antiquant_scale",
+        "key_antiquant_offset",
         "value_antiquant_scale",
+        "value_antiquant_offset",
         "num_heads",
         "scale",
         "input_layout",

@@ -15,6 +15,10 @@ from quantguard.kernels.ascend.schemas import lacking
 W4A8_GROUP = 256
 W4A8_LONGEST = 29576
 INT4_IN_INT32 = 8
+# What the vendor calls the integers of so many bits.
+_INTEGERS = {8: torch.int8, 4: torch.quint4x2}
+# How the vendor numbers scales a channel, and scales a token and head.
+_PER_CHANNEL, _PER_TOKEN_AND_HEAD = 0, 3
 
 
 def unavailable(*ops: str) -> str | None:
@@ -36,33 +40,39 @@ def _call(op: str, **given: Any) -> Any:
     return getattr(torch.ops.npu, op)(**given)
 
 
-def dynamic_quant(x: torch.Tensor, *, smooth_scales: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
-    """Quantize float16 or bfloat16 ``[num_tokens, width]`` to int8 with float32 scales ``[num_tokens]``."""
-    _check_dynamic("npu_dynamic_quant", x, smooth_scales)
-    q, scale = _call("npu_dynamic_quant", input=x, smooth_scales=smooth_scales, dst_type=torch.int8)
+def dynamic_quant(
+    x: torch.Tensor, *, num_bits: int = 8, smooth_scales: torch.Tensor | None = None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Quantize float16 or bfloat16 ``[num_tokens, width]`` to int8 with float32 scales ``[num_tokens]``.
+
+    With ``num_bits`` 4 eight integers go into an int32: ``[num_tokens, width / 8]``.
+    """
+    _check_dynamic("npu_dynamic_quant", x, num_bits, smooth_scales)
+    q, scale = _call("npu_dynamic_quant", input=x, smooth_scales=smooth_scales, dst_type=_INTEGERS[num_bits])
     return q, scale
 
 
-def dynamic_quant_asymmetric(
-    x: torch.Tensor, *, smooth_scales: torch.Tensor | None = None
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def dynamic_quant_asymmetric(x: torch.Tensor, *, num_bits: int = 8) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """As :func:`dynamic_quant`, with float32 offsets ``[num_tokens]``: ``x = (q - offset) * scale``."""
-    _check_dynamic("npu_dynamic_quant_asymmetric", x, smooth_scales)
-    q, scale, offset = _call("npu_dynamic_quant_asymmetric", input=x, smooth_scales=smooth_scales, dst_type=torch.int8)
+    _check_dynamic("npu_dynamic_quant_asymmetric", x, num_bits, None)
+    q, scale, offset = _call("npu_dynamic_quant_asymmetric", input=x, dst_type=_INTEGERS[num_bits])
     return q, scale, offset
 
 
-def _check_dynamic(op: str, x: torch.Tensor, smooth_scales: torch.Tensor | None) -> None:
+def _check_dynamic(op: str, x: torch.Tensor, num_bits: int, smooth_scales: torch.Tensor | None) -> None:
     checks.activations(op, x)
+    checks.one_of(op, "num_bits", num_bits, *_INTEGERS)
+    if num_bits == 4:
+        checks.whole_int32(op, x.shape[1])
     if smooth_scales is not None:
         checks.vector(op, "smooth_scales", smooth_scales, x.shape[1], x.dtype)
 
 
 def quantize(x: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
-    """Quantize float16 or bfloat16 ``[num_tokens, width]`` to int8 with one float32 scale ``[1]``."""
+    """Quantize float16 or bfloat16 ``[num_tokens, width]`` to int8; float32 scales, ``[1]`` or ``[width]``."""
     op = "npu_quantize"
     checks.activations(op, x)
-    checks.vector(op, "scale", scale, 1, torch.float32)
+    checks.vector(op, "scale", scale, 1 if scale.numel() == 1 else x.shape[1], torch.float32)
     return _call(op, input=x, scales=scale, zero_points=None, dtype=torch.qint8, axis=1, div_mode=True)  # type: ignore[no-any-return]
 
 
@@ -157,6 +167,42 @@ def quant_matmul_w4a8(
     )
 
 
+def quant_matmul_w4a4(
+    x: torch.Tensor,
+    packed: torch.Tensor,
+    scale: torch.Tensor,
+    *,
+    pertoken_scale: torch.Tensor,
+    output_dtype: torch.dtype,
+) -> torch.Tensor:
+    """Multiply int4 by int4, eight to an int32: ``[num_tokens, k / 8]`` by ``[k, n / 8]``; no bias.
+
+    scale: float32 ``[n]``. pertoken_scale: float32 ``[num_tokens]``.
+    """
+    op = "npu_quant_matmul (W4A4)"
+    checks.integers(op, x, torch.int32)
+    checks.integers(op, packed, torch.int32)
+    k, n = packed.shape[0], packed.shape[1] * INT4_IN_INT32
+    need(
+        op,
+        holds=x.shape[1] * INT4_IN_INT32 == k and 0 < k <= checks.LONGEST_SIDE and 0 < n <= checks.LONGEST_SIDE,
+        found=f"activations of width {x.shape[1] * INT4_IN_INT32} and a weight of {k} inputs and {n} outputs",
+        possible=f"the same number of inputs, up to {checks.LONGEST_SIDE} inputs and outputs",
+        advice="",
+    )
+    checks.output_dtype(op, output_dtype)
+    checks.vector(op, "scale", scale, n, torch.float32)
+    checks.vector(op, "pertoken_scale", pertoken_scale, x.shape[0], torch.float32)
+    return _call(  # type: ignore[no-any-return]
+        "npu_quant_matmul",
+        x1=x.contiguous(),
+        x2=packed,
+        scale=scale,
+        pertoken_scale=pertoken_scale,
+        output_dtype=output_dtype,
+    )
+
+
 def trans_quant_param(scale: torch.Tensor) -> torch.Tensor:
     """Turn float32 scales ``[n]`` into int64 parameters of the matrix unit, with 10 bits of each mantissa."""
     op = "npu_trans_quant_param"
@@ -168,13 +214,7 @@ def convert_weight_to_int4pack(weight: torch.Tensor) -> torch.Tensor:
     """Pack int8 ``[k, n]``, values -8..7, eight columns to an int32: ``[k, n / 8]``."""
     op = "npu_convert_weight_to_int4pack"
     checks.integers(op, weight)
-    need(
-        op,
-        holds=weight.shape[1] % INT4_IN_INT32 == 0,
-        found=f"{weight.shape[1]} columns",
-        possible=f"a multiple of {INT4_IN_INT32}",
-        advice="Pad them with zeros.",
-    )
+    checks.whole_int32(op, weight.shape[1])
     low, high = int(weight.amin()), int(weight.amax())
     need(op, holds=low >= -8 and high <= 7, found=f"values from {low} to {high}", possible="-8 to 7", advice="")
     return _call(op, weight=weight.to(torch.int32).contiguous())  # type: ignore[no-any-return]
@@ -244,53 +284,41 @@ def kronecker_quant(
     return q, scale
 
 
-def quant_scatter_(cache: torch.Tensor, positions: torch.Tensor, new: torch.Tensor, scale: torch.Tensor) -> None:
-    """Quantize ``[batch, n, width]`` with float32 scales ``[width]`` into an int8 cache from positions on."""
-    op = "npu_quant_scatter_"
-    cache_checks.write(op, cache, positions, new, scale)
-    _call(
-        op,
-        input=cache,
-        indices=positions,
-        updates=new,
-        quant_scales=scale.view(1, 1, -1),
-        axis=-2,
-        quant_axis=-1,
-        reduce="update",
-    )
-
-
 def attention_int8(
     query: torch.Tensor,
     cache: tuple[torch.Tensor, torch.Tensor],
     scales: tuple[torch.Tensor, torch.Tensor],
-    lengths: list[int],
+    offsets: tuple[torch.Tensor, torch.Tensor] | None,
+    hidden: torch.Tensor | None,
     *,
-    num_heads: int,
-    num_key_value_heads: int,
     softmax_scale: float,
 ) -> torch.Tensor:
-    """Attend from one query a sequence, ``[batch, 1, width]``, to int8 keys and values; scales ``[1, width]`` each.
+    """Attend from one query a sequence, ``[batch, heads, 1, head_dim]``, to int8 keys and values.
 
-    Without the scales no check of the vendor's complains.
+    cache: ``[batch, key_heads, tokens, head_dim]`` each.
+    scales: in the query's type ``[1, key_heads, 1, head_dim]`` each, or float32 ``[batch, key_heads, tokens]``; offsets
+    of the same shape and type are added to the integers. hidden: bool ``[batch, 1, 1, tokens]``, true where a token is
+    not seen. Without the scales no check of the vendor's complains.
     """
     op = "npu_fused_infer_attention_score"
-    cache_checks.attention(
-        op, query, cache, scales, lengths, num_heads=num_heads, num_key_value_heads=num_key_value_heads
-    )
+    cache_checks.attention(op, query, cache, scales=scales, offsets=offsets, hidden=hidden)
+    mode = _PER_CHANNEL if scales[0].ndim == 4 else _PER_TOKEN_AND_HEAD
+    key_offset, value_offset = (None, None) if offsets is None else offsets
     y, _ = _call(
         op,
         query=query,
         key=cache[0],
         value=cache[1],
-        actual_seq_lengths_kv=lengths,
+        atten_mask=hidden,
         key_antiquant_scale=scales[0],
+        key_antiquant_offset=key_offset,
         value_antiquant_scale=scales[1],
-        key_antiquant_mode=0,
-        value_antiquant_mode=0,
-        num_heads=num_heads,
-        num_key_value_heads=num_key_value_heads,
+        value_antiquant_offset=value_offset,
+        key_antiquant_mode=mode,
+        value_antiquant_mode=mode,
+        num_heads=query.shape[1],
+        num_key_value_heads=cache[0].shape[1],
         scale=softmax_scale,
-        input_layout="BSH",
+        input_layout="BNSD",
     )
     return y  # type: ignore[no-any-return]

@@ -1,12 +1,15 @@
-"""Weights of four bits stay packed in memory: unpacked tile by tile on a CPU with AMX, else as a whole in each call."""
+"""Weights of four bits stay packed in memory: unpacked tile by tile on a CPU with AMX, else as a whole in each call.
+
+No library has such a product of integers without AMX (oneDNN, torchao and vLLM have none).
+"""
 
 import torch
 
 from quantguard.kernels import int4_linear as reference
-from quantguard.kernels.cpu import int8_linear, quantize_per_token, tiled_linear
+from quantguard.kernels.cpu import int8_linear, quantize_per_token, tiled_linear, weight_only_linear
 from quantguard.kernels.cpu.compiled import amx
 from quantguard.kernels.int8_linear import Buffers
-from quantguard.numerics import QuantTensor, unpack_int4
+from quantguard.numerics import QuantTensor
 from quantguard.records import QuantArgs
 
 
@@ -19,7 +22,7 @@ def pack(weight: QuantTensor) -> Buffers:
     """Pack two weights to a byte."""
     if amx.is_available():
         return tiled_linear.pack(weight, nibbles=True)
-    return {"data": reference.pack(weight)["data"], "scale": weight.scale.t().contiguous()}
+    return {"data": weight_only_linear.lay_out(weight.data, nibbles=True), "scale": weight.scale.t().contiguous()}
 
 
 def apply(
@@ -35,8 +38,10 @@ def apply(
     int8_linear.refuse_integer_bias(bias)
     if amx.is_available():
         return tiled_linear.apply(x, x_scale, weight, bias, args=args, output_dtype=output_dtype)
-    data = unpack_int4(weight["data"], x.shape[1])
-    return int8_linear.multiply_rows(x, x_scale, data, weight["scale"], bias, output_dtype=output_dtype)
+    data = weight_only_linear.unpack(weight["data"])
+    # What the last piece is padded with is zero.
+    rows = torch.nn.functional.pad(x, (0, data.shape[1] - x.shape[1]))
+    return int8_linear.multiply_rows(rows, x_scale, data, weight["scale"], bias, output_dtype=output_dtype)
 
 
 def quantize_and_apply(

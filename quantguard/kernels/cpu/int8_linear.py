@@ -13,6 +13,9 @@ from quantguard.numerics import QuantTensor
 from quantguard.records import QuantArgs
 
 _NO_BIAS = torch.empty(0)
+# Of a weight of so many bytes and fewer tokens than that, laying the weight out is more of the work than turning the
+# result around.
+_LARGE_WEIGHT, _MANY_TOKENS = 1 << 22, 512
 
 
 def unsupported(weights: QuantArgs) -> str | None:
@@ -106,4 +109,8 @@ def multiply_rows(
 
 
 def _multiply(x: torch.Tensor, data: torch.Tensor) -> torch.Tensor:
-    return torch._int_mm(x, data.t())  # noqa: SLF001 - torch's only integer product
+    # oneDNN lays the second factor out anew in each call. It had better be the tokens where they are few, though the
+    # result is turned around then.
+    if len(x) == 1 or (len(x) < _MANY_TOKENS and data.numel() >= _LARGE_WEIGHT):
+        return torch._int_mm(data, x.t()).t().contiguous()  # noqa: SLF001 - torch's only integer product
+    return torch._int_mm(x, data.t())  # noqa: SLF001 - as above

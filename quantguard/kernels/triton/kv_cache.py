@@ -10,6 +10,7 @@ from quantguard.kernels.triton import quantize_per_token
 from quantguard.kernels.triton.forms import DEQUANTIZE_HEADS, QUANTIZE_HEADS, Constants
 from quantguard.kernels.triton.launch import float_type, kernel, launch
 from quantguard.kernels.triton.rounding import has_nan, round_half_even, to_int8
+from quantguard.numerics import KVQuantizer
 from quantguard.records import QuantArgs
 
 
@@ -20,8 +21,9 @@ def unsupported(args: QuantArgs) -> str | None:
     return None if args.strategy == "token" else "its kv_cache takes a scale for each token and head."
 
 
-def store(x: torch.Tensor, *, args: QuantArgs) -> Stored:
+def store(x: torch.Tensor, quantizer: KVQuantizer) -> Stored:
     """Quantize as the contract says; raises KernelError for settings that no kernel takes."""
+    args = quantizer.args
     _check(args)
     rows = x.detach().reshape(-1, x.shape[-1]).contiguous()
     shape = (*x.shape[:-1], 1)
@@ -49,8 +51,9 @@ def store(x: torch.Tensor, *, args: QuantArgs) -> Stored:
     return stored
 
 
-def restore(stored: Stored, *, args: QuantArgs, output_dtype: torch.dtype) -> torch.Tensor:
+def restore(stored: Stored, quantizer: KVQuantizer, *, output_dtype: torch.dtype) -> torch.Tensor:
     """Dequantize as the contract says."""
+    args = quantizer.args
     _check(args)
     data = stored["data"].contiguous()
     head_dim = data.shape[-1]

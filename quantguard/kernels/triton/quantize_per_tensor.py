@@ -4,13 +4,17 @@ import torch
 import triton
 import triton.language as tl
 
-from quantguard.kernels.quantize_per_tensor import unsupported
 from quantguard.kernels.triton.forms import QUANTIZE_FLAT
 from quantguard.kernels.triton.launch import float_type, kernel, launch
 from quantguard.kernels.triton.rounding import quantize_block
 from quantguard.records import QuantArgs
 
-__all__ = ["apply", "unsupported"]
+
+def unsupported(activations: QuantArgs) -> str | None:
+    """Give the reason why the kernel cannot make such activations, or None."""
+    if activations.symmetric:
+        return None
+    return "it takes static activations without a zero point: use backend='cpu' or 'reference' on the CPU."
 
 
 def apply(x: torch.Tensor, scale: torch.Tensor, *, args: QuantArgs) -> tuple[torch.Tensor, torch.Tensor]:

@@ -38,7 +38,7 @@ TEMPLATE = """
 {% endif %}
 {% if record %}
 <h4>Fingerprint: has to be the same to be compared</h4>
-{{ facts(record.must_match | dictsort) }}
+{{ facts(record.fingerprint.facts().items()) }}
 <h4>Recorded only</h4>
 {{ facts(record.recorded | dictsort) }}
 {% endif %}

@@ -1,6 +1,6 @@
 """Emulated quantization of activations, in float32, rounding half to even and saturating to the integers' range.
 
-A row of zeros has scale 0 and integers 0. Where several groups or an int4 result are asked for it refuses.
+A row of zeros has scale 0 and integers 0. Where several groups are asked for it refuses.
 """
 
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from quantguard.kernels.ascend.emulation.packing import pack_int32
 from quantguard.kernels.ascend.emulation.refusing import refuse
 
 _INT8 = (None, 1)  # what the schema's `int? dst_type` is for int8: absent, or torch's number of the type
-_QINT8 = 12
+_QINT8, _QUINT4X2 = 12, 16
 
 
 def dynamic_quant(
@@ -25,9 +25,10 @@ def dynamic_quant(
     quant_mode: str = "pertoken",
     dst_type_max: float = 0.0,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """``scale = max|x * smooth| / 127``, ``q = round(x * smooth / scale)``."""
+    """``scale = max|x * smooth| / 127``, ``q = round(x * smooth / scale)``; 7 in the place of 127 for int4, packed."""
     values = _smoothed("npu_dynamic_quant", x, smooth_scales, group_index, dst_type, quant_mode, dst_type_max)
-    return _quantize_rows(values, 127)
+    q, scale = _quantize_rows(values, _largest(dst_type))
+    return _stored(q, dst_type), scale
 
 
 def dynamic_quant_asymmetric(
@@ -39,14 +40,18 @@ def dynamic_quant_asymmetric(
     quant_mode: str = "pertoken",
     dst_type_max: float = 0.0,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """``scale = (max - min) / 255``, ``offset = 127 - max / scale``, ``q = round(x / scale + offset)``."""
+    """``scale = (max - min) / 255``, ``offset = 127 - max / scale``, ``q = round(x / scale + offset)``.
+
+    For int4 it is 15 and 7 in the place of 255 and 127, and the integers are packed.
+    """
     op = "npu_dynamic_quant_asymmetric"
     values = _smoothed(op, x, smooth_scales, group_index, dst_type, quant_mode, dst_type_max)
     high, low = values.amax(dim=-1, keepdim=True), values.amin(dim=-1, keepdim=True)
-    scale = (high - low) / 255
-    offset = 127 - _divide(high, scale)
-    q = torch.round(_divide(values, scale) + offset).clamp(-128, 127).to(torch.int8)
-    return q, scale.squeeze(-1), offset.squeeze(-1)
+    largest = _largest(dst_type)
+    scale = (high - low) / (2 * largest + 1)
+    offset = largest - _divide(high, scale)
+    q = torch.round(_divide(values, scale) + offset).clamp(-largest - 1, largest).to(torch.int8)
+    return _stored(q, dst_type), scale.squeeze(-1), offset.squeeze(-1)
 
 
 def quantize(
@@ -57,11 +62,10 @@ def quantize(
     axis: int = 1,
     div_mode: bool = True,  # noqa: FBT001, FBT002 - the vendor's schema has it so
 ) -> torch.Tensor:
-    """``q = round(x / scales + zero_points)`` to int8; ``axis`` only says what a longer scale runs along."""
-    if not div_mode or dtype != _QINT8 or scales.numel() != 1:
-        raise KernelError("npu_quantize is emulated with div_mode=True, dtype=torch.qint8 and one scale")
+    """``q = round(x / scales)`` to int8; ``axis`` says what more than one scale runs along."""
+    if not div_mode or dtype != _QINT8 or axis not in (-1, x.ndim - 1):
+        raise KernelError("npu_quantize is emulated with div_mode=True, dtype=torch.qint8 and scales of the last axis")
     refuse("npu_quantize", zero_points=zero_points)
-    del axis
     return _saturate(x.float() / scales.float())
 
 
@@ -114,14 +118,22 @@ def _smoothed(
     dst_type_max: float,
 ) -> torch.Tensor:
     refuse(op, group_index=group_index, dst_type_max=dst_type_max)
-    if quant_mode != "pertoken" or dst_type not in _INT8:
-        raise KernelError(f"{op} is emulated with quant_mode='pertoken' and dst_type=torch.int8")
+    if quant_mode != "pertoken" or dst_type not in (*_INT8, _QUINT4X2):
+        raise KernelError(f"{op} is emulated with quant_mode='pertoken' and dst_type=torch.int8 or torch.quint4x2")
     return x.float() if smooth_scales is None else x.float() * smooth_scales.float()
 
 
 def _quantize_rows(values: torch.Tensor, maximum: int) -> tuple[torch.Tensor, torch.Tensor]:
     scale = values.abs().amax(dim=-1, keepdim=True) / maximum
     return _saturate(_divide(values, scale)), scale.squeeze(-1)
+
+
+def _largest(dst_type: int | None) -> int:
+    return 7 if dst_type == _QUINT4X2 else 127
+
+
+def _stored(q: torch.Tensor, dst_type: int | None) -> torch.Tensor:
+    return pack_int32(q) if dst_type == _QUINT4X2 else q
 
 
 def _divide(values: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:

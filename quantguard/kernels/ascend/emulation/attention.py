@@ -1,4 +1,4 @@
-"""Emulated attention over an int8 KV cache, and writing to it."""
+"""Emulated attention of one token a sequence over an int8 KV cache."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,30 +9,7 @@ from quantguard.errors import KernelError
 from quantguard.kernels.ascend.emulation.refusing import refuse
 
 _NO_LIMIT = 2147483647
-
-
-def quant_scatter_(
-    cache: torch.Tensor,
-    indices: torch.Tensor,
-    updates: torch.Tensor,
-    quant_scales: torch.Tensor,
-    quant_zero_points: torch.Tensor | None = None,
-    axis: int = -2,
-    quant_axis: int = -1,
-    reduce: str = "update",
-    dst_type: int | None = None,
-    round_mode: str | None = "rint",
-) -> torch.Tensor:
-    """Write ``round(updates / quant_scales)`` into ``cache`` in place, sequence ``i`` from ``indices[i]`` on."""
-    refuse("npu_quant_scatter_", quant_zero_points=quant_zero_points, dst_type=dst_type)
-    if axis not in (-2, cache.ndim - 2) or quant_axis not in (-1, cache.ndim - 1) or reduce != "update":
-        raise KernelError("npu_quant_scatter_ is emulated along the last dimension but one, with reduce='update'")
-    if indices.ndim != 1 or round_mode != "rint":
-        raise KernelError("npu_quant_scatter_ is emulated with one index for each sequence and round_mode='rint'")
-    q = torch.round(updates.float() / quant_scales.float().flatten()).clamp(-128, 127).to(torch.int8)
-    for row, start in enumerate(indices.tolist()):
-        cache[row, ..., start : start + q.shape[-2], :] = q[row]
-    return cache
+_PER_CHANNEL, _PER_TOKEN_AND_HEAD = 0, 3
 
 
 def fused_infer_attention_score(
@@ -41,9 +18,12 @@ def fused_infer_attention_score(
     value: torch.Tensor,
     *,
     atten_mask: torch.Tensor | None = None,
-    actual_seq_lengths_kv: list[int] | None = None,
     key_antiquant_scale: torch.Tensor | None = None,
+    key_antiquant_offset: torch.Tensor | None = None,
     value_antiquant_scale: torch.Tensor | None = None,
+    value_antiquant_offset: torch.Tensor | None = None,
+    key_antiquant_mode: int = 0,
+    value_antiquant_mode: int = 0,
     num_heads: int = 1,
     scale: float = 1.0,
     input_layout: str = "BSH",
@@ -52,47 +32,37 @@ def fused_infer_attention_score(
     next_tokens: int = _NO_LIMIT,
     **others: Any,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Attend in float32 to keys and values ``[batch, tokens, width]``, dequantized per channel to the query's type."""
+    """Attend in float32 to keys and values ``[batch, heads, tokens, head_dim]``, dequantized to the query's type."""
     op = "npu_fused_infer_attention_score"
     refuse(op, **others)
-    if input_layout != "BSH" or (pre_tokens, next_tokens) != (_NO_LIMIT, _NO_LIMIT):
-        raise KernelError(f"{op} is emulated with input_layout='BSH' and no limits of tokens")
-    keys, values = _dequantize(key, key_antiquant_scale, query), _dequantize(value, value_antiquant_scale, query)
+    if input_layout != "BNSD" or query.shape[2] != 1 or (pre_tokens, next_tokens) != (_NO_LIMIT, _NO_LIMIT):
+        raise KernelError(f"{op} is emulated with input_layout='BNSD', one query a sequence and no limits of tokens")
+    modes = {key_antiquant_mode, value_antiquant_mode}
+    if len(modes) != 1 or not modes <= {_PER_CHANNEL, _PER_TOKEN_AND_HEAD}:
+        raise KernelError(f"{op} is emulated with antiquant modes 0 or 3, the same for keys and values, not {modes}")
+    keys = _dequantize(key, key_antiquant_scale, key_antiquant_offset, key_antiquant_mode, query.dtype)
+    values = _dequantize(value, value_antiquant_scale, value_antiquant_offset, value_antiquant_mode, query.dtype)
     shared = num_heads // (num_key_value_heads or num_heads)
-    q = _heads(query, num_heads)
-    k, v = (_heads(t, num_heads // shared).repeat_interleave(shared, dim=1) for t in (keys, values))
-    scores = q.float() @ k.float().transpose(-1, -2) * scale
-    hidden = _hidden(scores, atten_mask, actual_seq_lengths_kv)
-    weights = scores.masked_fill(hidden, -torch.inf).softmax(dim=-1)
-    y = (weights @ v.float()).to(query.dtype).transpose(1, 2).flatten(2)
+    k, v = (tensor.repeat_interleave(shared, dim=1) for tensor in (keys, values))
+    scores = query.float() @ k.float().transpose(-1, -2) * scale
+    if atten_mask is not None:
+        scores = scores.masked_fill(atten_mask.bool(), -torch.inf)
+    y = (scores.softmax(dim=-1) @ v.float()).to(query.dtype)
     # The sums behind the softmax, which nobody asks for: the vendor returns an empty tensor.
     return y, torch.empty(0)
 
 
-def _dequantize(tensor: torch.Tensor, scale: torch.Tensor | None, query: torch.Tensor) -> torch.Tensor:
-    if tensor.dtype != torch.int8:
-        return tensor
-    if scale is None:
-        raise KernelError("npu_fused_infer_attention_score: int8 keys and values without a scale are not emulated")
-    return tensor.to(query.dtype) * scale.flatten()
+def _dequantize(
+    tensor: torch.Tensor, scale: torch.Tensor | None, offset: torch.Tensor | None, mode: int, dtype: torch.dtype
+) -> torch.Tensor:
+    """``(tensor + offset) * scale`` in the type of the scale, rounded to that of the query."""
+    if tensor.dtype != torch.int8 or scale is None:
+        raise KernelError("npu_fused_infer_attention_score is emulated for int8 keys and values with their scales")
+    by_token = mode == _PER_TOKEN_AND_HEAD
+    values = tensor.to(scale.dtype)
+    if offset is not None:
+        values = values + (offset[..., None] if by_token else offset)
+    return (values * (scale[..., None] if by_token else scale)).to(dtype)
 
 
-def _heads(tensor: torch.Tensor, num_heads: int) -> torch.Tensor:
-    heads: torch.Tensor = tensor.unflatten(-1, (num_heads, -1)).transpose(1, 2)
-    return heads
-
-
-def _hidden(scores: torch.Tensor, mask: torch.Tensor | None, lengths: list[int] | None) -> torch.Tensor:
-    """Return true where a query must not see a key: ``[batch, heads, queries, keys]``."""
-    hidden = torch.zeros(scores.shape, dtype=torch.bool)
-    if mask is not None:
-        hidden |= mask.bool()
-    for row, length in enumerate(lengths or ()):
-        hidden[row, ..., length:] = True
-    return hidden
-
-
-KERNELS: dict[str, Callable[..., Any]] = {
-    "npu_quant_scatter_": quant_scatter_,
-    "npu_fused_infer_attention_score": fused_infer_attention_score,
-}
+KERNELS: dict[str, Callable[..., Any]] = {"npu_fused_infer_attention_score": fused_infer_attention_score}

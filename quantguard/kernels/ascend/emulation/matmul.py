@@ -31,7 +31,7 @@ def quant_matmul(
     group_sizes: list[int] | None = None,
     y_scale: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """W8A8, or W4A8 where ``x2`` is packed to int32."""
+    """W8A8, W4A8 where ``x2`` is packed to int32, or W4A4 where both are."""
     refuse(
         "npu_quant_matmul",
         x1_dtype=x1_dtype,
@@ -41,9 +41,14 @@ def quant_matmul(
         group_sizes=group_sizes,
         y_scale=y_scale,
     )
-    if x1.dtype != torch.int8 or x1.ndim != 2 or output_dtype not in _DTYPES:
-        raise KernelError("npu_quant_matmul is emulated for int8 activations of two dimensions")
+    if x1.dtype not in (torch.int8, torch.int32) or x1.ndim != 2 or output_dtype not in _DTYPES:
+        raise KernelError("npu_quant_matmul is emulated for int8 or packed int4 activations of two dimensions")
     wanted = _DTYPES[output_dtype]
+    if x1.dtype == torch.int32:
+        refuse("npu_quant_matmul (W4A4)", offset=offset, bias=bias)
+        if pertoken_scale is None or x2.dtype != torch.int32:
+            raise KernelError("npu_quant_matmul is emulated for int4 activations with a scale a token and int4 weights")
+        return _dynamic(multiply(unpack_int32(x1), unpack_int32(x2)), scale, pertoken_scale, None).to(wanted)
     if x2.dtype == torch.int32:
         return _w4a8(x1, x2, scale, offset, pertoken_scale, bias).to(wanted)
     sums = multiply(x1, x2)
