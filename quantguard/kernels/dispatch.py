@@ -7,8 +7,7 @@ import types
 from quantguard import devices
 from quantguard.errors import KernelError, UnknownNameError
 from quantguard.kernels.backend import members
-from quantguard.kernels.rotate import Rotation
-from quantguard.records import QuantArgs
+from quantguard.records import QuantArgs, RotationArgs
 
 REFERENCE = "reference"
 AUTO = "auto"
@@ -40,7 +39,7 @@ def resolve(op: str, backend: str) -> types.ModuleType:
     return importlib.import_module(f"quantguard.kernels.{prefix}{op}")
 
 
-def choose_backend(op: str, settings: QuantArgs | Rotation, *, requested: str, device_type: str) -> str:
+def choose_backend(op: str, settings: QuantArgs | RotationArgs, *, requested: str, device_type: str) -> str:
     """Return the backend to run ``op`` with such settings on: the one requested, or the best for the device.
 
     ``settings`` are those of what the op works on: of weights for a linear, else of activations, of keys and values,
@@ -61,7 +60,7 @@ def choose_backend(op: str, settings: QuantArgs | Rotation, *, requested: str, d
     raise KernelError(f"no kernel for {op} with {described} on a {device_type} device. " + " ".join(reasons))
 
 
-def own_body(op: str, settings: QuantArgs | Rotation, backend: str) -> types.ModuleType | None:
+def own_body(op: str, settings: QuantArgs | RotationArgs, backend: str) -> types.ModuleType | None:
     """Return a backend's body of an op that is several in one, where it has its own and that takes such settings.
 
     The reference's body only says what such an op computes: without a body of the backend's own, the several run.
@@ -77,9 +76,9 @@ def has_own(op: str, backend: str) -> bool:
     return backend != REFERENCE and (_FOLDER / _relative(op, backend)).is_file()
 
 
-def describe(settings: QuantArgs | Rotation, subject: str = "weights") -> str:
+def describe(settings: QuantArgs | RotationArgs, subject: str = "weights") -> str:
     """Word settings for a message."""
-    if isinstance(settings, Rotation):
+    if isinstance(settings, RotationArgs):
         factors = " x ".join("I" if side is None else str(side) for side in (settings.left, settings.right))
         return f"rows of {settings.width} and factors {factors}"
     symmetry = "symmetric" if settings.symmetric else "asymmetric"

@@ -1,32 +1,12 @@
 """Contract: multiply the last dimension by a Kronecker product ``A (x) B``, or by blocks of ``B`` where A is absent."""
 
-import dataclasses
-
 import torch
 
 from quantguard.numerics.kronecker import kronecker_multiply
-from quantguard.records import QuantArgs
+from quantguard.records import RotationArgs
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Rotation:
-    """The sizes of a rotation, by which a backend says whether it can do it.
-
-    Attributes:
-        width: how many numbers a row has.
-        left: the side of the left factor; None for the identity.
-        right: the side of the right factor; None for the identity.
-        activations: how the result is quantized; None where rotation is an operation of its own.
-
-    """
-
-    width: int
-    left: int | None
-    right: int | None
-    activations: QuantArgs | None = None
-
-
-def unsupported(_rotation: Rotation) -> str | None:
+def unsupported(_rotation: RotationArgs) -> str | None:
     """Return None: the reference takes every rotation."""
     return None
 

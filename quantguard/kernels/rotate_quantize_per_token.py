@@ -7,11 +7,10 @@ import torch
 
 from quantguard import numerics
 from quantguard.kernels import rotate
-from quantguard.kernels.rotate import Rotation
-from quantguard.records import QuantArgs
+from quantguard.records import QuantArgs, RotationArgs
 
 
-def unsupported(_rotation: Rotation) -> str | None:
+def unsupported(_rotation: RotationArgs) -> str | None:
     """Return None: the reference takes every rotation."""
     return None
 

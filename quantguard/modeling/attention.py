@@ -18,11 +18,10 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from quantguard.errors import ModelError
 from quantguard.kernels import choose_backend, own_body, resolve, rotate
-from quantguard.kernels.rotate import Rotation
 from quantguard.modeling.kv_store import KVStore, StoredTokens
 from quantguard.modeling.structure import Block
 from quantguard.numerics import KVQuantizer, fake_quantize
-from quantguard.records import QuantArgs
+from quantguard.records import QuantArgs, RotationArgs
 
 _ATTENTION_FUNCTION = "quantguard_sdpa"
 
@@ -59,7 +58,7 @@ class AttentionExtension(nn.Module):
         self.kernels = {}
         if self.key_transform is not None:
             head_dim = len(self.key_transform)
-            rotation = Rotation(width=head_dim, left=None, right=head_dim)
+            rotation = RotationArgs(width=head_dim, left=None, right=head_dim)
             chosen = choose_backend("rotate", rotation, requested=backend, device_type=device_type)
             self.kernels["rotate"], self._rotate = chosen, resolve("rotate", chosen).apply
         if self.quantizers is not None:

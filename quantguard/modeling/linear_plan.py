@@ -8,8 +8,7 @@ from typing import Literal
 import torch
 
 from quantguard.kernels import choose_backend, has_own, own_body, resolve
-from quantguard.kernels.rotate import Rotation
-from quantguard.records import QuantArgs
+from quantguard.records import QuantArgs, RotationArgs
 
 Kind = Literal["weight_only", "dynamic", "rotated", "fused", "static"]
 QuantizeAndApply = Callable[..., torch.Tensor]
@@ -43,7 +42,7 @@ def plan_linear(
     weights: QuantArgs,
     activations: QuantArgs | None,
     *,
-    rotation: Rotation | None = None,
+    rotation: RotationArgs | None = None,
     backend: str,
     device_type: str,
 ) -> LinearPlan:
@@ -63,7 +62,7 @@ def plan_linear(
 
 
 def fuses_rotation(
-    weights: QuantArgs, activations: QuantArgs | None, rotation: Rotation, *, backend: str, device_type: str
+    weights: QuantArgs, activations: QuantArgs | None, rotation: RotationArgs, *, backend: str, device_type: str
 ) -> bool:
     """Tell whether a linear would rotate its input and quantize it in one operation."""
     plan = plan_linear(weights, activations, rotation=rotation, backend=backend, device_type=device_type)
@@ -74,7 +73,7 @@ def _dynamic(
     op: str,
     backend: str,
     settings: tuple[QuantArgs, QuantArgs],
-    rotation: Rotation | None,
+    rotation: RotationArgs | None,
     device_type: str,
 ) -> LinearPlan:
     weights, activations = settings

@@ -7,8 +7,8 @@ from torch import nn
 
 from quantguard.errors import RecipeError
 from quantguard.kernels import choose_backend, resolve, rotate
-from quantguard.kernels.rotate import Rotation
 from quantguard.modeling.structure import LinearGroup
+from quantguard.records import RotationArgs
 
 
 class KroneckerTransform(nn.Module):
@@ -30,10 +30,10 @@ class KroneckerTransform(nn.Module):
         self.kernels: dict[str, str] = {}
         self._rotate: Callable[..., torch.Tensor] = rotate.apply
 
-    def rotation(self, width: int) -> Rotation:
+    def rotation(self, width: int) -> RotationArgs:
         """Return the sizes of the transform on rows of ``width``."""
         left, right = (None if factor is None else len(factor) for factor in (self.left, self.right))
-        return Rotation(width=width, left=left, right=right)
+        return RotationArgs(width=width, left=left, right=right)
 
     def choose_kernels(self, width: int, *, backend: str, device_type: str) -> None:
         """Run on a backend from now on; raise KernelError where it cannot rotate rows of ``width``."""

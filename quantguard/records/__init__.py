@@ -7,7 +7,15 @@ from quantguard.records.evaluation import FinishReason, Generation, GenerationCo
 from quantguard.records.fingerprint import Difference, Fingerprint, ModelIdentity, Question, Runtime
 from quantguard.records.judgement import OUTCOMES, Counterpart, Outcome, Verdict
 from quantguard.records.layers import LayerError, LayerSketch
-from quantguard.records.quantization import CalibrationArgs, LayerArgs, LayerReport, Override, QuantArgs, Recipe
+from quantguard.records.quantization import (
+    CalibrationArgs,
+    LayerArgs,
+    LayerReport,
+    Override,
+    QuantArgs,
+    Recipe,
+    RotationArgs,
+)
 from quantguard.records.timing import TimedBlock
 
 __all__ = [
@@ -33,6 +41,7 @@ __all__ = [
     "QuantArgs",
     "Question",
     "Recipe",
+    "RotationArgs",
     "RunRecord",
     "Runtime",
     "Sample",

@@ -61,6 +61,23 @@ class QuantArgs:
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class RotationArgs:
+    """The sizes of a rotation, by which a backend says whether it can do it.
+
+    Attributes:
+        width: how many numbers a row has.
+        left: the side of the left factor; None for the identity.
+        right: the side of the right factor; None for the identity.
+        activations: how the result is quantized; None where rotation is an operation of its own.
+    """
+
+    width: int
+    left: int | None
+    right: int | None
+    activations: QuantArgs | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class CalibrationArgs:
     """Which text the statistics come from, and how much: ``num_samples`` sequences of at most ``max_length`` tokens.
 

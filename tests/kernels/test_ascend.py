@@ -15,10 +15,9 @@ from quantguard.kernels.ascend.emulation import KERNELS, activations, matmul
 from quantguard.kernels.ascend.emulation.packing import pack_int32, unpack_int32
 from quantguard.kernels.ascend.schemas import PASSED, SCHEMAS, arguments, lacking
 from quantguard.kernels.int8_linear import Buffers
-from quantguard.kernels.rotate import Rotation
 from quantguard.numerics import KVQuantizer, QuantTensor, dequantize, static_kv_quantizer
 from quantguard.numerics.quant_param import decode_quant_param, encode_quant_param, truncate_scale
-from quantguard.records import QuantArgs
+from quantguard.records import QuantArgs, RotationArgs
 from quantguard.rounding import nearest
 from tests.support.vendor_calls import ACCEPTED_BY_THE_VENDOR, good
 
@@ -253,14 +252,22 @@ def test_a_left_factor_alone_is_rotated_and_quantized_beside_the_identity() -> N
 @pytest.mark.parametrize(
     ("rotation", "complaint"),
     [
-        pytest.param(Rotation(width=192, left=12, right=16, activations=TOKENWISE), "by blocks to 8", id="to 8 bits"),
-        pytest.param(Rotation(width=192, left=None, right=32, activations=FOUR_BITS), "by blocks to 8", id="to 4 bits"),
-        pytest.param(Rotation(width=64, left=None, right=32, activations=TOKENWISE), "from 128", id="a short row"),
-        pytest.param(Rotation(width=192, left=16, right=12, activations=FOUR_BITS), "multiple of 8", id="12 columns"),
-        pytest.param(Rotation(width=192, left=16, right=None, activations=FOUR_BITS), "multiple of 8", id="12 beside"),
+        pytest.param(
+            RotationArgs(width=192, left=12, right=16, activations=TOKENWISE), "by blocks to 8", id="to 8 bits"
+        ),
+        pytest.param(
+            RotationArgs(width=192, left=None, right=32, activations=FOUR_BITS), "by blocks to 8", id="to 4 bits"
+        ),
+        pytest.param(RotationArgs(width=64, left=None, right=32, activations=TOKENWISE), "from 128", id="a short row"),
+        pytest.param(
+            RotationArgs(width=192, left=16, right=12, activations=FOUR_BITS), "multiple of 8", id="12 columns"
+        ),
+        pytest.param(
+            RotationArgs(width=192, left=16, right=None, activations=FOUR_BITS), "multiple of 8", id="12 beside"
+        ),
     ],
 )
-def test_a_rotation_that_the_vendor_does_not_fuse_is_refused(rotation: Rotation, complaint: str) -> None:
+def test_a_rotation_that_the_vendor_does_not_fuse_is_refused(rotation: RotationArgs, complaint: str) -> None:
     assert complaint in str(resolve("rotate_quantize_per_token", "ascend").unsupported(rotation))
 
 

@@ -3,11 +3,10 @@
 import torch
 
 from quantguard.kernels.ascend import rotation_checks, vendor
-from quantguard.kernels.rotate import Rotation
-from quantguard.records import QuantArgs
+from quantguard.records import QuantArgs, RotationArgs
 
 
-def unsupported(rotation: Rotation) -> str | None:
+def unsupported(rotation: RotationArgs) -> str | None:
     """Give the reason why the operations cannot do such a rotation, or run here, or None."""
     args, left, right = rotation.activations, rotation.left, rotation.right
     if args is not None and left is None and right is not None and args.num_bits == 8 and args.clip_ratio == 1.0:

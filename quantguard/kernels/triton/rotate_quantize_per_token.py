@@ -4,18 +4,17 @@ import torch
 import triton.language as tl
 
 from quantguard.errors import KernelError
-from quantguard.kernels.rotate import Rotation
 from quantguard.kernels.triton.forms import ROTATE_QUANTIZE, Constants
 from quantguard.kernels.triton.launch import float_type, kernel, launch
 from quantguard.kernels.triton.rounding import choose_scale, quantize_block
-from quantguard.records import QuantArgs
+from quantguard.records import QuantArgs, RotationArgs
 
 # Sums of another order than the reference's: what is next to a tie may round to the other side.
 LARGEST_STEP = 1
 SHARE_OF_STEPS = 0.002
 
 
-def unsupported(rotation: Rotation) -> str | None:
+def unsupported(rotation: RotationArgs) -> str | None:
     """Give the reason why the kernel cannot do such a rotation, or None."""
     if rotation.right is None:
         return "its rotate_quantize_per_token takes a right factor."
