@@ -29,6 +29,8 @@ def read(stored: StoredCheckpoint, *, dtype: torch.dtype, device: str, backend: 
     What is not quantized is brought into ``dtype``, which the model runs in. The hash of its weights is that of all
     files in the folder: what is measured belongs to these bytes. Raises ModelError naming file, tensor and rule.
     """
+    # Kernels look for their operations as soon as layers are put in place, so emulated ones have to be there by then.
+    placed = torch_device(device)
     decoder = empty_decoder(stored, dtype)
     specs = all_specs(stored, decoder)
     refuse(stored, header_defects(stored, specs))
@@ -39,7 +41,7 @@ def read(stored: StoredCheckpoint, *, dtype: torch.dtype, device: str, backend: 
     whole = digest(hashes)
     return LoadedModel(
         name=stored.path.resolve().name,
-        model=decoder.model.to(torch_device(device)),
+        model=decoder.model.to(placed),
         emulates=emulated(device),
         tokenizer=load_tokenizer(stored.path, num_tokens=decoder.embedding.num_embeddings),
         weights_sha256=whole,

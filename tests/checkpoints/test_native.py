@@ -136,8 +136,8 @@ def test_a_killed_run_goes_on_to_the_same_files(tmp_path: pathlib.Path) -> None:
     recipe.write_text(recipes.dump_recipe(brief("gptq-w4a16")))
     with start(tmp_path / "whole", recipe) as process:
         _, progress = process.communicate()
-    assert b"2/4 layer 1, error " in progress
-    assert b" left\n" in progress
+    assert b"2/4, layer 1, error " in progress
+    assert b" left: quantizing" in progress
     resumed = tmp_path / "resumed"
     with start(resumed, recipe) as process:
         while process.poll() is None and not list(resumed.glob("quantguard-00002*")):

@@ -112,7 +112,9 @@ def test_a_model_that_takes_no_slots_is_padded(model: LoadedModel, monkeypatch: 
     assert answers(model) == expected
 
 
-@pytest.mark.parametrize(("name", "loop"), [("continuous", continuous), ("padded", padded)], ids=["slots", "padding"])
+@pytest.mark.parametrize(
+    ("name", "loop"), [("continuous", continuous), ("padded", padded_batches)], ids=["slots", "padding"]
+)
 def test_the_record_says_which_loop_answered(
     name: str, loop: Any, model: LoadedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
