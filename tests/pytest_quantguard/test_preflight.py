@@ -221,7 +221,9 @@ def test_a_run_that_is_interrupted_says_what_is_kept(
             generation_store.KeptAnswers.put = slowly
         """
     )
-    command = [sys.executable, "-m", "pytest", "--quantguard", *options]
+    # What a shell starts in the background ignores Ctrl-C, and so does all that it starts.
+    heeding = "import signal, sys, pytest; signal.signal(signal.SIGINT, signal.default_int_handler); sys.exit({})"
+    command = [sys.executable, "-c", heeding.format("pytest.main()"), "--quantguard", *options]
     with subprocess.Popen(command, cwd=pytester.path, stdout=subprocess.PIPE, text=True) as process:
         file = cache / "generations" / NAME
         while count_of_runs_since(file, 0.0) < 3:
