@@ -1,6 +1,7 @@
 """The code does without what hides mistakes."""
 
 import pathlib
+import re
 
 import pytest
 
@@ -14,3 +15,9 @@ BORDERS = {"except Exception": {"pytest_quantguard/collecting.py", "quantguard/c
 def test_the_code_does_without(word: str) -> None:
     found = {path.relative_to(ROOT).as_posix() for path in MODULES if word in path.read_text()}
     assert found == BORDERS.get(word, set())
+
+
+def test_only_devices_say_which_of_them_are_emulated() -> None:
+    """But for the word that a user types behind ``--npu=``."""
+    found = {path.relative_to(ROOT).as_posix() for path in MODULES if re.search(r"[\"']emulated", path.read_text())}
+    assert {path for path in found if not path.startswith("quantguard/devices/")} == {"quantguard/run_options.py"}

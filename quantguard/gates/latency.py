@@ -3,6 +3,7 @@
 import dataclasses
 from typing import Final, Literal
 
+from quantguard import devices
 from quantguard.errors import UsageError
 from quantguard.gates import GateResult, Session, result_of
 from quantguard.records import TimedBlock, Verdict
@@ -40,7 +41,7 @@ def check(gate: Gate, session: Session) -> GateResult:
 
     Raises UsageError on an emulated device, whose time says nothing of the device's.
     """
-    if session.candidate.platform.startswith("emulated"):
+    if devices.is_emulated(session.candidate.platform):
         raise UsageError(
             f"a latency gate on {session.candidate.platform} would time the emulation; run it on an NPU, or on the CPU"
         )

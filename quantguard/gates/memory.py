@@ -3,6 +3,7 @@
 import dataclasses
 from typing import TYPE_CHECKING, Final
 
+from quantguard import devices
 from quantguard.errors import UsageError
 from quantguard.gates import GateResult, Session, result_of
 from quantguard.records import Verdict
@@ -53,7 +54,7 @@ def check(gate: Gate, session: Session) -> GateResult:
         subjects.append("weights")
         verdicts.append(_of_weights(session, gate.max_ratio))
     if gate.max_peak_ratio is not None:
-        if session.candidate.platform.startswith("emulated"):
+        if devices.is_emulated(session.candidate.platform):
             raise UsageError(
                 f"memory(max_peak_ratio=…) on {session.candidate.platform} would measure the emulation; run it on an"
                 " NPU, or on the CPU. max_ratio can be judged here"
