@@ -18,8 +18,8 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from quantguard.errors import ModelError
 from quantguard.kernels import choose_backend, own_body, resolve, rotate
+from quantguard.modeling.block import Block
 from quantguard.modeling.kv_store import KVStore, StoredTokens
-from quantguard.modeling.structure import Block
 from quantguard.numerics import KVQuantizer, fake_quantize
 from quantguard.records import QuantArgs, RotationArgs
 

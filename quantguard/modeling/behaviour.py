@@ -13,11 +13,12 @@ import torch
 from torch import nn
 
 from quantguard.errors import ModelError
+from quantguard.modeling.block import Block
 from quantguard.modeling.descriptions import EMBEDDING, FINAL_NORM, HEAD, ROTARY, block_name
 from quantguard.modeling.hollow import NUM_TOKENS, Materials, hollow_copy
 from quantguard.modeling.layer_behaviour import LARGE, WINDOW, equal, is_given, require_block, rms_norm, same
 from quantguard.modeling.layer_inputs import BESIDE, LayerCall, recorded_layers
-from quantguard.modeling.structure import Block, Decoder, find_decoder, window_of
+from quantguard.modeling.structure import Decoder, find_decoder, window_of
 
 _SEQUENCES, _TOKENS = 2, 5
 _ATTENTION = ("sdpa", "quantguard_sdpa")

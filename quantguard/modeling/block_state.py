@@ -9,9 +9,9 @@ from torch import nn
 
 from quantguard.errors import ModelError
 from quantguard.modeling.attention import AttentionExtension, extend_attention
+from quantguard.modeling.block import Block, LinearGroup
 from quantguard.modeling.online import KroneckerTransform, attach_input_transform
 from quantguard.modeling.quant_linear import QuantLinear
-from quantguard.modeling.structure import Block, LinearGroup
 from quantguard.modeling.swapping import QuantizedLayer, swap_linears
 from quantguard.numerics import FakeQuantTensor, KVQuantizer, QuantTensor, pack_int4, unpack_int4
 from quantguard.records import LayerArgs, LayerReport, QuantArgs

@@ -11,11 +11,12 @@ from torch import nn
 
 from quantguard.errors import MeasurementError
 from quantguard.modeling.attention import AttentionExtension
+from quantguard.modeling.block import Block, LinearGroup
 from quantguard.modeling.input_stats import InputStats, empty_stats
 from quantguard.modeling.layer_inputs import first_inputs
 from quantguard.modeling.online import TransformedLinear
 from quantguard.modeling.precision import Precision, computing, matmul_precision
-from quantguard.modeling.structure import Block, Decoder, LinearGroup
+from quantguard.modeling.structure import Decoder
 
 # Sequences of like length go through a block together, up to this many tokens: what lies between two layers then stays
 # in a core's cache.

@@ -7,9 +7,9 @@ import torch
 from torch import nn
 
 from quantguard.errors import RecipeError
+from quantguard.modeling.block import Block, LinearGroup
 from quantguard.modeling.online import has_input_transform
 from quantguard.modeling.sites import InputSite, Site
-from quantguard.modeling.structure import Block, LinearGroup
 
 SMALLEST = 1e-5
 # What a norm is marked with that holds a scale of its transform: what folds such a norm cancels that scale.

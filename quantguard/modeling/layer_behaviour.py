@@ -10,10 +10,11 @@ from transformers.activations import ACT2FN
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from quantguard.errors import ModelError
+from quantguard.modeling.block import Block
 from quantguard.modeling.descriptions import Role
 from quantguard.modeling.hollow import Materials
 from quantguard.modeling.layer_inputs import BESIDE, LayerCall
-from quantguard.modeling.structure import Block, window_of
+from quantguard.modeling.structure import window_of
 
 # How much larger than 1 linears' outputs are, where it is looked whether something clips them.
 LARGE = 1e3

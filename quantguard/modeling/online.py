@@ -7,7 +7,7 @@ from torch import nn
 
 from quantguard.errors import RecipeError
 from quantguard.kernels import choose_backend, resolve, rotate
-from quantguard.modeling.structure import LinearGroup
+from quantguard.modeling.block import LinearGroup
 from quantguard.records import RotationArgs
 
 

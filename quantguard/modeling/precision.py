@@ -7,7 +7,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from quantguard.modeling.structure import Block
+from quantguard.modeling.block import Block
 
 Precision = Literal["float32", "bfloat16"]
 

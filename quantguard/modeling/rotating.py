@@ -13,10 +13,11 @@ from torch import nn
 
 from quantguard.errors import RecipeError
 from quantguard.modeling.attention import extend_attention
+from quantguard.modeling.block import Block, LinearGroup
 from quantguard.modeling.folding import readers, require_no_scale
 from quantguard.modeling.online import KroneckerTransform, attach_input_transform
 from quantguard.modeling.sites import DOWN_INPUT, OUTPUT_INPUT, STREAM, InputSite
-from quantguard.modeling.structure import Block, Decoder, LinearGroup
+from quantguard.modeling.structure import Decoder
 from quantguard.numerics.hadamard import hadamard_factors, has_hadamard, random_orthogonal
 from quantguard.numerics.kronecker import kronecker_multiply
 

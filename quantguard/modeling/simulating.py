@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from quantguard.modeling.attention import extend_attention
-from quantguard.modeling.structure import Block
+from quantguard.modeling.block import Block
 from quantguard.records import QuantArgs
 
 # Takes the full name of a linear and its input, and returns the input that the linear is given instead.

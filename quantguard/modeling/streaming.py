@@ -8,10 +8,11 @@ import torch
 
 from quantguard.errors import ModelError
 from quantguard.modeling.behaviour import require_described
+from quantguard.modeling.block import Block
 from quantguard.modeling.descriptions import EMBEDDING, EMBEDDING_WEIGHT, FINAL_NORM, HEAD, HEAD_WEIGHT, ROTARY
 from quantguard.modeling.finite import named_tensors, require_finite_as_read
 from quantguard.modeling.stored_parameters import empty_model, match, ties_head
-from quantguard.modeling.structure import Block, Decoder, find_block
+from quantguard.modeling.structure import Decoder, find_block
 from quantguard.modeling.tensor_files import TensorFiles
 
 # What the names of the embedding's tensors, the final norm's and the head's begin with.

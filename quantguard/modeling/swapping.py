@@ -9,12 +9,12 @@ from torch import nn
 
 from quantguard.errors import KernelError
 from quantguard.modeling.attention import AttentionExtension, extension_of
+from quantguard.modeling.block import Block, LinearGroup
 from quantguard.modeling.fake_quant_linear import FakeQuantLinear
 from quantguard.modeling.finite import named_tensors, require_finite
 from quantguard.modeling.linear_plan import fuses_rotation
 from quantguard.modeling.online import KroneckerTransform, TransformedLinear, TransformedNorm
 from quantguard.modeling.quant_linear import QuantLinear
-from quantguard.modeling.structure import Block, LinearGroup
 from quantguard.numerics import FakeQuantTensor, QuantTensor
 from quantguard.records import QuantArgs
 

@@ -19,8 +19,8 @@ from quantguard.checkpoints.ascend.schemes import (
 )
 from quantguard.errors import ModelError
 from quantguard.modeling import Block
+from quantguard.modeling.block import LinearGroup
 from quantguard.modeling.block_state import BlockState, Tensors
-from quantguard.modeling.structure import LinearGroup
 from quantguard.numerics import pack_int4
 from quantguard.records import LayerArgs, LayerReport, QuantArgs
 

@@ -22,8 +22,8 @@ from quantguard.checkpoints.ascend.schemes import (
 from quantguard.checkpoints.ascend.support import BlockPlan
 from quantguard.errors import ModelError
 from quantguard.modeling import Block
+from quantguard.modeling.block import LinearGroup
 from quantguard.modeling.block_state import BlockState, Tensors
-from quantguard.modeling.structure import LinearGroup
 from quantguard.numerics import unpack_int4
 from quantguard.numerics.affine import SMALLEST_SCALE
 from quantguard.numerics.kronecker import kronecker_multiply

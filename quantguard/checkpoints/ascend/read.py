@@ -23,11 +23,11 @@ from quantguard.checkpoints.ascend.description import (
 from quantguard.checkpoints.ascend.schemes import CACHE, FLATQUANT, FLOAT, KV_CACHE, TYPES, cache_specs, linear_specs
 from quantguard.errors import ModelError
 from quantguard.modeling import Block, Decoder, find_decoder
+from quantguard.modeling.block import LinearGroup
 from quantguard.modeling.block_state import BlockState, Tensors
 from quantguard.modeling.configuration import read_config
 from quantguard.modeling.descriptions import HEAD
 from quantguard.modeling.streaming import skeleton
-from quantguard.modeling.structure import LinearGroup
 from quantguard.modeling.tensor_files import TensorFiles
 from quantguard.records import Defect, Override, Recipe
 

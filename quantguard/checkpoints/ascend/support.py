@@ -14,8 +14,8 @@ from quantguard.checkpoints.ascend.schemes import (
 )
 from quantguard.errors import ModelError, UnknownNameError
 from quantguard.modeling import Block
+from quantguard.modeling.block import LinearGroup
 from quantguard.modeling.block_state import BlockState
-from quantguard.modeling.structure import LinearGroup
 from quantguard.records import LayerArgs, QuantArgs, Recipe
 
 # By the names that `--force` takes.
