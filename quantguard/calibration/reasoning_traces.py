@@ -5,8 +5,8 @@ that the domain matters. ``source`` names the benchmark; answers are sampled at 
 """
 
 from quantguard.calibration import benchmark_prompts
+from quantguard.engines import transformers
 from quantguard.engines._prompting import Request, render
-from quantguard.engines.transformers import generation
 from quantguard.modeling import LoadedModel
 from quantguard.records import CalibrationArgs, GenerationConfig
 
@@ -24,7 +24,7 @@ def token_sequences(loaded: LoadedModel, args: CalibrationArgs) -> list[list[int
     requests = [Request(sample_id=id_, epoch=0, text=text) for id_, text in prompts.items()]
     config = GenerationConfig(max_new_tokens=data.max_new_tokens, temperature=TEMPERATURE, top_p=TOP_P, seed=args.seed)
     answers: dict[str, str] = {}
-    generation.generate(
+    transformers.generate(
         loaded,
         requests,
         config,

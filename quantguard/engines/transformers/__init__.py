@@ -2,12 +2,12 @@
 
 from typing import Any
 
-from quantguard.engines.transformers.generation import VERSION
+from quantguard.engines.transformers.generation import VERSION, generate
 from quantguard.engines.transformers.in_process import ENGINE, InProcess
 from quantguard.errors import UsageError
 from quantguard.modeling import LoadedModel
 
-__all__ = ["ENGINE", "VERSION", "InProcess", "connect"]
+__all__ = ["ENGINE", "VERSION", "InProcess", "connect", "generate"]
 
 
 def connect(model: str | LoadedModel, *, url: str | None = None, tokenizer: Any = None) -> InProcess:
