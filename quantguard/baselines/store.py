@@ -35,26 +35,22 @@ _UNMERGED = (
     f" --ours {{path}} or --theirs, or measure it anew. {UPDATE_HINT.format('changed')}"
 )
 _FOREIGN = {"generations": "It is a record: give the baseline, quantguard baseline accept BASELINE {path}"}
-_ITEMS = SealedFile(
-    record=Baseline,
-    error=BaselineError,
-    missing=_MISSING,
-    damaged=_DAMAGED,
-    unmerged=_UNMERGED,
-    foreign=_FOREIGN,
-    rows="items",
-    version=_VERSION,
-)
-_LAYERS = SealedFile(
-    record=LayerProfile,
-    error=BaselineError,
-    missing=_MISSING,
-    damaged=_DAMAGED,
-    unmerged=_UNMERGED,
-    foreign=_FOREIGN,
-    rows="layers",
-    version=_VERSION,
-)
+
+
+def _sealed(kind: type[StoredT], rows: str) -> SealedFile[StoredT]:
+    return SealedFile(
+        record=kind,
+        error=BaselineError,
+        missing=_MISSING,
+        damaged=_DAMAGED,
+        unmerged=_UNMERGED,
+        foreign=_FOREIGN,
+        rows=rows,
+        version=_VERSION,
+    )
+
+
+_ITEMS, _LAYERS = _sealed(Baseline, "items"), _sealed(LayerProfile, "layers")
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
