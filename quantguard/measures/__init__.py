@@ -17,11 +17,6 @@ if TYPE_CHECKING:
     from quantguard.modeling import LoadedModel
 
 
-def _nothing_shown(label: str, total: int) -> AbstractContextManager[Callable[[int], None]]:
-    del label, total
-    return contextlib.nullcontext(lambda _finished: None)
-
-
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Models:
     """Both models of a check, and what a session has for whoever measures them."""
@@ -30,10 +25,10 @@ class Models:
     """The model under test."""
     reference: "LoadedModel"
     """Its full-precision model."""
+    progress: Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
+    """Called with a label and a total; gives what is told how many steps have ended."""
     alone: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext
     """Entered while something is timed: it waits until nothing else is timed on this machine."""
-    progress: Callable[[str, int], AbstractContextManager[Callable[[int], None]]] = _nothing_shown
-    """Called with a label and a total; gives what is told how many steps have ended."""
     on_backend: Callable[[str], "LoadedModel"] | None = None
     """Makes the candidate again with the kernels of another backend; absent where backends are not compared."""
 

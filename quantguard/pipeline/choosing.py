@@ -4,7 +4,7 @@ import contextlib
 import statistics
 from collections.abc import Sequence
 
-from quantguard.benchmarks import NOTHING, Benchmark, continuations
+from quantguard.benchmarks import Benchmark, continuations
 from quantguard.calibration._items import require_unseen
 from quantguard.engines._subject import Subject
 from quantguard.errors import UsageError
@@ -44,22 +44,11 @@ def run(
             by_length.append(right)
             seen.scored(score)
             seen.answered(1)
-    return RunRecord(
-        model=subject.name,
-        recipe=subject.recipe,
-        benchmark=data.name,
-        platform=subject.platform,
-        generation_config=None,
-        scores=tuple(scores),
-        kernels=subject.kernels(),
-        fingerprint=fingerprint or provenance.fingerprint(subject, data, NOTHING, batch_size=1),
-        recorded=provenance.recorded(subject, NOTHING, batch_size=1),
-        metrics={
-            "accuracy": statistics.fmean(score.value or 0.0 for score in scores),
-            "accuracy_by_length": statistics.fmean(by_length),
-        },
-        notes=subject.notes,
-    )
+    metrics = {
+        "accuracy": statistics.fmean(score.value or 0.0 for score in scores),
+        "accuracy_by_length": statistics.fmean(by_length),
+    }
+    return provenance.record_without_answers(subject, data, metrics, scores=scores, known=fingerprint)
 
 
 def _choose(loaded: LoadedModel, sample: Sample) -> tuple[Score, bool]:

@@ -5,7 +5,7 @@ import os
 from collections.abc import Sequence
 
 from quantguard import benchmarks
-from quantguard.benchmarks import NOTHING, Benchmark, choose_subset
+from quantguard.benchmarks import Benchmark, choose_subset
 from quantguard.calibration._items import require_unseen
 from quantguard.engines import transformers
 from quantguard.engines._prompting import Request
@@ -60,8 +60,8 @@ def evaluate(
         loaded = subject.loaded
         if loaded is None:
             raise UsageError(f"{data.name} reads logits, so it takes a model of this process, not {subject.name}")
-        models = Models(candidate=loaded, reference=full_precision_of(loaded))
-        return record_of(subject, data, fidelity.compare(models, data, samples))
+        models = Models(candidate=loaded, reference=full_precision_of(loaded), progress=progress)
+        return provenance.record_without_answers(subject, data, fidelity.compare(models, data, samples))
     config = GenerationConfig(
         max_new_tokens=data.max_new_tokens if max_new_tokens is None else max_new_tokens,
         temperature=temperature,
@@ -134,23 +134,6 @@ def run(
         metrics=metrics,
         notes=(*subject.notes, *([resumed] if resumed and policy == "resume" else [])),
         generations=generations,
-    )
-
-
-def record_of(subject: Subject, data: Benchmark, metrics: dict[str, float]) -> RunRecord:
-    """Return the record of what was measured on a benchmark's text, without answers."""
-    return RunRecord(
-        model=subject.name,
-        recipe=subject.recipe,
-        benchmark=data.name,
-        platform=subject.platform,
-        generation_config=None,
-        scores=(),
-        kernels=subject.kernels(),
-        fingerprint=provenance.fingerprint(subject, data, NOTHING, batch_size=1),
-        recorded=provenance.recorded(subject, NOTHING, batch_size=1),
-        metrics=metrics,
-        notes=subject.notes,
     )
 
 

@@ -1,15 +1,16 @@
 """What is known of a run before it begins: its fingerprint, and what is only recorded."""
 
 import sys
+from collections.abc import Sequence
 from importlib import metadata
 
 import torch
 
 from quantguard import benchmarks, scorers
-from quantguard.benchmarks import Benchmark, continuations
+from quantguard.benchmarks import NOTHING, Benchmark, continuations
 from quantguard.engines._prompting import render, summary_of_tokens
 from quantguard.engines._subject import Subject
-from quantguard.records import Fingerprint, GenerationConfig, Question, to_json
+from quantguard.records import Fingerprint, GenerationConfig, Question, RunRecord, Score, to_json
 from quantguard.records.codec import digest
 
 
@@ -45,6 +46,33 @@ def _tokens(subject: Subject, benchmark: Benchmark, mode: str | None) -> str:
 def recorded(subject: Subject, config: GenerationConfig, *, batch_size: int) -> dict[str, str]:
     """Return what a reader may want to know of a run, and nothing is compared by."""
     return {"batch_size": str(batch_size), "seed": str(config.seed), **versions(), **subject.circumstances()}
+
+
+def record_without_answers(
+    subject: Subject,
+    benchmark: Benchmark,
+    metrics: dict[str, float],
+    *,
+    scores: Sequence[Score] = (),
+    known: Fingerprint | None = None,
+) -> RunRecord:
+    """Return the record of what was measured on a benchmark's text, where nothing is generated.
+
+    ``known`` is the fingerprint, where it has been worked out.
+    """
+    return RunRecord(
+        model=subject.name,
+        recipe=subject.recipe,
+        benchmark=benchmark.name,
+        platform=subject.platform,
+        generation_config=None,
+        scores=tuple(scores),
+        kernels=subject.kernels(),
+        fingerprint=known or fingerprint(subject, benchmark, NOTHING, batch_size=1),
+        recorded=recorded(subject, NOTHING, batch_size=1),
+        metrics=metrics,
+        notes=subject.notes,
+    )
 
 
 def versions() -> dict[str, str]:

@@ -167,7 +167,7 @@ class PipelineSession:
 
     def record(self, benchmark: Benchmark, metrics: dict[str, float]) -> RunRecord:
         """Return the record of a measurement of the candidate on a benchmark's text."""
-        return evaluating.record_of(self._candidate, benchmark, metrics)
+        return provenance.record_without_answers(self._candidate, benchmark, metrics)
 
     def layer_reports(self) -> tuple[LayerReport, ...]:
         """Return how each decoder layer of the candidate came out of quantization, learning curves left out."""

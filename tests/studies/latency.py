@@ -30,6 +30,7 @@ from quantguard.gates import Session
 from quantguard.gates.latency import Gate, decide
 from quantguard.measures import Models, timing
 from quantguard.modeling import LoadedModel
+from quantguard.pipeline.progress import silent
 
 NUM_TOKENS = 64
 SLOWER = 0.15
@@ -94,7 +95,7 @@ def busy_loop() -> Iterator[None]:
 def run_once(model: LoadedModel, stage: str, case: Case) -> Run:
     """Let a gate decide once."""
     candidate = dataclasses.replace(model, model=Slower(model.model, case.slower)) if case.slower else model
-    models = Models(candidate=candidate, reference=model)
+    models = Models(candidate=candidate, reference=model, progress=silent)
     session = types.SimpleNamespace(
         measure=lambda _kind, **settings: timing.measure(
             models, stage=settings["stage"], num_tokens=settings["num_tokens"]
