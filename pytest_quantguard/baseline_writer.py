@@ -130,12 +130,12 @@ class BaselineWriter:
 class WorkerBaselines:
     """Collects in a worker of xdist the baselines that its own tests measure."""
 
-    def __init__(self, storing: BaselineWriter) -> None:
-        self._storing = storing
+    def __init__(self, writer: BaselineWriter) -> None:
+        self._writer = writer
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Record the results on a test's report."""
-        self._storing.take(report, [read_logged(text).result for text in logged_on(report)])
+        self._writer.take(report, [read_logged(text).result for text in logged_on(report)])
 
 
 def _is_same(one: Stored, other: Stored) -> bool:

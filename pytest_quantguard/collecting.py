@@ -25,11 +25,11 @@ class Collector:
     It lives in the controller alone, and so does what writes baselines.
     """
 
-    def __init__(self, options: RunOptions, storing: BaselineWriter) -> None:
+    def __init__(self, options: RunOptions, writer: BaselineWriter) -> None:
         self._options = options
-        self._storing = storing
+        self._writer = writer
         self._results: list[tuple[str, GateResult]] = []
-        self._account = RunLog()
+        self._run_log = RunLog()
         self._plans: list[tuple[str, list[str]]] = []
         self._ended: set[str] = set()
         self._notices: tuple[Notice, ...] = ()
@@ -45,27 +45,27 @@ class Collector:
             self._ended.add(report.nodeid)
         if plans := getattr(report, planning.REPORT_ATTRIBUTE, None):
             self._plans.append((report.nodeid, plans))
-        results = self._account.note_report(report)
+        results = self._run_log.note_report(report)
         self._results += results
-        self._storing.take(report, [result for _, result in results])
+        self._writer.take(report, [result for _, result in results])
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
         """Note that a test begins."""
-        self._account.note_started(nodeid)
+        self._run_log.note_started(nodeid)
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         """Note what could not be collected."""
-        self._account.note_uncollected(report)
+        self._run_log.note_uncollected(report)
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Learn which tests there are."""
-        self._account.note_collected(item.nodeid for item in session.items)
+        self._run_log.note_collected(item.nodeid for item in session.items)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_node_collection_finished(self, node: Any, ids: list[str]) -> None:
         """Learn which tests there are, in their order, which workers finish in any other."""
         del node
-        self._account.note_collected(ids)
+        self._run_log.note_collected(ids)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:
@@ -78,8 +78,8 @@ class Collector:
         if session.config.getoption("collectonly"):
             return
         self._take_late(session.config, result_log_of(session.config).unsent())
-        results = self._account.results(end=_end_of(session))
-        self._results = [(nodeid, self._storing.noted(result)) for nodeid, result in results]
+        results = self._run_log.results(end=_end_of(session))
+        self._results = [(nodeid, self._writer.noted(result)) for nodeid, result in results]
         try:
             self._look_through_baselines(session)
         except (OSError, QuantguardError) as error:
@@ -105,7 +105,7 @@ class Collector:
             self._show_plans(terminalreporter)
             return
         self._show_results(terminalreporter, self._results)
-        for line in self._storing.lines():
+        for line in self._writer.lines():
             terminalreporter.write_line(line, yellow=line.startswith("baseline not written"))
         for line in multiple_testing_lines([result for _, result in self._results]):
             terminalreporter.write_line(line, yellow=True)
@@ -122,7 +122,7 @@ class Collector:
 
     def _take_late(self, config: pytest.Config, rows: Sequence[str]) -> None:
         """Keep what no report brought; a baseline among it is not stored, and said not to be."""
-        for nodeid, result in self._account.take(rows):
+        for nodeid, result in self._run_log.take(rows):
             if result.pending is not None:
                 why = f"no report of {nodeid} brought it, so that nothing says how the test ended"
                 run_errors.note_error(config, f"baseline not written: {result.pending_path}: {why}")

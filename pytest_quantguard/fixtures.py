@@ -41,7 +41,7 @@ class Guard:
     def __init__(self, item: pytest.Item, options: RunOptions) -> None:
         self._item = item
         self._options = options
-        self._ledger = result_log_of(item.config)
+        self._result_log = result_log_of(item.config)
         self._process = os.getpid()
 
     def check(
@@ -65,7 +65,7 @@ class Guard:
         server is asked for a thinking mode. Returns the results of the gates, all decided or measured.
         """
         if os.getpid() != self._process:
-            self._ledger.note_elsewhere()
+            self._result_log.note_elsewhere()
         target = Target(
             model=str(model),
             recipe=None if recipe is None else str(recipe),
@@ -76,7 +76,7 @@ class Guard:
             reference=None if reference is None else str(reference),
             tokenizer=None if tokenizer is None else str(tokenizer),
         )
-        with self._ledger.checking(self._item.nodeid):
+        with self._result_log.checking(self._item.nodeid):
             gates = self._gates()
             if self._options.plan:
                 self._plan_all(gates, target)
@@ -104,7 +104,7 @@ class Guard:
         enforcement.fail(self._item, [result])
 
     def _record(self, result: GateResult) -> GateResult:
-        self._ledger.record(self._item.nodeid, result)
+        self._result_log.record(self._item.nodeid, result)
         return result
 
     def _plan_all(self, gates: dict[str, Any], target: Target) -> NoReturn:
@@ -282,8 +282,8 @@ def hold_npu(config: pytest.Config) -> str:
 
 def require_measured(item: pytest.Item) -> None:
     """Fail a gate whose test never called ``guard.check``, one ERROR for each of its markers."""
-    ledger = result_log_of(item.config)
-    if ledger.of_attempt(item.nodeid) or ledger.is_checking(item.nodeid):
+    log = result_log_of(item.config)
+    if log.of_attempt(item.nodeid) or log.is_checking(item.nodeid):
         return
     target = Target(model="no model", recipe="no recipe")
     reason = (
@@ -293,5 +293,5 @@ def require_measured(item: pytest.Item) -> None:
     results = [_error_result(name, gate, target, reason) for name, gate in gates_of(item).items()]
     results = results or [result_of_test(item.nodeid, reason)]
     for result in results:
-        ledger.record(item.nodeid, result)
+        log.record(item.nodeid, result)
     enforcement.fail(item, results)

@@ -53,8 +53,8 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(result_log.result_log_of(config), "quantguard-result-log")
         if not hasattr(config, "workerinput"):
             config.pluginmanager.register(InterruptNotice(config), "quantguard-interrupt-notice")
-        storing = BaselineWriter.of(config, inconclusive=chosen.inconclusive)
-        collector = WorkerBaselines(storing) if hasattr(config, "workerinput") else Collector(chosen, storing)
+        writer = BaselineWriter.of(config, inconclusive=chosen.inconclusive)
+        collector = WorkerBaselines(writer) if hasattr(config, "workerinput") else Collector(chosen, writer)
         config.pluginmanager.register(collector, "quantguard-collector")
 
 

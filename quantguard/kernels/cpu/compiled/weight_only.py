@@ -45,7 +45,7 @@ def multiply(x, x_sums, weight, scale, zero_point, bias, y, group_halves, num_pa
 
 @compiled()
 def multiply_looked_up(x, weight, scale, zero_point, bias, y, group_halves, num_parts, launch):
-    """As :func:`multiply` for nibbles, by tables; ``x`` is what :func:`arranged` makes of it."""
+    """As :func:`multiply` for nibbles, by tables; ``x`` has the inputs of a piece in the order of its nibbles."""
     arguments = (x, weight, scale, zero_point, bias, y, group_halves)
     if launch and num_parts > 1:
         run_parts(_multiply_rows_looked_up, arguments, len(weight), num_parts, launch)
